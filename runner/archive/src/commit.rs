@@ -1,0 +1,292 @@
+//! Committing sealed benchmarks: one commit that adds exactly one folder.
+//!
+//! The commit is built from HEAD's tree in memory. The user's working tree is not touched; of the index only
+//! the entries of the new folder are added (as `git commit --only` does), so that `git status` reads the
+//! same before and after. Hooks are not run. No network.
+
+use std::{
+    path::{Component, Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use git2::{ErrorCode, IndexEntry, IndexTime, Oid, RepositoryState, Signature};
+
+use crate::{BenchmarkId, seal::files_below};
+
+/// How long another git process may hold the index or the branch before this gives up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    #[error("{0} is in no git repository: the result is sealed but not committed")]
+    NoRepository(PathBuf),
+    #[error(
+        "the repository is in the middle of a {0}: finish or abort it, the result is committed by the next `runner` command"
+    )]
+    Busy(&'static str),
+    #[error("{0} is ignored by git (a .gitignore rule): nothing was committed")]
+    Ignored(PathBuf),
+    #[error("cannot commit {id}: {source}")]
+    Git { id: BenchmarkId, source: git2::Error },
+    #[error("cannot read {path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+}
+
+/// A commit that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The full hash of the commit.
+    pub commit: String,
+}
+
+/// The state of the repository around a folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Repository {
+    /// Hash of HEAD; `None` before the first commit.
+    pub head: Option<String>,
+    pub root: PathBuf,
+}
+
+impl Repository {
+    /// The repository that `folder` lies in, if it lies in one.
+    pub fn around(folder: &Path) -> Option<Self> {
+        let repository = git2::Repository::discover(folder).ok()?;
+        let head = repository.head().ok().and_then(|head| head.target()).map(|id| id.to_string());
+        Some(Self { head, root: repository.workdir()?.to_owned() })
+    }
+}
+
+/// Commits the sealed folder of `id` on top of HEAD. Does nothing when HEAD holds exactly this folder already.
+///
+/// `message` is the whole commit message.
+pub fn commit(results: &Path, id: BenchmarkId, message: &str) -> Result<Option<Committed>, CommitError> {
+    let results = results.canonicalize().map_err(|source| CommitError::Io { path: results.to_owned(), source })?;
+    let repository = git2::Repository::discover(&results).map_err(|_| CommitError::NoRepository(results.clone()))?;
+    let root = repository.workdir().ok_or_else(|| CommitError::NoRepository(results.clone()))?;
+    let root = root.canonicalize().map_err(|source| CommitError::Io { path: root.to_owned(), source })?;
+    let folder = results.join(id.to_string());
+    let relative = folder.strip_prefix(&root).map_err(|_| CommitError::NoRepository(results.clone()))?.to_owned();
+    match repository.state() {
+        RepositoryState::Clean => {}
+        RepositoryState::Merge => return Err(CommitError::Busy("merge")),
+        RepositoryState::CherryPick | RepositoryState::CherryPickSequence => {
+            return Err(CommitError::Busy("cherry-pick"));
+        }
+        RepositoryState::Revert | RepositoryState::RevertSequence => return Err(CommitError::Busy("revert")),
+        RepositoryState::Bisect => return Err(CommitError::Busy("bisect")),
+        RepositoryState::ApplyMailbox => return Err(CommitError::Busy("`git am`")),
+        _ => return Err(CommitError::Busy("rebase")),
+    }
+    let git = |source| CommitError::Git { id, source };
+    if repository.is_path_ignored(&relative).map_err(git)? {
+        return Err(CommitError::Ignored(folder));
+    }
+
+    let mut entries = Vec::new();
+    for path in files_below(&folder).map_err(|source| CommitError::Io { path: folder.clone(), source })? {
+        let blob = repository.blob_path(&path).map_err(git)?;
+        let name = path.strip_prefix(&root).unwrap_or(&path);
+        entries.push((slashed(name), blob));
+    }
+
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match add_on_head(&repository, &entries, message) {
+            Ok(None) => return Ok(None),
+            Ok(Some(commit)) => {
+                update_index(&repository, &root, &entries, deadline).map_err(git)?;
+                return Ok(Some(Committed { commit: commit.to_string() }));
+            }
+            // Someone else moved the branch or holds its lock: build on the new HEAD.
+            Err(err) if Instant::now() < deadline && is_contention(&err) => thread::sleep(Duration::from_millis(50)),
+            Err(err) => return Err(git(err)),
+        }
+    }
+}
+
+fn is_contention(err: &git2::Error) -> bool {
+    matches!(err.code(), ErrorCode::Locked | ErrorCode::Modified | ErrorCode::Exists)
+}
+
+/// One commit with `entries` added to HEAD's tree; `None` when they are all there already.
+fn add_on_head(
+    repository: &git2::Repository,
+    entries: &[(String, Oid)],
+    message: &str,
+) -> Result<Option<Oid>, git2::Error> {
+    let parent = match repository.head() {
+        Ok(head) => Some(head.peel_to_commit()?),
+        Err(err) if err.code() == ErrorCode::UnbornBranch => None,
+        Err(err) => return Err(err),
+    };
+    // An in-memory index, not the user's: it only turns a tree and some paths into a tree.
+    let mut index = git2::Index::new()?;
+    if let Some(parent) = &parent {
+        index.read_tree(&parent.tree()?)?;
+    }
+    for (name, blob) in entries {
+        index.add(&entry(name, *blob, None))?;
+    }
+    let tree = repository.find_tree(index.write_tree_to(repository)?)?;
+    if parent.as_ref().is_some_and(|parent| parent.tree_id() == tree.id()) {
+        return Ok(None);
+    }
+    let author = repository.signature().or_else(|_| Signature::now("runner", "runner@localhost"))?;
+    // With HEAD as the reference to update, libgit2 refuses when it no longer points to the parent.
+    let parents: Vec<_> = parent.iter().collect();
+    repository.commit(Some("HEAD"), &author, &author, message, &tree, &parents).map(Some)
+}
+
+/// Adds the committed paths to the user's index and leaves all its other entries as they are.
+fn update_index(
+    repository: &git2::Repository,
+    root: &Path,
+    entries: &[(String, Oid)],
+    deadline: Instant,
+) -> Result<(), git2::Error> {
+    loop {
+        let mut index = repository.index()?;
+        index.read(true)?;
+        for (name, blob) in entries {
+            index.add(&entry(name, *blob, std::fs::metadata(root.join(name)).ok()))?;
+        }
+        match index.write() {
+            Err(err) if err.code() == ErrorCode::Locked && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(50));
+            }
+            done => return done,
+        }
+    }
+}
+
+fn entry(name: &str, blob: Oid, file: Option<std::fs::Metadata>) -> IndexEntry {
+    use std::os::unix::fs::MetadataExt;
+    // With the file's own times git need not read it again to see that it is unchanged.
+    let (mtime, ctime, size, ino, dev, uid, gid) = match file {
+        Some(file) => (
+            IndexTime::new(file.mtime() as i32, file.mtime_nsec() as u32),
+            IndexTime::new(file.ctime() as i32, file.ctime_nsec() as u32),
+            file.size() as u32,
+            file.ino() as u32,
+            file.dev() as u32,
+            file.uid(),
+            file.gid(),
+        ),
+        None => (IndexTime::new(0, 0), IndexTime::new(0, 0), 0, 0, 0, 0, 0),
+    };
+    IndexEntry {
+        ctime,
+        mtime,
+        dev,
+        ino,
+        mode: 0o100_644,
+        uid,
+        gid,
+        file_size: size,
+        id: blob,
+        flags: 0,
+        flags_extended: 0,
+        path: name.as_bytes().to_vec(),
+    }
+}
+
+/// A relative path as git writes it.
+fn slashed(path: &Path) -> String {
+    let parts = path.components().filter_map(|part| match part {
+        Component::Normal(part) => Some(part.to_string_lossy()),
+        _ => None,
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, process::Command};
+
+    use super::*;
+
+    fn git(root: &Path, args: &[&str]) -> String {
+        let output = Command::new("git").arg("-C").arg(root).args(args).output().expect("git runs");
+        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    fn repository(folder: &Path) {
+        git(folder, &["init", "-q", "-b", "main"]);
+        git(folder, &["config", "user.name", "Tester"]);
+        git(folder, &["config", "user.email", "tester@localhost"]);
+    }
+
+    fn benchmark(root: &Path, id: BenchmarkId) {
+        let folder = root.join("results").join(id.to_string());
+        fs::create_dir_all(folder.join("logs")).expect("created");
+        fs::write(folder.join("run.json"), format!("{{\"id\": \"{id}\"}}")).expect("written");
+        fs::write(folder.join("logs/service.log"), "started").expect("written");
+    }
+
+    #[test]
+    fn adds_one_folder_and_leaves_everything_else_as_it_was() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let root = folder.path();
+        repository(root);
+        for name in ["kept", "changed", "staged"] {
+            fs::write(root.join(name), "one\n").expect("written");
+        }
+        git(root, &["add", "."]);
+        git(root, &["commit", "-q", "-m", "start"]);
+        fs::write(root.join("changed"), "two\n").expect("written");
+        fs::write(root.join("staged"), "two\n").expect("written");
+        git(root, &["add", "staged"]);
+        fs::write(root.join("new"), "untracked\n").expect("written");
+        let before = (git(root, &["status", "--porcelain"]), git(root, &["diff", "--cached"]), git(root, &["diff"]));
+
+        let id = BenchmarkId::new(20260301, 1);
+        benchmark(root, id);
+        let committed = commit(&root.join("results"), id, "Archive it\n").expect("committed").expect("new");
+
+        let after = (git(root, &["status", "--porcelain"]), git(root, &["diff", "--cached"]), git(root, &["diff"]));
+        assert_eq!(before, after);
+        assert_eq!(git(root, &["rev-parse", "HEAD"]).trim(), committed.commit);
+        assert_eq!(git(root, &["log", "--format=%an %s"]), "Tester Archive it\nTester start\n");
+        let names = git(root, &["show", "--name-status", "--format=", "HEAD"]);
+        assert_eq!(names, "A\tresults/BM-20260301-001/logs/service.log\nA\tresults/BM-20260301-001/run.json\n");
+        assert_eq!(git(root, &["fsck", "--strict"]), "");
+        assert_eq!(commit(&root.join("results"), id, "again").expect("nothing to do"), None);
+    }
+
+    #[test]
+    fn two_committers_lose_nothing() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let root = folder.path();
+        repository(root);
+        git(root, &["commit", "-q", "--allow-empty", "-m", "start"]);
+        thread::scope(|scope| {
+            for sequence in 1..=8 {
+                scope.spawn(move || {
+                    let id = BenchmarkId::new(20260301, sequence);
+                    benchmark(root, id);
+                    commit(&root.join("results"), id, &format!("{id}\n")).expect("committed");
+                });
+            }
+        });
+        assert_eq!(git(root, &["rev-list", "--count", "HEAD"]).trim(), "9");
+        assert_eq!(git(root, &["status", "--porcelain"]), "");
+    }
+
+    #[test]
+    fn says_why_it_cannot() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let root = folder.path();
+        let id = BenchmarkId::new(20260301, 1);
+        benchmark(root, id);
+        let results = root.join("results");
+        assert!(matches!(commit(&results, id, "x"), Err(CommitError::NoRepository(_))));
+        repository(root);
+        fs::write(root.join(".gitignore"), "results/\n").expect("written");
+        assert!(matches!(commit(&results, id, "x"), Err(CommitError::Ignored(_))));
+        fs::remove_file(root.join(".gitignore")).expect("removed");
+        commit(&results, id, "first").expect("an unborn branch is fine");
+        assert_eq!(git(root, &["rev-list", "--count", "HEAD"]).trim(), "1");
+    }
+}

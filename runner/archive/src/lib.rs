@@ -1,0 +1,34 @@
+//! The archive: how a benchmark's result is laid out on disk, read, sealed and committed.
+//!
+//! The only meeting place of `runner` and `sitegen`. It does no network, knows no command line, and
+//! never changes a file that was sealed. The format is described in `docs/archive-format.md`.
+
+mod commit;
+mod id;
+mod manifest;
+mod read;
+mod request;
+mod resource;
+mod run;
+mod seal;
+mod summary;
+mod time;
+
+pub use commit::{CommitError, Committed, Repository, commit};
+pub use id::{BenchmarkId, IdError};
+pub use manifest::{Manifest, ManifestEntry, sha256_hex};
+pub use read::{Archive, Benchmark, ReadError};
+pub use request::{Request, RequestReader, RequestWriter};
+pub use resource::{ResourceReader, ResourceSample, Role};
+pub use run::{
+    CampaignFacts, ClientFacts, Event, Failure, ImageFacts, NodeFacts, RecipeFacts, Run, Seeds, ServiceFacts, Stage,
+    Status, TargetFacts, ToolFacts,
+};
+pub use seal::{SealError, SealOptions, Sealed, seal};
+pub use summary::{
+    Distribution, Finding, Goodput, Histogram, OperationSummary, Percentiles, Severity, SloOutcome, Summary, Timeline,
+};
+pub use time::Timestamp;
+
+/// The version of the format this build writes, and the newest it reads.
+pub const SCHEMA: u32 = 1;

@@ -1,0 +1,174 @@
+//! Sealing: a finished folder of files becomes a benchmark of the archive, all at once or not at all.
+//!
+//! Files are made durable, listed in a manifest and set read-only inside a staging folder on the same file
+//! system; one rename puts it in place. A reader sees nothing or everything.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, Permissions},
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    BenchmarkId, Manifest, ManifestEntry, SCHEMA,
+    manifest::{digest_file, sha256_hex},
+};
+
+/// What may differ from one call of [`seal`] to the next.
+#[derive(Clone, Debug)]
+pub struct SealOptions {
+    /// `requests.jsonl.zst` above this size is kept in `<results>/.raw`, outside git.
+    pub raw_limit_bytes: u64,
+}
+
+impl Default for SealOptions {
+    fn default() -> Self {
+        Self { raw_limit_bytes: 16 << 20 }
+    }
+}
+
+/// A benchmark in its place.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    pub folder: PathBuf,
+    /// sha256 of `manifest.json`.
+    pub digest: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    #[error("{id} is sealed already in {folder}: nothing sealed is ever rewritten")]
+    Exists { id: BenchmarkId, folder: PathBuf },
+    #[error("cannot seal {id}: {path}: {source}")]
+    Io { id: BenchmarkId, path: PathBuf, source: io::Error },
+}
+
+/// Moves the `staged` folder (same file system as `results`) into the archive as `id`.
+///
+/// `staged` holds `run.json`, `summary.json`, the record files and `logs/`; the manifest is written here.
+pub fn seal(results: &Path, id: BenchmarkId, staged: &Path, options: &SealOptions) -> Result<Sealed, SealError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| SealError::Io { id, path, source }
+    };
+    let folder = results.join(id.to_string());
+    if folder.exists() {
+        return Err(SealError::Exists { id, folder });
+    }
+
+    let mut files = BTreeMap::new();
+    for path in files_below(staged).map_err(failed(staged))? {
+        let name = path.strip_prefix(staged).unwrap_or(&path).to_string_lossy().into_owned();
+        if name == "manifest.json" {
+            continue; // of an attempt that was cut off
+        }
+        let (size_bytes, sha256) = digest_file(&path).map_err(failed(&path))?;
+        let external = name == "requests.jsonl.zst" && size_bytes > options.raw_limit_bytes;
+        fs::set_permissions(&path, Permissions::from_mode(0o444)).map_err(failed(&path))?;
+        File::open(&path).and_then(|file| file.sync_all()).map_err(failed(&path))?;
+        if external {
+            move_to_raw_store(results, &path, &sha256).map_err(failed(&path))?;
+        }
+        files.insert(name, ManifestEntry { size_bytes, sha256, external });
+    }
+    let manifest = Manifest { schema: SCHEMA, benchmark_id: id, files };
+    let mut bytes = serde_json::to_vec_pretty(&manifest).map_err(io::Error::from).map_err(failed(staged))?;
+    bytes.push(b'\n');
+    let manifest_path = staged.join("manifest.json");
+    write_durably(&manifest_path, &bytes).map_err(failed(&manifest_path))?;
+    fs::set_permissions(&manifest_path, Permissions::from_mode(0o444)).map_err(failed(&manifest_path))?;
+    sync_folder(staged).map_err(failed(staged))?;
+
+    // Renaming onto an existing non-empty folder fails, so two sealers of one id cannot both succeed.
+    fs::rename(staged, &folder).map_err(failed(&folder))?;
+    sync_folder(results).map_err(failed(results))?;
+    Ok(Sealed { folder, digest: sha256_hex(&bytes) })
+}
+
+/// The raw store is content-addressed: an equal file is stored once, and a name can never hold other bytes.
+fn move_to_raw_store(results: &Path, path: &Path, sha256: &str) -> io::Result<()> {
+    let store = results.join(".raw");
+    fs::create_dir_all(&store)?;
+    ignore_in_git(&store)?;
+    fs::rename(path, store.join(sha256))?;
+    sync_folder(&store)
+}
+
+/// Makes git ignore everything in `folder`, whatever repository it is in.
+pub(crate) fn ignore_in_git(folder: &Path) -> io::Result<()> {
+    let rule = folder.join(".gitignore");
+    if rule.exists() { Ok(()) } else { fs::write(rule, "*\n") }
+}
+
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::write(path, bytes)?;
+    File::open(path)?.sync_all()
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Every regular file below `folder`, sorted.
+pub(crate) fn files_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                files.push(entry.path());
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn staged(results: &Path) -> PathBuf {
+        let folder = results.join(".work/staging/x");
+        fs::create_dir_all(folder.join("logs")).expect("created");
+        fs::write(folder.join("run.json"), "{}").expect("written");
+        fs::write(folder.join("logs/service.log"), "hello").expect("written");
+        fs::write(folder.join("requests.jsonl.zst"), vec![7; 1000]).expect("written");
+        folder
+    }
+
+    #[test]
+    fn a_sealed_folder_is_complete_and_read_only_and_never_replaced() {
+        let results = tempfile::tempdir().expect("temporary folder");
+        let results = results.path();
+        let id = BenchmarkId::new(20260301, 1);
+        let sealed = seal(results, id, &staged(results), &SealOptions::default()).expect("sealed");
+        let bytes = fs::read(sealed.folder.join("manifest.json")).expect("manifest");
+        assert_eq!(sha256_hex(&bytes), sealed.digest);
+        let manifest: Manifest = serde_json::from_slice(&bytes).expect("parses");
+        let names: Vec<_> = manifest.files.keys().map(String::as_str).collect();
+        assert_eq!(names, ["logs/service.log", "requests.jsonl.zst", "run.json"]);
+        let mode = fs::metadata(sealed.folder.join("run.json")).expect("exists").permissions().mode();
+        assert_eq!(mode & 0o777, 0o444);
+        assert!(matches!(seal(results, id, &staged(results), &SealOptions::default()), Err(SealError::Exists { .. })));
+    }
+
+    #[test]
+    fn large_request_files_go_to_the_raw_store() {
+        let results = tempfile::tempdir().expect("temporary folder");
+        let results = results.path();
+        let options = SealOptions { raw_limit_bytes: 999 };
+        let sealed = seal(results, BenchmarkId::new(20260301, 1), &staged(results), &options).expect("sealed");
+        let manifest: Manifest =
+            serde_json::from_slice(&fs::read(sealed.folder.join("manifest.json")).expect("manifest")).expect("parses");
+        let entry = &manifest.files["requests.jsonl.zst"];
+        assert!(entry.external && !sealed.folder.join("requests.jsonl.zst").exists());
+        assert_eq!(fs::read(results.join(".raw").join(&entry.sha256)).expect("stored"), vec![7; 1000]);
+    }
+}

@@ -1,0 +1,191 @@
+//! `summary.json`: the figures of one benchmark, computed by the `analysis` crate from its requests.
+//!
+//! Only requests of the measurement window count; definitions stand in `docs/metrics.md`. A figure that the
+//! data do not define is `null`, never zero.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::Timestamp;
+
+/// The content of `summary.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    pub schema: u32,
+    pub service_type: String,
+    /// Requests that started in the measurement window, successful or not.
+    pub total_requests: u64,
+    pub successful_requests: u64,
+    pub failed_requests: u64,
+    /// Requests sent during warm-up: in no other figure.
+    pub warmup_requests: u64,
+    /// successful / total, in percent.
+    pub success_rate: Option<f64>,
+    /// Successful requests per second of the window.
+    pub requests_per_second: Option<f64>,
+    /// Length of the measurement window.
+    pub test_duration_s: f64,
+    /// Start and end of the window, in seconds from the benchmark's start.
+    pub window_s: [f64; 2],
+    pub test_start_time: Option<Timestamp>,
+    pub test_end_time: Option<Timestamp>,
+    /// Response time of successful requests: end − intended.
+    pub latency_s: Distribution,
+    /// end − start of successful requests; absent in closed loop, where it equals `latency_s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_time_s: Option<Distribution>,
+    /// start − intended of all requests: the load generator's own delay; absent in closed loop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_lag_s: Option<Distribution>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttft_s: Option<Distribution>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttft_first_chunk_s: Option<Distribution>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tpot_s: Option<Distribution>,
+    /// Gaps between content chunks, pooled over requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub itl_s: Option<Distribution>,
+    /// Output tokens of successful requests per second of the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_second: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avg_output_tokens: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avg_input_tokens: Option<f64>,
+    /// Payload bytes per second of the window, of successful requests.
+    pub bytes_sent_per_second: Option<f64>,
+    pub bytes_received_per_second: Option<f64>,
+    /// The requests per second that the schedule wanted; open loop only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_rate: Option<f64>,
+    pub operations: BTreeMap<String, OperationSummary>,
+    /// Error text → number of failed requests in the window.
+    pub error_summary: BTreeMap<String, u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goodput: Option<Goodput>,
+    /// One entry a limit of the recipe's SLO.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slo: Vec<SloOutcome>,
+    pub timeline: Timeline,
+    /// Validity and other remarks, worst first.
+    pub findings: Vec<Finding>,
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// Figures of one sample. All but `count` are `null` for an empty sample.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Percentiles {
+    pub count: u64,
+    pub avg: Option<f64>,
+    pub min: Option<f64>,
+    pub max: Option<f64>,
+    /// Sample standard deviation (n − 1); 0 for one value.
+    pub std: Option<f64>,
+    /// Exact: linear interpolation between order statistics at rank (n − 1)·p/100.
+    pub p50: Option<f64>,
+    pub p90: Option<f64>,
+    pub p95: Option<f64>,
+    pub p99: Option<f64>,
+    #[serde(rename = "p99.9")]
+    pub p999: Option<f64>,
+    /// Percentiles with fewer than ten values beyond them: shown, but not to be relied upon.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsupported: Vec<String>,
+}
+
+/// A sample's figures and its whole shape.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Distribution {
+    #[serde(flatten)]
+    pub figures: Percentiles,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub histogram: Option<Histogram>,
+}
+
+/// An HDR histogram: three significant digits, mergeable with any other of the same unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Histogram {
+    /// Seconds in one unit of the histogram's values: 1e-9.
+    pub unit_s: f64,
+    /// The V2 encoding of HdrHistogram, in base64.
+    pub hdr_v2_base64: String,
+}
+
+/// Figures of one kind of operation within a benchmark.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OperationSummary {
+    /// Requests in the window, successful or not.
+    pub count: u64,
+    pub failed: u64,
+    /// Successful operations per second, over the time in which this operation was driven.
+    pub throughput: Option<f64>,
+    pub latency_s: Percentiles,
+}
+
+/// Requests that succeeded and met every limit, per second and as a share of attempts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Goodput {
+    pub good_requests: u64,
+    pub requests_per_second: Option<f64>,
+    /// good / attempts, 0–1.
+    pub ratio: Option<f64>,
+}
+
+/// Whether one limit of the SLO was met.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SloOutcome {
+    /// `latency_p99_s`, `ttft_p95_s`, `success_rate`, …
+    pub metric: String,
+    pub limit: f64,
+    pub value: Option<f64>,
+    /// `null` when the figure is not defined by the data.
+    pub met: Option<bool>,
+}
+
+/// Columns over time; every column has one value a bucket.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timeline {
+    /// Width of a bucket.
+    pub bucket_s: f64,
+    /// Start of each bucket, in seconds from the benchmark's start; warm-up included.
+    pub start_s: Vec<f64>,
+    /// Requests completed in the bucket, failed ones included.
+    pub completed: Vec<u64>,
+    pub failed: Vec<u64>,
+    /// Response time of the successful requests completed in the bucket.
+    pub latency_p50_s: Vec<Option<f64>>,
+    pub latency_p99_s: Vec<Option<f64>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output_tokens: Vec<u64>,
+}
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The figures must not be used as a measurement of the service.
+    Invalid,
+    /// The figures stand, with this reservation.
+    Warning,
+    Note,
+}
+
+/// One remark about a benchmark, in words, with the number it rests on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    pub severity: Severity,
+    /// A stable short name: `send_lag`, `client_cpu`, `failures`, …
+    pub code: String,
+    pub message: String,
+}
+
+impl Summary {
+    /// Whether no finding says that the figures must not be used.
+    pub fn is_valid(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity != Severity::Invalid)
+    }
+}

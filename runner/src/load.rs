@@ -1,0 +1,87 @@
+//! The load driver: how requests are scheduled, sent, stamped and recorded. It knows no service.
+//!
+//! A client type ([`crate::services`]) only knows how to send one request; pacing, stopping, warm-up and
+//! recording are written once, here.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that fixes the load of one benchmark; together with the client's settings it fixes the request
+/// sequence, whatever the number of threads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadSpec {
+    pub arrival: Arrival,
+    /// Closed loop: requests in flight. Open loop: the most that may be in flight, each with its connection.
+    pub clients: u32,
+    /// Event loops, one OS thread each.
+    pub threads: u32,
+    pub stop: Stop,
+    pub warmup: Warmup,
+    /// Client `i` starts `i · stagger_s` after the first.
+    pub stagger_s: f64,
+    /// A request without a complete answer after this long is a failure of kind timeout.
+    pub timeout_s: f64,
+    /// Commands written before the first answer is read; closed loop only.
+    pub pipeline: u32,
+    pub seed: u64,
+}
+
+/// When requests are sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "model", rename_all = "snake_case")]
+pub enum Arrival {
+    /// Each client sends its next request `think_time_s` after the answer to the one before.
+    Closed { think_time_s: f64 },
+    /// One request every `1 / rate` seconds, whatever the answers do.
+    Constant { rate: f64 },
+    /// Exponential gaps of mean `1 / rate`, whatever the answers do.
+    Poisson { rate: f64 },
+}
+
+/// When the load ends: at the first that is reached. At least one is set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Measured requests: of each client (closed loop) or in all (open loop).
+    pub requests: Option<u64>,
+    /// Length of the measurement window.
+    pub duration_s: Option<f64>,
+}
+
+/// Load before the measurement window: recorded and marked, in no figure.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Warmup {
+    pub duration_s: f64,
+    /// Requests of each client (closed loop) or in all (open loop).
+    pub requests: u64,
+}
+
+/// One benchmark's load, as handed to a client type.
+#[derive(Clone, Debug)]
+pub struct LoadJob {
+    pub spec: LoadSpec,
+    /// The resolved `client.settings`.
+    pub settings: serde_json::Value,
+    /// The resolved `service.settings`.
+    pub service_settings: serde_json::Value,
+    pub endpoint: Endpoint,
+    /// Folder of the point in the run folder: spool, progress and client logs go there.
+    pub folder: PathBuf,
+    /// Environment of raw commands.
+    pub env: std::collections::BTreeMap<String, String>,
+    /// The raw `client.command`, if there is one.
+    pub command: Option<String>,
+}
+
+/// Where the service answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    pub host: String,
+    pub port: u16,
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}

@@ -1,0 +1,117 @@
+//! The service types and client types. This list is the only place to touch for a new one.
+//!
+//! A service type knows how to start, and how to tell that it is ready; a client type knows how to send one
+//! request. Neither knows a target.
+
+use std::{collections::BTreeMap, future::Future, path::Path, pin::Pin};
+
+use anyhow::Result;
+use schemars::Schema;
+use serde_json::Value;
+
+use crate::load::{Endpoint, LoadJob};
+
+mod command;
+mod redis;
+mod simulator;
+mod vllm;
+
+/// Every service type, by name.
+pub static SERVICES: &[&dyn ServiceType] = &[&redis::Redis, &simulator::Simulator, &vllm::Vllm];
+
+/// The service of a recipe that gives a `command` and no `type`, and the client of one that does the same.
+pub static RAW_SERVICE: &dyn ServiceType = &command::RawService;
+pub static RAW_CLIENT: &dyn ClientType = &command::RawClient;
+
+/// A kind of service that can be put under load.
+pub trait ServiceType: Sync {
+    /// The value of `service.type`.
+    fn name(&self) -> &'static str;
+    /// Image reference with a version, used when the recipe names none.
+    fn default_image(&self) -> Option<&'static str>;
+    /// Used when the recipe asks for none and the target has no free port to offer.
+    fn default_port(&self) -> Option<u16>;
+    /// JSON Schema of `service.settings`.
+    fn settings_schema(&self) -> Schema;
+    /// The client types that can drive it.
+    fn clients(&self) -> &'static [&'static dyn ClientType];
+    /// How it is started. Pure: nothing is started here.
+    fn launch(&self, request: &LaunchRequest<'_>) -> Result<Launch>;
+    /// Asks the service by its own protocol whether it is ready. Bounded in time by the caller.
+    fn probe<'a>(&'a self, endpoint: &'a Endpoint, settings: &'a Value) -> BoxFuture<'a, Probe>;
+}
+
+/// A kind of load.
+pub trait ClientType: Sync {
+    /// The value of `client.type`.
+    fn name(&self) -> &'static str;
+    /// JSON Schema of `client.settings`.
+    fn settings_schema(&self) -> Schema;
+    /// What the settings say about the load as a whole.
+    fn load_defaults(&self, settings: &Value) -> Result<LoadDefaults>;
+    /// Drives the load to its end. Blocks; starts its own threads.
+    fn run(&self, job: &LoadJob, control: &crate::load::Control) -> Result<crate::load::LoadReport>;
+}
+
+/// The part of the load that the reference's settings carry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoadDefaults {
+    /// Measured requests of each client, when `benchmarks` gives neither requests nor duration.
+    pub requests_per_client: u64,
+    /// Requests each client keeps in flight, each on its own connection.
+    pub concurrency_per_client: u32,
+    /// Commands in one batch.
+    pub pipeline: u32,
+    /// Quiet seconds between readiness and the first request.
+    pub warmup_delay_s: f64,
+    /// Event loops; `None`: the target's default.
+    pub threads: Option<u32>,
+}
+
+/// What a service type is told when it is to start.
+#[derive(Clone, Debug)]
+pub struct LaunchRequest<'a> {
+    /// The resolved `service.settings`.
+    pub settings: &'a Value,
+    /// Address to listen on.
+    pub host: &'a str,
+    pub port: u16,
+    /// An empty folder of its own, removed afterwards.
+    pub scratch: &'a Path,
+    /// The recipe's `service.command`, if any: it wins over the type's own.
+    pub command: Option<&'a str>,
+}
+
+/// A program to start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Launch {
+    /// A name looked up on PATH, or a path.
+    pub program: String,
+    pub args: Vec<String>,
+    pub env: BTreeMap<String, String>,
+    /// Files to write before the start, by path.
+    pub files: Vec<(std::path::PathBuf, String)>,
+}
+
+/// What a readiness probe found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Serving; with the version it reports of itself.
+    Ready { version: Option<String> },
+    /// Not yet, and why.
+    NotYet(String),
+    /// Something answers that will never be the service that was asked for.
+    Wrong(String),
+}
+
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// The service type of that name.
+pub fn service_type(name: &str) -> Option<&'static dyn ServiceType> {
+    SERVICES.iter().copied().find(|service| service.name() == name)
+}
+
+/// The client type of that name, whichever service it belongs to.
+pub fn client_type(name: &str) -> Option<&'static dyn ClientType> {
+    SERVICES.iter().flat_map(|service| service.clients()).copied().find(|client| client.name() == name)
+}
