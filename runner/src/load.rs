@@ -85,3 +85,40 @@ impl std::fmt::Display for Endpoint {
         write!(f, "{}:{}", self.host, self.port)
     }
 }
+
+/// How whoever started the load can end it early, from any thread.
+#[derive(Clone, Debug, Default)]
+pub struct Control {
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Control {
+    /// Ends the load soon: no further request is sent, those in flight are given a short time.
+    pub fn stop(&self) {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// What the driver says of a load that has ended, beside the records in the job's folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadReport {
+    /// Wall clock at offset 0 of the records.
+    pub started_at: archive::Timestamp,
+    /// Measurement window, in seconds from `started_at`.
+    pub window_s: [f64; 2],
+    /// Records written, warm-up included.
+    pub recorded: u64,
+    /// sha256 over the requests as they were sent; see `docs/metrics.md`.
+    pub sequence_digest: Option<String>,
+    /// Ended before its stopping rule said so.
+    pub interrupted: bool,
+    pub threads: u32,
+    /// CPU seconds of the load generator over the window, all threads.
+    pub cpu_s: f64,
+    /// The longest time an event loop did not come round, over all loops.
+    pub longest_stall_s: f64,
+}

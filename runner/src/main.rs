@@ -1,1 +1,8 @@
+//! `runner`: executes benchmark campaigns and records immutable results.
+
+mod load;
+mod plan;
+mod recipe;
+mod services;
+
 fn main() {}

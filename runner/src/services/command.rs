@@ -1,0 +1,93 @@
+//! Raw services and clients: a shell command of the recipe's own.
+
+use anyhow::{Result, bail};
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{BoxFuture, ClientType, Launch, LaunchRequest, LoadDefaults, Probe, ServiceType};
+use crate::load::{Control, Endpoint, LoadJob, LoadReport};
+
+/// A service of which only the command is known: ready when its port, if it has one, accepts connections.
+pub struct RawService;
+
+/// `service.settings` beside a raw `command`: there are none.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct NoSettings {}
+
+impl ServiceType for RawService {
+    fn name(&self) -> &'static str {
+        "command"
+    }
+
+    fn default_image(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn default_port(&self) -> Option<u16> {
+        None
+    }
+
+    fn settings_schema(&self) -> Schema {
+        schema_for!(NoSettings)
+    }
+
+    fn clients(&self) -> &'static [&'static dyn ClientType] {
+        &[]
+    }
+
+    fn launch(&self, _request: &LaunchRequest<'_>) -> Result<Launch> {
+        bail!("not written yet")
+    }
+
+    fn probe<'a>(&'a self, _endpoint: &'a Endpoint, _settings: &'a Value) -> BoxFuture<'a, Probe> {
+        Box::pin(async { Probe::NotYet("not written yet".into()) })
+    }
+}
+
+/// A client that runs a shell command; one run of the command is one request.
+pub struct RawClient;
+
+/// `client.settings` beside a raw `command`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct RawClientSettings {
+    /// Runs of the command by each client.
+    #[schemars(range(min = 1))]
+    num_requests: u64,
+    /// Quiet seconds between readiness and the first run.
+    #[schemars(range(min = 0), extend("format" = "duration"))]
+    warmup_delay: f64,
+}
+
+impl Default for RawClientSettings {
+    fn default() -> Self {
+        Self { num_requests: 1, warmup_delay: 0.0 }
+    }
+}
+
+impl ClientType for RawClient {
+    fn name(&self) -> &'static str {
+        "command"
+    }
+
+    fn settings_schema(&self) -> Schema {
+        schema_for!(RawClientSettings)
+    }
+
+    fn load_defaults(&self, settings: &Value) -> Result<LoadDefaults> {
+        let settings = RawClientSettings::deserialize(settings)?;
+        Ok(LoadDefaults {
+            requests_per_client: settings.num_requests,
+            concurrency_per_client: 1,
+            pipeline: 1,
+            warmup_delay_s: settings.warmup_delay,
+            threads: None,
+        })
+    }
+
+    fn run(&self, _job: &LoadJob, _control: &Control) -> Result<LoadReport> {
+        bail!("not written yet")
+    }
+}

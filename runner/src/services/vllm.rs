@@ -1,0 +1,224 @@
+//! vLLM: the server, and the clients that stream completions from any OpenAI-compatible server.
+
+use anyhow::{Result, bail};
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{BoxFuture, ClientType, Launch, LaunchRequest, LoadDefaults, Probe, ServiceType};
+use crate::load::{Control, Endpoint, LoadJob, LoadReport};
+
+pub const DEFAULT_MODEL: &str = "facebook/opt-125m";
+
+pub struct Vllm;
+
+/// `service.settings` of `vllm`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct VllmSettings {
+    /// Model to serve, by its name on the hub or a path.
+    #[schemars(length(min = 1))]
+    pub model: String,
+    /// GPUs that share one copy of the model.
+    #[schemars(range(min = 1, max = 1024))]
+    pub tensor_parallel_size: u32,
+    /// Longest context in tokens; the model's own when not given.
+    #[schemars(range(min = 1))]
+    pub max_model_len: Option<u64>,
+    /// Share of the GPU's memory that vLLM may use.
+    #[schemars(range(min = 0.01, max = 1.0))]
+    pub gpu_memory_utilization: Option<f64>,
+    /// Number format of the weights, for example `bfloat16`.
+    pub dtype: Option<String>,
+    /// Quantisation method, for example `awq`.
+    pub quantization: Option<String>,
+    /// Port to listen on.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<u16>,
+}
+
+impl Default for VllmSettings {
+    fn default() -> Self {
+        Self {
+            model: DEFAULT_MODEL.into(),
+            tensor_parallel_size: 1,
+            max_model_len: None,
+            gpu_memory_utilization: None,
+            dtype: None,
+            quantization: None,
+            port: None,
+        }
+    }
+}
+
+impl ServiceType for Vllm {
+    fn name(&self) -> &'static str {
+        "vllm"
+    }
+
+    fn default_image(&self) -> Option<&'static str> {
+        Some("vllm/vllm-openai:v0.6.6")
+    }
+
+    fn default_port(&self) -> Option<u16> {
+        Some(8000)
+    }
+
+    fn settings_schema(&self) -> Schema {
+        schema_for!(VllmSettings)
+    }
+
+    fn clients(&self) -> &'static [&'static dyn ClientType] {
+        CLIENTS
+    }
+
+    fn launch(&self, _request: &LaunchRequest<'_>) -> Result<Launch> {
+        bail!("not written yet")
+    }
+
+    fn probe<'a>(&'a self, _endpoint: &'a Endpoint, _settings: &'a Value) -> BoxFuture<'a, Probe> {
+        Box::pin(async { Probe::NotYet("not written yet".into()) })
+    }
+}
+
+/// The clients of every OpenAI-compatible service.
+pub static CLIENTS: &[&dyn ClientType] = &[&VllmClient { smoke: true }, &VllmClient { smoke: false }];
+
+/// `vllm_smoke` (one request by default) and `vllm_stress`.
+struct VllmClient {
+    smoke: bool,
+}
+
+/// `client.settings` of `vllm_smoke`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct VllmSmokeSettings {
+    /// Model to ask for; the service's own when not given.
+    pub model: Option<String>,
+    /// The prompt; the same one for every request.
+    pub prompt: String,
+    /// Most output tokens of a request.
+    #[schemars(range(min = 1))]
+    pub max_tokens: u32,
+    /// Requests of each client.
+    #[schemars(range(min = 1))]
+    pub num_requests: u64,
+    /// Quiet seconds between readiness and the first request.
+    #[schemars(range(min = 0), extend("format" = "duration"))]
+    pub warmup_delay: f64,
+    /// `completions` or `chat`.
+    pub api: Api,
+    /// Event loops of the load generator; one fewer than the cores (at least one) when not given.
+    #[schemars(range(min = 1, max = 1024))]
+    pub threads: Option<u32>,
+}
+
+/// `client.settings` of `vllm_stress`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct VllmStressSettings {
+    /// Model to ask for; the service's own when not given.
+    pub model: Option<String>,
+    /// The prompt of every request; without it each request gets a prompt of its own, different from the
+    /// first token on, so that no prefix cache answers.
+    pub prompt: Option<String>,
+    /// Input length of generated prompts, in words (about as many tokens).
+    #[schemars(range(min = 1, max = 1000000))]
+    pub prompt_length: u32,
+    /// Most output tokens of a request.
+    #[schemars(range(min = 1))]
+    pub max_tokens: u32,
+    /// Ask for exactly `max_tokens` tokens (`ignore_eos`), so that every request is the same work.
+    pub ignore_eos: bool,
+    /// Requests of each client.
+    #[schemars(range(min = 1))]
+    pub num_requests: u64,
+    /// Another name of `num_requests`.
+    #[schemars(range(min = 1))]
+    pub transactions: Option<u64>,
+    /// Requests each client keeps in flight.
+    #[schemars(range(min = 1, max = 65536))]
+    pub concurrent_requests: u32,
+    /// Quiet seconds between readiness and the first request.
+    #[schemars(range(min = 0), extend("format" = "duration"))]
+    pub warmup_delay: f64,
+    /// `completions` or `chat`.
+    pub api: Api,
+    /// Event loops of the load generator; one fewer than the cores (at least one) when not given.
+    #[schemars(range(min = 1, max = 1024))]
+    pub threads: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Api {
+    Completions,
+    Chat,
+}
+
+impl Default for VllmSmokeSettings {
+    fn default() -> Self {
+        Self {
+            model: None,
+            prompt: "Hello".into(),
+            max_tokens: 50,
+            num_requests: 1,
+            warmup_delay: 0.0,
+            api: Api::Completions,
+            threads: None,
+        }
+    }
+}
+
+impl Default for VllmStressSettings {
+    fn default() -> Self {
+        Self {
+            model: None,
+            prompt: None,
+            prompt_length: 32,
+            max_tokens: 64,
+            ignore_eos: true,
+            num_requests: 50,
+            transactions: None,
+            concurrent_requests: 1,
+            warmup_delay: 0.0,
+            api: Api::Completions,
+            threads: None,
+        }
+    }
+}
+
+impl ClientType for VllmClient {
+    fn name(&self) -> &'static str {
+        if self.smoke { "vllm_smoke" } else { "vllm_stress" }
+    }
+
+    fn settings_schema(&self) -> Schema {
+        if self.smoke { schema_for!(VllmSmokeSettings) } else { schema_for!(VllmStressSettings) }
+    }
+
+    fn load_defaults(&self, settings: &Value) -> Result<LoadDefaults> {
+        if self.smoke {
+            let settings = VllmSmokeSettings::deserialize(settings)?;
+            return Ok(LoadDefaults {
+                requests_per_client: settings.num_requests,
+                concurrency_per_client: 1,
+                pipeline: 1,
+                warmup_delay_s: settings.warmup_delay,
+                threads: settings.threads,
+            });
+        }
+        let settings = VllmStressSettings::deserialize(settings)?;
+        Ok(LoadDefaults {
+            requests_per_client: settings.transactions.unwrap_or(settings.num_requests),
+            concurrency_per_client: settings.concurrent_requests,
+            pipeline: 1,
+            warmup_delay_s: settings.warmup_delay,
+            threads: settings.threads,
+        })
+    }
+
+    fn run(&self, _job: &LoadJob, _control: &Control) -> Result<LoadReport> {
+        bail!("not written yet")
+    }
+}
