@@ -1,1 +1,8 @@
+//! Statistics over archived data: what the figures of a benchmark are, and what a sweep says.
+//!
+//! Pure: no I/O, no network, no command line, no clock, no randomness but from fixed seeds, so that the same
+//! records give the same figures everywhere. The definitions stand in `docs/metrics.md`.
 
+mod summary;
+
+pub use summary::{Arrival, Facts, Generator, RecordError, limits::Limit, summarise};

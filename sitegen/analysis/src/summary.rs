@@ -1,0 +1,444 @@
+//! The figures of one benchmark, from its request records.
+//!
+//! Memory does not grow with the number of records: they are read in passes, and each pass keeps counts only.
+//! The records must come in the same order each time, and in order of completion for the timeline.
+
+mod findings;
+pub mod limits;
+mod sample;
+mod timeline;
+
+use std::collections::BTreeMap;
+
+use archive::{Goodput, OperationSummary, Request, SCHEMA, Status, Summary, Timestamp};
+
+use self::{
+    limits::Limits,
+    sample::{Sample, nanoseconds},
+    timeline::TimelineBuilder,
+};
+
+/// Percentiles that every sample has, in 1/1000 of the sample.
+const PERMILLES: [u32; 5] = [500, 900, 950, 990, 999];
+
+/// Different error texts that are told apart; a service that puts an id in each must not fill the memory.
+const MAX_ERROR_TEXTS: usize = 1000;
+
+/// An answer that comes this long after the window is a broken record, and would make a timeline without end.
+const LONGEST_DRAIN_S: f64 = 86_400.0;
+
+/// What is known of a benchmark beside its records.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub service_type: String,
+    /// Wall clock at offset 0 of the records.
+    pub started_at: Option<Timestamp>,
+    /// Start and end of the measurement window, in seconds from the benchmark's start.
+    pub window_s: [f64; 2],
+    pub arrival: Arrival,
+    /// Stored metric name → limit in its unit; see [`Limit`](limits::Limit) for the names.
+    pub slo: BTreeMap<String, f64>,
+    /// `None` when the load generator says nothing about itself.
+    pub generator: Option<Generator>,
+    pub status: Status,
+}
+
+/// Who decides when a request is sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arrival {
+    /// The client, when the answer before has come: response time and service time are the same.
+    Closed,
+    /// A schedule of so many requests per second.
+    Open { requested_rate: f64 },
+}
+
+/// What the load generator used over the measurement window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Generator {
+    /// CPU seconds, all threads.
+    pub cpu_s: f64,
+    /// Event loops, one OS thread each.
+    pub threads: u32,
+    /// The longest time an event loop did not come round.
+    pub longest_stall_s: f64,
+}
+
+/// A record that cannot be: the figures would be wrong without anyone seeing it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RecordError {
+    /// A time is negative or not a number.
+    BadTime { client: u32, request_id: u64, field: &'static str, value: f64 },
+    /// The second reading gave other records than the first.
+    Changed,
+    /// A limit's name is not one of those that [`Limit`](limits::Limit) knows.
+    UnknownLimit(String),
+}
+
+impl std::fmt::Display for RecordError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::BadTime { client, request_id, field, value } => {
+                write!(f, "request {request_id} of client {client} has an impossible {field}: {value}")
+            }
+            Self::Changed => f.write_str("the request records changed while they were read: read them again"),
+            Self::UnknownLimit(name) => write!(
+                f,
+                "`{name}` is no limit: expected success_rate, or latency, service_time, ttft, tpot or itl with a \
+                 figure, such as latency_p99_s"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for RecordError {}
+
+/// Computes the summary of a benchmark. `requests` opens the records anew for each pass: two, and a third when
+/// very many requests took nearly the same long time.
+///
+/// A benchmark without records has a summary too: counts of zero and figures of `null`.
+pub fn summarise<I, E>(facts: &Facts, requests: impl Fn() -> Result<I, E>) -> Result<Summary, E>
+where
+    I: Iterator<Item = Result<Request, E>>,
+    E: From<RecordError>,
+{
+    let limits = Limits::parse(&facts.slo)?;
+    let mut tally = Tally::default();
+    let mut samples = Samples::new(facts, &limits);
+    let mut timeline = TimelineBuilder::new(facts.window_s[1]);
+    for request in requests()? {
+        let request = request?;
+        check(&request, facts.window_s[1])?;
+        timeline.add(&request);
+        tally.add(&request, &limits);
+        samples.visit(&request, Sample::record);
+    }
+
+    samples.each(|sample| sample.start_search());
+    while samples.any(|sample| sample.is_searching()) {
+        for request in requests()? {
+            samples.visit(&request?, Sample::seek);
+        }
+        let mut found = Ok(());
+        samples.each(|sample| {
+            if let Err(err) = sample.narrow() {
+                found = Err(err);
+            }
+        });
+        found?;
+    }
+    Ok(assemble(facts, &limits, tally, samples, timeline))
+}
+
+fn check(request: &Request, window_end_s: f64) -> Result<(), RecordError> {
+    let times = [
+        ("start_s", Some(request.start_s)),
+        ("intended_s", request.intended_s),
+        ("latency_s", Some(request.latency_s)),
+        ("ttft_s", request.ttft_s),
+        ("ttft_first_chunk_s", request.ttft_first_chunk_s),
+    ];
+    let Request { client, request_id, .. } = *request;
+    for (field, value) in times {
+        if let Some(value) = value
+            && (!value.is_finite() || value < 0.0)
+        {
+            return Err(RecordError::BadTime { client, request_id, field, value });
+        }
+    }
+    match request.end() > window_end_s + LONGEST_DRAIN_S {
+        true => Err(RecordError::BadTime { client, request_id, field: "end", value: request.end() }),
+        false => Ok(()),
+    }
+}
+
+/// Counts and sums over the requests of the window.
+#[derive(Default)]
+struct Tally {
+    warmup: u64,
+    total: u64,
+    successful: u64,
+    good: u64,
+    errors: BTreeMap<String, u64>,
+    bytes_sent: u64,
+    bytes_received: u64,
+    output_tokens: TokenSum,
+    input_tokens: TokenSum,
+    operations: BTreeMap<String, OperationTally>,
+    schedule: Option<Schedule>,
+}
+
+#[derive(Default)]
+struct TokenSum {
+    tokens: u64,
+    requests: u64,
+}
+
+impl TokenSum {
+    fn add(&mut self, tokens: Option<u64>) {
+        if let Some(tokens) = tokens {
+            self.tokens += tokens;
+            self.requests += 1;
+        }
+    }
+
+    fn average(&self) -> Option<f64> {
+        (self.requests > 0).then(|| self.tokens as f64 / self.requests as f64)
+    }
+}
+
+struct OperationTally {
+    count: u64,
+    failed: u64,
+    /// First start and last end, in seconds from the benchmark's start.
+    driven_s: [f64; 2],
+}
+
+/// First and last time that the schedule wanted, and that came of it.
+#[derive(Clone, Copy)]
+struct Schedule {
+    intended_s: [f64; 2],
+    start_s: [f64; 2],
+}
+
+impl Schedule {
+    /// The time that sending should have taken over the time it took: 1 when the rate was kept. Unlike a count
+    /// over a window this does not depend on the chance in a Poisson schedule, nor on the last answers.
+    fn kept(&self) -> Option<f64> {
+        let [intended, took] = [self.intended_s, self.start_s].map(|[first, last]| last - first);
+        (intended > 0.0 && took > 0.0).then(|| (intended / took).min(1.0))
+    }
+}
+
+impl Tally {
+    fn add(&mut self, request: &Request, limits: &Limits) {
+        if request.warmup {
+            self.warmup += 1;
+            return;
+        }
+        self.total += 1;
+        let (start, end) = (request.start_s, request.end());
+        let operation = match self.operations.get_mut(&request.operation) {
+            Some(operation) => operation,
+            None => self.operations.entry(request.operation.clone()).or_insert(OperationTally {
+                count: 0,
+                failed: 0,
+                driven_s: [start, end],
+            }),
+        };
+        operation.count += 1;
+        operation.driven_s = [operation.driven_s[0].min(start), operation.driven_s[1].max(end)];
+        if let Some(intended) = request.intended_s {
+            let span = self.schedule.get_or_insert(Schedule { intended_s: [intended; 2], start_s: [start; 2] });
+            span.intended_s = [span.intended_s[0].min(intended), span.intended_s[1].max(intended)];
+            span.start_s = [span.start_s[0].min(start), span.start_s[1].max(start)];
+        }
+        if !request.success {
+            operation.failed += 1;
+            let text = request.error.as_deref().unwrap_or("no reason recorded");
+            let known = self.errors.len() < MAX_ERROR_TEXTS || self.errors.contains_key(text);
+            let text = if known { text } else { "other errors" };
+            match self.errors.get_mut(text) {
+                Some(count) => *count += 1,
+                None => _ = self.errors.insert(text.to_owned(), 1),
+            }
+            return;
+        }
+        self.successful += 1;
+        self.good += u64::from(limits.met_by(request));
+        self.bytes_sent += request.bytes_sent;
+        self.bytes_received += request.bytes_received;
+        self.output_tokens.add(request.output_tokens);
+        self.input_tokens.add(request.input_tokens);
+    }
+}
+
+/// Every sample of a benchmark. Which request belongs to which is said once, in `visit`.
+struct Samples {
+    open: bool,
+    permilles: Vec<u32>,
+    latency: Sample,
+    service_time: Sample,
+    send_lag: Sample,
+    ttft: Sample,
+    ttft_first_chunk: Sample,
+    tpot: Sample,
+    itl: Sample,
+    operations: BTreeMap<String, Sample>,
+}
+
+impl Samples {
+    fn new(facts: &Facts, limits: &Limits) -> Self {
+        let mut permilles = PERMILLES.to_vec();
+        permilles.extend(limits.permilles());
+        permilles.sort_unstable();
+        permilles.dedup();
+        let sample = || Sample::new(&permilles);
+        Self {
+            open: facts.arrival != Arrival::Closed,
+            latency: sample(),
+            service_time: sample(),
+            send_lag: sample(),
+            ttft: sample(),
+            ttft_first_chunk: sample(),
+            tpot: sample(),
+            itl: sample(),
+            operations: BTreeMap::new(),
+            permilles,
+        }
+    }
+
+    fn visit(&mut self, request: &Request, act: impl Fn(&mut Sample, u64)) {
+        if request.warmup {
+            return;
+        }
+        if self.open {
+            act(&mut self.send_lag, nanoseconds(request.send_lag()));
+        }
+        if !request.success {
+            return;
+        }
+        let latency = nanoseconds(request.latency_s);
+        act(&mut self.latency, latency);
+        match self.operations.get_mut(&request.operation) {
+            Some(sample) => act(sample, latency),
+            None => {
+                let mut sample = Sample::new(&self.permilles);
+                act(&mut sample, latency);
+                self.operations.insert(request.operation.clone(), sample);
+            }
+        }
+        if self.open {
+            act(&mut self.service_time, nanoseconds(request.service_time()));
+        }
+        let optional = [
+            (&mut self.ttft, request.ttft_s),
+            (&mut self.ttft_first_chunk, request.ttft_first_chunk_s),
+            (&mut self.tpot, request.tpot()),
+        ];
+        for (sample, value) in optional {
+            if let Some(value) = value {
+                act(sample, nanoseconds(value));
+            }
+        }
+        for gap in &request.chunk_gaps_us {
+            act(&mut self.itl, u64::from(*gap) * 1000);
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Sample> {
+        let named = [
+            &self.latency,
+            &self.service_time,
+            &self.send_lag,
+            &self.ttft,
+            &self.ttft_first_chunk,
+            &self.tpot,
+            &self.itl,
+        ];
+        named.into_iter().chain(self.operations.values())
+    }
+
+    fn any(&self, ask: impl Fn(&Sample) -> bool) -> bool {
+        self.all().any(ask)
+    }
+
+    fn each(&mut self, mut act: impl FnMut(&mut Sample)) {
+        let named = [
+            &mut self.latency,
+            &mut self.service_time,
+            &mut self.send_lag,
+            &mut self.ttft,
+            &mut self.ttft_first_chunk,
+            &mut self.tpot,
+            &mut self.itl,
+        ];
+        named.into_iter().chain(self.operations.values_mut()).for_each(&mut act);
+    }
+
+    /// The sample that a limit speaks of.
+    fn of(&self, quantity: limits::Quantity) -> &Sample {
+        use limits::Quantity::*;
+        match quantity {
+            Latency => &self.latency,
+            ServiceTime if self.open => &self.service_time,
+            ServiceTime => &self.latency,
+            Ttft => &self.ttft,
+            Tpot => &self.tpot,
+            Itl => &self.itl,
+        }
+    }
+}
+
+fn assemble(facts: &Facts, limits: &Limits, tally: Tally, samples: Samples, timeline: TimelineBuilder) -> Summary {
+    let window = facts.window_s[1] - facts.window_s[0];
+    let per_second = |count: u64| (window > 0.0).then(|| count as f64 / window);
+    let share = |part: u64| (tally.total > 0).then(|| part as f64 / tally.total as f64);
+    let success_rate = share(tally.successful).map(|share| share * 100.0);
+    let has_tokens = tally.output_tokens.requests > 0;
+    let only_one_operation = tally.operations.len() == 1;
+    let operations = tally.operations.iter().map(|(name, operation)| {
+        // With one operation the whole window was its own; with several, each may have had its turn.
+        let driven = match only_one_operation {
+            true => window,
+            false => operation.driven_s[1].min(facts.window_s[1]) - operation.driven_s[0].max(facts.window_s[0]),
+        };
+        let succeeded = operation.count - operation.failed;
+        let summary = OperationSummary {
+            count: operation.count,
+            failed: operation.failed,
+            throughput: (driven > 0.0).then(|| succeeded as f64 / driven),
+            latency_s: samples.operations.get(name).map(Sample::percentiles).unwrap_or_default(),
+        };
+        (name.clone(), summary)
+    });
+    // A limit on a figure that no request has says nothing about any request.
+    let goodput_defined = limits.quantities().all(|quantity| tally.successful == 0 || !samples.of(quantity).is_empty());
+    let goodput = (limits.quantities().next().is_some() && goodput_defined).then(|| Goodput {
+        good_requests: tally.good,
+        requests_per_second: per_second(tally.good),
+        ratio: share(tally.good),
+    });
+    let at = |offset: f64| facts.started_at.map(|time| time.plus_seconds(offset));
+
+    let mut summary = Summary {
+        schema: SCHEMA,
+        service_type: facts.service_type.clone(),
+        total_requests: tally.total,
+        successful_requests: tally.successful,
+        failed_requests: tally.total - tally.successful,
+        warmup_requests: tally.warmup,
+        success_rate,
+        requests_per_second: per_second(tally.successful),
+        test_duration_s: window,
+        window_s: facts.window_s,
+        test_start_time: at(facts.window_s[0]),
+        test_end_time: at(facts.window_s[1]),
+        latency_s: samples.latency.distribution(),
+        service_time_s: samples.service_time.distribution_if_any(),
+        send_lag_s: samples.send_lag.distribution_if_any(),
+        ttft_s: samples.ttft.distribution_if_any(),
+        ttft_first_chunk_s: samples.ttft_first_chunk.distribution_if_any(),
+        tpot_s: samples.tpot.distribution_if_any(),
+        itl_s: samples.itl.distribution_if_any(),
+        tokens_per_second: has_tokens.then(|| per_second(tally.output_tokens.tokens)).flatten(),
+        avg_output_tokens: tally.output_tokens.average(),
+        avg_input_tokens: tally.input_tokens.average(),
+        bytes_sent_per_second: per_second(tally.bytes_sent),
+        bytes_received_per_second: per_second(tally.bytes_received),
+        requested_rate: match facts.arrival {
+            Arrival::Closed => None,
+            Arrival::Open { requested_rate } => Some(requested_rate),
+        },
+        operations: operations.collect(),
+        goodput,
+        slo: limits.outcomes(success_rate, |quantity, figure| samples.of(quantity).figure(figure)),
+        timeline: timeline.finish(),
+        error_summary: tally.errors,
+        ..Summary::default()
+    };
+    summary.findings = findings::find(facts, &summary, tally.schedule.and_then(|schedule| schedule.kept()));
+    summary
+}
+
+#[cfg(test)]
+mod tests;

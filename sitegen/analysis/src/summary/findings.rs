@@ -1,0 +1,162 @@
+//! Remarks on a benchmark's validity, each with the number it rests on; `docs/metrics.md` lists the gates.
+
+use archive::{Finding, Severity, Status, Summary};
+
+use super::{Arrival, Facts};
+
+/// What a gate says of a number: nothing, a reservation, or that the figures must not be used.
+fn grade(invalid: bool, warning: bool) -> Option<Severity> {
+    match (invalid, warning) {
+        (true, _) => Some(Severity::Invalid),
+        (false, true) => Some(Severity::Warning),
+        (false, false) => None,
+    }
+}
+
+/// Remarks, worst first. `schedule_kept` is the time that sending should have taken over the time it took.
+pub fn find(facts: &Facts, summary: &Summary, schedule_kept: Option<f64>) -> Vec<Finding> {
+    let gates = [
+        ended_early(facts),
+        failures(summary),
+        send_lag(summary),
+        rate(facts, schedule_kept),
+        client_cpu(facts, summary),
+        stall(facts, summary),
+        samples(summary),
+    ];
+    let mut findings: Vec<_> = gates.into_iter().flatten().collect();
+    findings.sort_by_key(|finding| finding.severity);
+    findings
+}
+
+fn finding(severity: Severity, code: &str, message: String) -> Option<Finding> {
+    Some(Finding { severity, code: code.to_owned(), message })
+}
+
+fn ended_early(facts: &Facts) -> Option<Finding> {
+    let (severity, message) = match facts.status {
+        Status::Completed => return None,
+        Status::Failed => (Severity::Invalid, "the benchmark failed before its load was complete"),
+        Status::Cancelled => (Severity::Warning, "the benchmark was cancelled: these figures cover a part of its load"),
+    };
+    finding(severity, "incomplete", message.to_owned())
+}
+
+fn failures(summary: &Summary) -> Option<Finding> {
+    let (failed, total) = (summary.failed_requests, summary.total_requests);
+    if total == 0 {
+        return finding(Severity::Invalid, "failures", "no request was measured".to_owned());
+    }
+    if failed == total {
+        return finding(Severity::Invalid, "failures", format!("all {total} requests failed"));
+    }
+    let percent = failed as f64 / total as f64 * 100.0;
+    let severity = grade(percent > 50.0, percent > 1.0)?;
+    let most = summary.error_summary.iter().max_by_key(|(_, count)| **count);
+    let most = most.map(|(text, count)| format!("; most often ({count}): {}", shortened(text))).unwrap_or_default();
+    finding(severity, "failures", format!("{failed} of {total} requests failed ({}){most}", percent_of(percent)))
+}
+
+fn send_lag(summary: &Summary) -> Option<Finding> {
+    let lag = summary.send_lag_s.as_ref()?.figures.p99?;
+    let latency = summary.latency_s.figures.p50?;
+    let notable = lag > 0.001;
+    let severity = grade(notable && lag > 0.5 * latency, notable && lag > 0.1 * latency)?;
+    let message = format!(
+        "requests were sent late: the load generator's own delay has a p99 of {}, the response time a median of {}",
+        time(lag),
+        time(latency)
+    );
+    finding(severity, "send_lag", message)
+}
+
+fn rate(facts: &Facts, schedule_kept: Option<f64>) -> Option<Finding> {
+    let Arrival::Open { requested_rate } = facts.arrival else { return None };
+    let kept = schedule_kept?;
+    let severity = grade(kept < 0.90, kept < 0.99)?;
+    let message = format!(
+        "requests were sent at {} of the requested {} per second",
+        percent_of(kept * 100.0),
+        number(requested_rate)
+    );
+    finding(severity, "rate", message)
+}
+
+fn client_cpu(facts: &Facts, summary: &Summary) -> Option<Finding> {
+    let generator = facts.generator?;
+    let available = f64::from(generator.threads) * summary.test_duration_s;
+    let percent = generator.cpu_s / available * 100.0;
+    if available <= 0.0 || percent <= 90.0 {
+        return None;
+    }
+    let message = format!(
+        "client-bound: the load generator used {} of its {} threads, so that it may have set the limit and not the \
+         service",
+        percent_of(percent),
+        generator.threads
+    );
+    finding(Severity::Warning, "client_cpu", message)
+}
+
+fn stall(facts: &Facts, summary: &Summary) -> Option<Finding> {
+    let stall = facts.generator?.longest_stall_s;
+    if stall <= 0.1 {
+        return None;
+    }
+    let p99 = summary.latency_s.figures.p99;
+    let compared = p99.map(|p99| format!(", beside a p99 of {}", time(p99))).unwrap_or_default();
+    let message = format!("an event loop of the load generator stood still for up to {}{compared}", time(stall));
+    finding(Severity::Warning, "stall", message)
+}
+
+fn samples(summary: &Summary) -> Option<Finding> {
+    let count = summary.latency_s.figures.count;
+    if count == 0 || count >= 1000 {
+        return None;
+    }
+    let severity = if count < 100 { Severity::Warning } else { Severity::Note };
+    let message = format!(
+        "{count} successful requests do not support {}",
+        match summary.latency_s.figures.unsupported.first().map(String::as_str) {
+            Some("p50") => "any percentile, not even the median",
+            Some("p90") => "percentiles above the median",
+            Some("p95") => "percentiles above p90",
+            _ => "percentiles above p95",
+        }
+    );
+    finding(severity, "samples", message)
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(120) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Percent with as many digits as tell it from 0 and from 100.
+fn percent_of(percent: f64) -> String {
+    let digits = if percent < 10.0 || (99.0..100.0).contains(&percent) { 2 } else { 1 };
+    format!("{percent:.digits$} %")
+}
+
+fn number(value: f64) -> String {
+    if value >= 100.0 { format!("{value:.0}") } else { format!("{value}") }
+}
+
+/// A duration in the unit that suits it, three digits.
+fn time(seconds: f64) -> String {
+    let (value, unit) = match seconds {
+        s if s >= 1.0 => (s, "s"),
+        s if s >= 1e-3 => (s * 1e3, "ms"),
+        s => (s * 1e6, "µs"),
+    };
+    let digits = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.digits$} {unit}")
+}

@@ -1,0 +1,283 @@
+//! The summary against counting and sorting by hand.
+
+use std::collections::BTreeMap;
+
+use archive::{Request, Severity, Status};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use hdrhistogram::serialization::Deserializer;
+use proptest::prelude::*;
+
+use super::*;
+
+fn facts(arrival: Arrival, window_s: [f64; 2]) -> Facts {
+    Facts {
+        service_type: "redis".into(),
+        started_at: Timestamp::from_unix_us(1_772_366_400_000_000),
+        window_s,
+        arrival,
+        slo: BTreeMap::new(),
+        generator: None,
+        status: Status::Completed,
+    }
+}
+
+fn summary_of(facts: &Facts, requests: &[Request]) -> Summary {
+    summarise(facts, || Ok::<_, RecordError>(requests.iter().cloned().map(Ok))).expect("sound records")
+}
+
+fn success(start_s: f64, latency_s: f64) -> Request {
+    Request { operation: "GET".into(), start_s, latency_s, success: true, ..Request::default() }
+}
+
+/// numpy's default: linear interpolation at rank (n − 1)·q.
+fn naive_percentile(sorted: &[u64], permille: u64) -> f64 {
+    let scaled = (sorted.len() as u64 - 1) * permille;
+    let (low, high) = (sorted[(scaled / 1000) as usize] as f64, sorted[scaled.div_ceil(1000) as usize] as f64);
+    (low + (high - low) * (scaled % 1000) as f64 / 1000.0) / 1e9
+}
+
+fn assert_close(value: Option<f64>, expected: f64) {
+    let value = value.expect("defined");
+    assert!((value - expected).abs() <= 1e-9 * expected.abs().max(1e-9), "{value} is not {expected}");
+}
+
+fn assert_exact(latencies_ns: &[u64]) {
+    let requests: Vec<_> = latencies_ns.iter().map(|ns| success(0.0, *ns as f64 / 1e9)).collect();
+    let figures = summary_of(&facts(Arrival::Closed, [0.0, 1.0]), &requests).latency_s.figures;
+    let mut sorted = latencies_ns.to_vec();
+    sorted.sort_unstable();
+    let count = sorted.len() as f64;
+    let mean = sorted.iter().map(|ns| *ns as f64).sum::<f64>() / count;
+    let squares = sorted.iter().map(|ns| (*ns as f64 - mean).powi(2)).sum::<f64>();
+    assert_eq!(figures.count, sorted.len() as u64);
+    assert_close(figures.avg, mean / 1e9);
+    assert!((figures.std.expect("defined") - (squares / (count - 1.0).max(1.0)).sqrt() / 1e9).abs() < 1e-9);
+    for (value, permille) in
+        [(figures.p50, 500), (figures.p90, 900), (figures.p95, 950), (figures.p99, 990), (figures.p999, 999)]
+    {
+        assert_close(value, naive_percentile(&sorted, permille));
+    }
+    assert_close(figures.min, sorted[0] as f64 / 1e9);
+    assert_close(figures.max, sorted[sorted.len() - 1] as f64 / 1e9);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn percentiles_are_those_of_a_sorted_list(
+        latencies in proptest::collection::vec(
+            prop_oneof![0_u64..50, 1_000..2_000_u64, 1_000_000..1_100_000_u64, 0..2_000_000_000_000_u64], 1..400),
+    ) {
+        assert_exact(&latencies);
+    }
+}
+
+#[test]
+fn many_nearly_equal_long_times_take_a_third_reading_and_are_exact() {
+    // All in one bucket of the histogram, which is wider than one search holds.
+    let latencies: Vec<u64> = (0..80_000_u64).map(|i| 30_000_000_000 + (i * 7_919) % 9_999_991).collect();
+    assert_exact(&latencies);
+}
+
+#[test]
+fn equal_values_cost_nothing_and_come_back() {
+    assert_exact(&vec![123_456_789; 100_000]);
+    assert_exact(&[0]);
+}
+
+#[test]
+fn failures_and_warm_up_are_in_no_latency() {
+    let mut requests: Vec<_> = (0..40).map(|i| success(f64::from(i) * 0.1, 0.01)).collect();
+    requests[0].warmup = true;
+    requests[0].latency_s = 9.0;
+    for failed in [3, 5, 7] {
+        requests[failed].success = false;
+        requests[failed].latency_s = 5.0;
+        requests[failed].error = Some(if failed == 3 { "refused" } else { "timeout" }.into());
+    }
+    let summary = summary_of(&facts(Arrival::Closed, [0.1, 4.1]), &requests);
+    assert_eq!((summary.total_requests, summary.successful_requests, summary.failed_requests), (39, 36, 3));
+    assert_eq!(summary.warmup_requests, 1);
+    assert_close(summary.requests_per_second, 9.0);
+    assert_close(summary.success_rate, 36.0 / 39.0 * 100.0);
+    assert_close(summary.latency_s.figures.max, 0.01);
+    assert_eq!(summary.error_summary, BTreeMap::from([("refused".into(), 1), ("timeout".into(), 2)]));
+    assert_eq!(summary.service_time_s, None);
+    assert_eq!(summary.test_start_time.expect("known").to_string(), "2026-03-01T12:00:00.100000Z");
+    assert_eq!(summary.timeline.completed.iter().sum::<u64>(), 40);
+    let failures = summary.findings.iter().find(|finding| finding.code == "failures").expect("above 1 %");
+    assert_eq!(failures.severity, Severity::Warning);
+    assert_eq!(failures.message, "3 of 39 requests failed (7.69 %); most often (2): timeout");
+}
+
+#[test]
+fn an_operation_is_measured_over_its_own_time() {
+    let mut requests = Vec::new();
+    for i in 0..100 {
+        let (operation, start) = if i < 50 { ("SET", f64::from(i) * 0.02) } else { ("GET", 1.0 + f64::from(i) * 0.06) };
+        requests.push(Request { operation: operation.into(), ..success(start, 0.02) });
+    }
+    let summary = summary_of(&facts(Arrival::Closed, [0.0, 10.0]), &requests);
+    assert_close(summary.requests_per_second, 10.0);
+    assert_close(summary.operations["SET"].throughput, 50.0 / 1.0);
+    assert_close(summary.operations["GET"].throughput, 50.0 / (49.0 * 0.06 + 0.02));
+    let alone = summary_of(&facts(Arrival::Closed, [0.0, 10.0]), &requests[..50]);
+    assert_eq!(alone.operations["SET"].throughput, alone.requests_per_second);
+}
+
+#[test]
+fn open_loop_tells_response_from_service_time() {
+    let requests: Vec<_> = (0..100)
+        .map(|i| {
+            let intended = f64::from(i) * 0.1;
+            Request { intended_s: Some(intended), ..success(intended + 0.004, 0.02) }
+        })
+        .collect();
+    let facts = facts(Arrival::Open { requested_rate: 10.0 }, [0.0, 10.0]);
+    let summary = summary_of(&facts, &requests);
+    assert_close(summary.latency_s.figures.p50, 0.02);
+    assert_close(summary.service_time_s.as_ref().expect("open loop").figures.p50, 0.016);
+    assert_close(summary.send_lag_s.as_ref().expect("open loop").figures.p99, 0.004);
+    assert_eq!(summary.requested_rate, Some(10.0));
+    let codes: Vec<_> = summary.findings.iter().map(|finding| (finding.code.as_str(), finding.severity)).collect();
+    assert_eq!(codes, [("send_lag", Severity::Warning), ("samples", Severity::Note)]);
+}
+
+#[test]
+fn a_missed_rate_is_named() {
+    for (stretch, expected) in [(1.0, None), (1.05, Some(Severity::Warning)), (1.5, Some(Severity::Invalid))] {
+        let requests: Vec<_> = (0..2000)
+            .map(|i| {
+                let intended = f64::from(i) * 0.01;
+                // Slower sending, with the answers far slower still, so that only the rate is at fault.
+                Request { intended_s: Some(intended), ..success(intended * stretch, 500.0) }
+            })
+            .collect();
+        let facts = facts(Arrival::Open { requested_rate: 100.0 }, [0.0, 20.0]);
+        let summary = summary_of(&facts, &requests);
+        let rate = summary.findings.iter().find(|finding| finding.code == "rate");
+        assert_eq!(rate.map(|finding| finding.severity), expected, "{stretch}");
+    }
+}
+
+#[test]
+fn limits_goodput_and_tokens() {
+    let requests: Vec<_> = (0..200)
+        .map(|i| Request {
+            ttft_s: Some(if i % 10 == 0 { 0.4 } else { 0.1 }),
+            output_tokens: Some(11),
+            input_tokens: Some(50),
+            chunk_gaps_us: vec![90_000; 10],
+            bytes_received: 100,
+            ..success(f64::from(i) * 0.05, 1.1)
+        })
+        .collect();
+    let slo = [("ttft_p95_s", 0.2), ("latency_p99_s", 2.0), ("success_rate", 99.0), ("tpot_p75_s", 0.1)];
+    let facts =
+        Facts { slo: slo.map(|(name, limit)| (name.to_owned(), limit)).into(), ..facts(Arrival::Closed, [0.0, 10.0]) };
+    let summary = summary_of(&facts, &requests);
+    let met: Vec<_> = summary.slo.iter().map(|outcome| (outcome.metric.as_str(), outcome.met)).collect();
+    let expected = [
+        ("latency_p99_s", Some(true)),
+        ("success_rate", Some(true)),
+        ("tpot_p75_s", Some(true)),
+        ("ttft_p95_s", Some(false)),
+    ];
+    assert_eq!(met, expected);
+    let goodput = summary.goodput.expect("defined");
+    assert_eq!((goodput.good_requests, goodput.ratio), (180, Some(0.9)));
+    assert_close(goodput.requests_per_second, 18.0);
+    assert_close(summary.tokens_per_second, 220.0);
+    assert_close(summary.avg_input_tokens, 50.0);
+    assert_close(summary.bytes_received_per_second, 2000.0);
+    assert_close(summary.itl_s.expect("gaps").figures.p99, 0.09);
+    assert_close(summary.tpot_s.expect("tokens").figures.p50, 0.1);
+    assert_eq!(summary.timeline.output_tokens.iter().sum::<u64>(), 2200);
+
+    // A limit on what was not measured defines neither an outcome nor a goodput.
+    let bare: Vec<_> = (0..20).map(|i| success(f64::from(i), 0.1)).collect();
+    let summary = summary_of(&facts, &bare);
+    assert_eq!(summary.slo[3].met, None);
+    assert_eq!(summary.goodput, None);
+}
+
+#[test]
+fn the_stored_histogram_is_the_sample() {
+    let requests: Vec<_> = (1..=1000).map(|i| success(0.0, f64::from(i) / 1e3)).collect();
+    let histogram = summary_of(&facts(Arrival::Closed, [0.0, 2.0]), &requests).latency_s.histogram.expect("values");
+    assert_eq!(histogram.unit_s, 1e-9);
+    let bytes = BASE64_STANDARD.decode(&histogram.hdr_v2_base64).expect("base64");
+    let read: hdrhistogram::Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).expect("V2");
+    assert_eq!(read.len(), 1000);
+    assert!((read.value_at_quantile(0.5) as f64 / 5e8 - 1.0).abs() < 1e-3);
+}
+
+#[test]
+fn nothing_measured_is_null_and_invalid() {
+    let summary = summary_of(&facts(Arrival::Closed, [0.0, 0.0]), &[]);
+    assert_eq!((summary.total_requests, summary.success_rate, summary.requests_per_second), (0, None, None));
+    assert_eq!((summary.latency_s.figures.p50, summary.latency_s.histogram.is_none()), (None, true));
+    assert!(!summary.is_valid());
+
+    let failed = Request { success: false, error: Some("refused".into()), ..success(0.0, 0.1) };
+    let summary = summary_of(&facts(Arrival::Closed, [0.0, 1.0]), &[failed]);
+    assert_eq!((summary.success_rate, summary.requests_per_second), (Some(0.0), Some(0.0)));
+    assert_eq!(summary.findings[0].message, "all 1 requests failed");
+}
+
+#[test]
+fn the_generator_and_the_status_are_judged() {
+    let requests: Vec<_> = (0..2000).map(|i| success(f64::from(i) * 0.005, 0.01)).collect();
+    let generator = Generator { cpu_s: 19.0, threads: 2, longest_stall_s: 0.25 };
+    let judged = Facts { generator: Some(generator), status: Status::Failed, ..facts(Arrival::Closed, [0.0, 10.0]) };
+    let messages: Vec<_> = summary_of(&judged, &requests).findings.into_iter().map(|finding| finding.message).collect();
+    assert_eq!(
+        messages,
+        [
+            "the benchmark failed before its load was complete",
+            "client-bound: the load generator used 95.0 % of its 2 threads, so that it may have set the limit and not the \
+         service",
+            "an event loop of the load generator stood still for up to 250 ms, beside a p99 of 10.0 ms",
+        ]
+    );
+    assert!(summary_of(&facts(Arrival::Closed, [0.0, 10.0]), &requests).findings.is_empty());
+}
+
+#[test]
+fn support_ends_where_ten_values_are_left() {
+    for (count, unsupported) in [
+        (19, &["p50", "p90", "p95", "p99", "p99.9"][..]),
+        (20, &["p90", "p95", "p99", "p99.9"]),
+        (999, &["p99", "p99.9"]),
+        (1000, &["p99.9"]),
+        (10_000, &[]),
+    ] {
+        let requests = vec![success(0.0, 0.1); count];
+        let figures = summary_of(&facts(Arrival::Closed, [0.0, 1.0]), &requests).latency_s.figures;
+        assert_eq!(figures.unsupported, unsupported, "{count}");
+    }
+}
+
+#[test]
+fn impossible_records_and_limits_are_refused() {
+    let closed = facts(Arrival::Closed, [0.0, 1.0]);
+    let refused = |facts: &Facts, request: Request| {
+        let records = [request];
+        summarise(facts, || Ok::<_, RecordError>(records.iter().cloned().map(Ok))).expect_err("refused").to_string()
+    };
+    for request in [success(0.0, -0.1), success(f64::NAN, 0.1), success(0.0, 1e9)] {
+        let message = refused(&closed, request);
+        assert!(message.starts_with("request 0 of client 0 has an impossible"), "{message}");
+    }
+    let slo = BTreeMap::from([("p99".to_owned(), 1.0)]);
+    assert!(refused(&Facts { slo, ..closed.clone() }, success(0.0, 0.1)).starts_with("`p99` is no limit"));
+
+    // The first reading sees a value that the second does not.
+    let reading = std::cell::Cell::new(0);
+    let changing = || {
+        reading.set(reading.get() + 1);
+        Ok::<_, RecordError>(std::iter::once(Ok(success(0.0, f64::from(reading.get())))))
+    };
+    assert_eq!(summarise(&closed, changing).expect_err("changed"), RecordError::Changed);
+}
