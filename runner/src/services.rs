@@ -93,6 +93,13 @@ pub struct Launch {
     pub files: Vec<(std::path::PathBuf, String)>,
 }
 
+impl Launch {
+    /// A command of the recipe's own.
+    pub fn shell(command: &str) -> Self {
+        Self { program: "sh".into(), args: vec!["-c".into(), command.into()], ..Self::default() }
+    }
+}
+
 /// What a readiness probe found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {

@@ -137,7 +137,9 @@ fn drive_prepared<W: Workload>(workload: &W, job: &LoadJob, control: &Control) -
         ensure!(!control.is_stopped(), "stopped before the load began");
         let wall = Timestamp::now().plus_seconds(START_NOTICE.as_secs_f64());
         let start = Start { origin: Instant::now() + START_NOTICE, wall };
-        starts.iter().for_each(|thread| drop(thread.send(start)));
+        for thread in &starts {
+            let _ = thread.send(start);
+        }
         drop(starts);
         let writing = std::thread::Builder::new()
             .name("load-writer".into())

@@ -78,10 +78,10 @@ impl Exchange {
         *self = Self { place, operation, streamed, ..Self::default() };
     }
 
-    /// Marks an exchange that has no outcome yet as failed at `end`.
+    /// Marks an exchange that has no outcome yet as failed, and one that has no end as ended at `end`.
     pub fn fail(&mut self, end: Instant, reason: impl Into<Cow<'static, str>>) {
+        self.end.get_or_insert(end);
         if self.outcome == Outcome::Pending {
-            self.end = Some(end);
             self.outcome = Outcome::Failed(reason.into());
         }
     }

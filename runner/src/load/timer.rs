@@ -215,7 +215,11 @@ mod tests {
             let soon = Instant::now() + Duration::from_millis(2);
             {
                 let mut dropped = Box::pin(timer.sleep_until(soon));
-                assert!(futures_util::poll!(dropped.as_mut()).is_pending());
+                std::future::poll_fn(|context| {
+                    assert!(dropped.as_mut().poll(context).is_pending());
+                    Poll::Ready(())
+                })
+                .await;
             }
             timer.sleep_until(soon + Duration::from_millis(1)).await;
         });
