@@ -381,7 +381,7 @@ mod tests {
         assert!(!findings.has_errors(), "{}", findings.render_all());
         let node = node.expect("a tree");
         for (path, text, line, column) in
-            [("a", "1.10", 1, 4), ("b.c", "02:00:00", 3, 6), ("b.e", "~", 5, 5)]
+            [("a", "1.10", 1, 4), ("b.c", "02:00:00", 3, 6), ("b.e", "~", 5, 4)]
         {
             let entry = node.find(path).expect(path);
             assert_eq!(entry.node.text(), Some(text), "{path}");
