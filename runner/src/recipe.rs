@@ -14,6 +14,7 @@ pub mod check;
 pub mod document;
 pub mod finding;
 pub mod formats;
+pub mod rules;
 pub mod schema;
 pub mod secrets;
 

@@ -94,7 +94,12 @@ impl Findings {
     }
 
     pub fn has_errors(&self) -> bool {
-        self.found.iter().any(|finding| finding.severity == Severity::Error)
+        self.errors() > 0
+    }
+
+    /// The number of findings that are errors.
+    pub fn errors(&self) -> usize {
+        self.found.iter().filter(|finding| finding.severity == Severity::Error).count()
     }
 
     /// In order of the texts, then of lines and columns.
