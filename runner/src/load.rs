@@ -7,6 +7,26 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+mod digest;
+mod draw;
+mod driver;
+mod event_loop;
+mod exchange;
+mod pace;
+mod schedule;
+mod timer;
+mod writer;
+
+pub mod spool;
+
+pub use self::{
+    draw::{Draw, content_mix, mix},
+    driver::drive,
+    exchange::{Client, Connection, Exchange, Outcome, Place, Streamed, Workload},
+    timer::Timer,
+    writer::{Phase, Progress},
+};
+
 /// Everything that fixes the load of one benchmark; together with the client's settings it fixes the request
 /// sequence, whatever the number of threads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -116,6 +136,8 @@ pub struct LoadReport {
     pub sequence_digest: Option<String>,
     /// Ended before its stopping rule said so.
     pub interrupted: bool,
+    /// Why it was interrupted, when nobody asked for it: the service could not be reached any more.
+    pub interruption: Option<String>,
     pub threads: u32,
     /// CPU seconds of the load generator over the window, all threads.
     pub cpu_s: f64,

@@ -1,8 +1,29 @@
 //! `runner`: executes benchmark campaigns and records immutable results.
 
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod agent;
+mod benchmark;
+mod cli;
+mod console;
+mod interrupt;
 mod load;
+mod node;
 mod plan;
 mod recipe;
 mod services;
+mod simulator;
+mod target;
+mod units;
 
-fn main() {}
+fn main() -> ExitCode {
+    match cli::Cli::parse().execute() {
+        Ok(code) => code,
+        Err(err) => {
+            eprintln!("error: {err:#}");
+            ExitCode::from(2)
+        }
+    }
+}

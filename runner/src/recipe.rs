@@ -9,6 +9,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub mod campaign;
+pub mod check;
+pub mod document;
+pub mod finding;
+pub mod formats;
+pub mod rules;
+pub mod schema;
+pub mod secrets;
+
 /// One service, the load on it, and where both run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -143,6 +152,7 @@ pub struct Resources {
     #[schemars(length(min = 1))]
     pub exclude_nodes: Option<String>,
     /// Folders to bind into the container, `host:container[:ro]`.
+    #[schemars(inner(regex(pattern = r"^[^:]+(:[^:]+(:[a-z,]+)?)?$")))]
     pub volumes: Vec<String>,
     /// Environment modules to load.
     pub modules: Vec<String>,
@@ -237,7 +247,7 @@ pub enum LoadModel {
 }
 
 /// A recipe or several, swept and repeated.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CampaignFile {
     /// Short name, usable as a folder name; the file's name when not given.
@@ -250,21 +260,41 @@ pub struct CampaignFile {
     pub recipe: Option<Recipe>,
     /// Recipe files, by paths relative to this file.
     pub recipes: Vec<String>,
-    /// Dotted path into the recipe → the values it takes.
-    pub sweep: BTreeMap<String, Vec<Value>>,
+    /// Dotted path into the recipe → the values it takes; the last axis changes fastest.
+    #[schemars(extend("additionalProperties" = { "type": "array", "items": true, "minItems": 1 }))]
+    pub sweep: Map<String, Value>,
     /// How the axes combine: every value with every other, or the first with the first.
     pub combine: Combine,
     /// Times every point is run.
     #[schemars(range(min = 1, max = 10000))]
     pub repetitions: u32,
     pub order: Order,
-    /// Fixes the request sequences and the shuffled order.
+    /// Fixes the request sequences and the shuffled order. Every reader of JSON keeps 53 bits exactly.
+    #[schemars(range(min = 0, max = 9007199254740991_u64))]
     pub seed: u64,
     /// Start the service anew for every benchmark; otherwise consecutive benchmarks of equal service share one.
     pub redeploy: bool,
     /// Limits that a good result keeps, for every recipe of the campaign.
     #[schemars(extend("format" = "slo"))]
     pub slo: Map<String, Value>,
+}
+
+impl Default for CampaignFile {
+    fn default() -> Self {
+        Self {
+            name: None,
+            title: None,
+            recipe: None,
+            recipes: Vec::new(),
+            sweep: Map::new(),
+            combine: Combine::default(),
+            repetitions: 1,
+            order: Order::default(),
+            seed: 1,
+            redeploy: true,
+            slo: Map::new(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

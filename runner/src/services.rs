@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, future::Future, path::Path, pin::Pin};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use schemars::Schema;
 use serde_json::Value;
 
@@ -15,6 +15,8 @@ mod command;
 mod redis;
 mod simulator;
 mod vllm;
+
+pub use simulator::SimulatorSettings;
 
 /// Every service type, by name.
 pub static SERVICES: &[&dyn ServiceType] = &[&redis::Redis, &simulator::Simulator, &vllm::Vllm];
@@ -93,6 +95,13 @@ pub struct Launch {
     pub files: Vec<(std::path::PathBuf, String)>,
 }
 
+impl Launch {
+    /// A command of the recipe's own.
+    pub fn shell(command: &str) -> Self {
+        Self { program: "sh".into(), args: vec!["-c".into(), command.into()], ..Self::default() }
+    }
+}
+
 /// What a readiness probe found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
@@ -105,6 +114,27 @@ pub enum Probe {
 }
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// The service type that a plan names: one of the list, or the raw command.
+pub fn of_recipe(kind: &str) -> Result<&'static dyn ServiceType> {
+    if kind == RAW_SERVICE.name() {
+        return Ok(RAW_SERVICE);
+    }
+    service_type(kind).with_context(|| format!("this build knows no service type `{kind}`"))
+}
+
+/// The client type that a plan names: one of the list, or the raw command.
+pub fn client_of_recipe(kind: &str) -> Result<&'static dyn ClientType> {
+    if kind == RAW_CLIENT.name() {
+        return Ok(RAW_CLIENT);
+    }
+    client_type(kind).with_context(|| format!("this build knows no client type `{kind}`"))
+}
+
+/// A shell command as a program to start.
+pub fn shell(command: &str) -> Launch {
+    Launch { program: "sh".to_owned(), args: vec!["-c".to_owned(), command.to_owned()], ..Launch::default() }
+}
 
 /// The service type of that name.
 pub fn service_type(name: &str) -> Option<&'static dyn ServiceType> {

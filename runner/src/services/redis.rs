@@ -1,12 +1,21 @@
 //! Redis: the server, and the `redis_stress` client.
 
-use anyhow::{Result, bail};
+use std::net::IpAddr;
+
+use anyhow::Result;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::{BoxFuture, ClientType, Launch, LaunchRequest, LoadDefaults, Probe, ServiceType};
-use crate::load::{Control, Endpoint, LoadJob, LoadReport};
+use crate::load::{self, Control, Endpoint, LoadJob, LoadReport};
+
+mod resp;
+mod stress;
 
 pub struct Redis;
 
@@ -77,13 +86,93 @@ impl ServiceType for Redis {
         &[&RedisStress]
     }
 
-    fn launch(&self, _request: &LaunchRequest<'_>) -> Result<Launch> {
-        bail!("not written yet")
+    fn launch(&self, request: &LaunchRequest<'_>) -> Result<Launch> {
+        if let Some(command) = request.command {
+            return Ok(Launch::shell(command));
+        }
+        let settings = RedisSettings::deserialize(request.settings)?;
+        let port = request.port.to_string();
+        let scratch = request.scratch.display().to_string();
+        let mut args: Vec<&str> = vec!["--port", &port, "--bind", request.host, "--daemonize", "no"];
+        args.extend(["--dir", settings.data_dir.as_deref().unwrap_or(&scratch)]);
+        args.extend(["--appendonly", if settings.appendonly { "yes" } else { "no" }]);
+        // No words at all would be no value; one empty word switches snapshots off.
+        args.push("--save");
+        match settings.save.trim() {
+            "" => args.push(""),
+            rule => args.extend(rule.split_whitespace()),
+        }
+        let policy = serde_json::to_value(settings.maxmemory_policy)?;
+        if !settings.maxmemory.is_empty() {
+            args.extend(["--maxmemory", &settings.maxmemory]);
+            args.extend(["--maxmemory-policy", policy.as_str().unwrap_or_default()]);
+        }
+        // Redis answers nobody but its own machine when it has no password and this is on.
+        let loopback = request.host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback());
+        args.extend(["--protected-mode", if loopback { "yes" } else { "no" }]);
+        let args = args.into_iter().map(str::to_owned).collect();
+        Ok(Launch { program: "redis-server".into(), args, ..Launch::default() })
     }
 
-    fn probe<'a>(&'a self, _endpoint: &'a Endpoint, _settings: &'a Value) -> BoxFuture<'a, Probe> {
-        Box::pin(async { Probe::NotYet("not written yet".into()) })
+    fn probe<'a>(&'a self, endpoint: &'a Endpoint, _settings: &'a Value) -> BoxFuture<'a, Probe> {
+        Box::pin(async move { probe(endpoint).await.unwrap_or_else(Probe::NotYet) })
     }
+}
+
+/// An error is a reason to try again.
+async fn probe(endpoint: &Endpoint) -> Result<Probe, String> {
+    let connecting = TcpStream::connect((endpoint.host.as_str(), endpoint.port));
+    let mut stream = connecting.await.map_err(|err| format!("cannot connect to {endpoint}: {err}"))?;
+    match ask(&mut stream, b"PING").await? {
+        Answer::Text(text) if text == "PONG" => {}
+        Answer::Error(text) if text.starts_with("LOADING") || text.starts_with("MASTERDOWN") => return Err(text),
+        Answer::Error(text) if text.starts_with("NOAUTH") => {
+            return Ok(Probe::Wrong(format!("the Redis on {endpoint} asks for a password: {text}")));
+        }
+        Answer::Text(text) | Answer::Error(text) | Answer::Other(text) => {
+            return Ok(Probe::Wrong(format!(
+                "{endpoint} is no Redis that can be used: it answered PING with `{text}`"
+            )));
+        }
+    }
+    let version = match ask(&mut stream, b"INFO server").await? {
+        Answer::Text(info) => info.lines().find_map(|line| line.strip_prefix("redis_version:").map(str::to_owned)),
+        _ => None,
+    };
+    Ok(Probe::Ready { version })
+}
+
+enum Answer {
+    Text(String),
+    Error(String),
+    /// Something that is none of Redis' protocol.
+    Other(String),
+}
+
+/// Sends an inline command and reads its answer.
+async fn ask(stream: &mut TcpStream, command: &[u8]) -> Result<Answer, String> {
+    let line = [command, b"\r\n"].concat();
+    stream.write_all(&line).await.map_err(|err| format!("connection lost: {err}"))?;
+    let (mut reader, mut value, mut answer) = (resp::Reader::default(), Vec::new(), None);
+    let mut input = [0; 4096];
+    while answer.is_none() {
+        let count = stream.read(&mut input).await.map_err(|err| format!("connection lost: {err}"))?;
+        if count == 0 {
+            return Err("connection closed without an answer".into());
+        }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let read = reader.feed(&input[..count], |piece| match piece {
+            resp::Piece::Status(status) => answer = Some(Answer::Text(text(status))),
+            resp::Piece::Error(error) => answer = Some(Answer::Error(text(error))),
+            resp::Piece::Value { bytes, .. } => value.extend_from_slice(bytes),
+            resp::Piece::ValueEnd { .. } => answer = Some(Answer::Text(text(&value))),
+            other => answer = Some(Answer::Other(format!("{other:?}"))),
+        });
+        if let Err(reason) = read {
+            answer = Some(Answer::Other(reason));
+        }
+    }
+    answer.ok_or_else(|| "no answer".into())
 }
 
 struct RedisStress;
@@ -162,7 +251,8 @@ impl ClientType for RedisStress {
         })
     }
 
-    fn run(&self, _job: &LoadJob, _control: &Control) -> Result<LoadReport> {
-        bail!("not written yet")
+    fn run(&self, job: &LoadJob, control: &Control) -> Result<LoadReport> {
+        let settings = RedisStressSettings::deserialize(&job.settings)?;
+        load::drive(stress::RedisLoad::new(job, &settings)?, job, control)
     }
 }

@@ -1,0 +1,74 @@
+//! What runs beside the service and the clients: the agents.
+//!
+//! Two agents share one run folder and nothing else: `serve` starts the service, tells when it is ready,
+//! samples resources and ends it; `load` drives the load of every point. They meet only in files, so the same
+//! agents run as child processes here and as jobs on two nodes of a cluster, and any step can be run by hand.
+//! An agent started with `--lifeline` ends when its standard input does: that is how it notices that the
+//! runner has died, however it died.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+mod deployment;
+mod events;
+mod exec;
+mod load;
+mod process;
+mod sample;
+mod serve;
+
+pub use deployment::{DeploymentPlan, Layout, PointPlan, SealFacts, Secrets, ServicePlan, ServiceState};
+pub use deployment::{read_json, write_json};
+pub use events::{Agent, EventLog, find, read_all};
+pub use process::ProcessHandle;
+
+/// The hidden `runner agent` commands.
+#[derive(Debug, Subcommand)]
+pub enum AgentCommand {
+    /// Starts the service of a run folder and ends it when the load is done.
+    Serve {
+        folder: PathBuf,
+        /// End when standard input ends.
+        #[arg(long)]
+        lifeline: bool,
+    },
+    /// Drives the load of every point of a run folder.
+    Load {
+        folder: PathBuf,
+        /// End when standard input ends.
+        #[arg(long)]
+        lifeline: bool,
+    },
+    /// Becomes PROGRAM, which dies when process PARENT does.
+    Exec {
+        parent: i32,
+        program: String,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Serves the built-in simulator.
+    Simulate {
+        #[arg(long)]
+        host: String,
+        #[arg(long)]
+        port: u16,
+        /// The simulator's settings, as JSON.
+        #[arg(long)]
+        settings: String,
+    },
+}
+
+impl AgentCommand {
+    pub fn execute(self) -> Result<()> {
+        match self {
+            Self::Serve { folder, lifeline } => serve::run(&folder, lifeline),
+            Self::Load { folder, lifeline } => load::run(&folder, lifeline),
+            Self::Exec { parent, program, args } => exec::run(parent, &program, &args),
+            Self::Simulate { host, port, settings } => {
+                crate::simulator::serve(serde_json::from_str(&settings)?, &host, port)
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The run folder: where its files are, and what the plan in it says.
+//!
+//! The plan holds all that is needed to run *and to archive* the deployment, so that any later command can
+//! finish what a killed runner began. No secret is in it: those stand in `secrets.env`, mode 0600.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use archive::{BenchmarkId, CampaignFacts, RecipeFacts, Seeds, TargetFacts, Timestamp, ToolFacts};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::load::{Endpoint, LoadSpec};
+
+/// `plan.json`: one start of a service and the points it serves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeploymentPlan {
+    pub service: ServicePlan,
+    /// In order of execution.
+    pub points: Vec<PointPlan>,
+    pub facts: SealFacts,
+}
+
+/// How to start the service.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ServicePlan {
+    pub name: String,
+    /// A service type, or `command`.
+    pub kind: String,
+    pub settings: Value,
+    pub command: Option<String>,
+    pub image: Option<String>,
+    pub endpoint: Option<Endpoint>,
+    pub port: Option<u16>,
+    /// `${NAME}` stands for a secret.
+    pub env: BTreeMap<String, String>,
+    pub pre_run_commands: Vec<String>,
+    pub ready_timeout_s: f64,
+    pub time_limit_s: Option<f64>,
+}
+
+/// One benchmark of the deployment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PointPlan {
+    pub benchmark_id: BenchmarkId,
+    pub client_name: String,
+    /// A client type, or `command`.
+    pub client_kind: String,
+    pub settings: Value,
+    pub command: Option<String>,
+    pub env: BTreeMap<String, String>,
+    pub load: LoadSpec,
+    pub warmup_delay_s: f64,
+    pub time_limit_s: Option<f64>,
+    pub campaign: CampaignFacts,
+    pub recipe: RecipeFacts,
+    pub recipe_hash: String,
+    pub seeds: Seeds,
+    pub num_clients: u32,
+}
+
+/// What is the same in every `run.json` of the deployment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SealFacts {
+    pub created_at: Timestamp,
+    pub target: TargetFacts,
+    pub tool: ToolFacts,
+    pub git_commit: Option<String>,
+    pub rerun_of: Option<BenchmarkId>,
+    pub raw_limit_bytes: u64,
+    /// Whether sealed benchmarks are committed to git.
+    pub commit: bool,
+}
+
+/// `service/state.json`: what became of the service's start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ServiceState {
+    pub endpoint: Option<Endpoint>,
+    pub version: Option<String>,
+    pub command: Vec<String>,
+    pub program_sha256: Option<String>,
+    /// `child`, `podman`, `external`.
+    pub started_as: String,
+    /// The image it runs from and its digest, when in a container.
+    pub image: Option<archive::ImageFacts>,
+    pub node: archive::NodeFacts,
+    pub process: Option<super::ProcessHandle>,
+    pub ready_after_s: Option<f64>,
+}
+
+/// Where the files of one run folder are.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    folder: PathBuf,
+}
+
+impl Layout {
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// Creates the folder with everything the agents need.
+    pub fn create(&self, plan: &DeploymentPlan, secrets: &Secrets) -> Result<()> {
+        for folder in [self.folder.join("service"), self.folder.join("events"), self.folder.join("points")] {
+            fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        }
+        for point in &plan.points {
+            fs::create_dir_all(self.point(point.benchmark_id).join("logs"))?;
+        }
+        secrets.write(&self.folder.join("secrets.env"))?;
+        write_json(&self.plan_file(), plan)
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub fn plan_file(&self) -> PathBuf {
+        self.folder.join("plan.json")
+    }
+
+    pub fn plan(&self) -> Result<DeploymentPlan> {
+        read_json(&self.plan_file())
+    }
+
+    pub fn secrets(&self) -> Result<Secrets> {
+        Secrets::read(&self.folder.join("secrets.env"))
+    }
+
+    pub fn remove_secrets(&self) {
+        // Absent is as good as removed.
+        let _ = fs::remove_file(self.folder.join("secrets.env"));
+    }
+
+    pub fn service(&self) -> PathBuf {
+        self.folder.join("service")
+    }
+
+    pub fn service_log(&self) -> PathBuf {
+        self.service().join("service.log")
+    }
+
+    /// Working folder of the service; removed when it has ended.
+    pub fn scratch(&self) -> PathBuf {
+        self.service().join("scratch")
+    }
+
+    pub fn service_state(&self) -> Option<ServiceState> {
+        read_json(&self.service().join("state.json")).ok()
+    }
+
+    pub fn write_service_state(&self, state: &ServiceState) -> Result<()> {
+        write_json(&self.service().join("state.json"), state)
+    }
+
+    pub fn point(&self, id: BenchmarkId) -> PathBuf {
+        self.folder.join("points").join(id.to_string())
+    }
+}
+
+/// Writes a file that a reader sees whole or not at all.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let context = || format!("cannot write {}", path.display());
+    let unfinished = path.with_extension("json.part");
+    let mut file = File::create(&unfinished).with_context(context)?;
+    serde_json::to_writer_pretty(&mut file, value).with_context(context)?;
+    file.sync_all().with_context(context)?;
+    fs::rename(&unfinished, path).with_context(context)
+}
+
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&bytes).with_context(|| format!("cannot understand {}", path.display()))
+}
+
+/// Values taken from the environment by `${NAME}` in a recipe.
+#[derive(Clone, Default)]
+pub struct Secrets(BTreeMap<String, String>);
+
+impl Secrets {
+    pub fn new(values: BTreeMap<String, String>) -> Self {
+        Self(values)
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        match fs::read(path) {
+            Ok(bytes) => Ok(Self(serde_json::from_slice(&bytes).context("secrets.env is damaged")?)),
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(err) => Err(err).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(&serde_json::to_vec(&self.0)?)?;
+        Ok(())
+    }
+
+    /// `text` with every `${NAME}` of a known secret replaced by its value.
+    pub fn fill(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
+    }
+
+    /// [`Secrets::fill`] on every string inside a JSON value.
+    pub fn fill_value(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.fill(text)),
+            Value::Array(items) => items.iter().map(|item| self.fill_value(item)).collect(),
+            Value::Object(fields) => {
+                Value::Object(fields.iter().map(|(name, value)| (name.clone(), self.fill_value(value))).collect())
+            }
+            other => other.clone(),
+        }
+    }
+
+    /// The name of a secret that `text` would reveal, if any.
+    pub fn named_in(&self, text: &str) -> Option<&str> {
+        self.0.keys().find(|name| text.contains(&format!("${{{name}}}"))).map(String::as_str)
+    }
+
+    /// `text` with every secret value replaced by its name. Very short values are left: they would hide
+    /// ordinary text and protect nothing.
+    pub fn mask(&self, text: &[u8]) -> Vec<u8> {
+        let mut text = text.to_vec();
+        for (name, value) in self.0.iter().filter(|(_, value)| value.len() >= 4) {
+            let (pattern, mask) = (value.as_bytes(), format!("${{{name}}}"));
+            let mut masked = Vec::with_capacity(text.len());
+            let mut rest = &text[..];
+            while let Some(at) = rest.windows(pattern.len()).position(|window| window == pattern) {
+                masked.extend_from_slice(&rest[..at]);
+                masked.extend_from_slice(mask.as_bytes());
+                rest = &rest[at + pattern.len()..];
+            }
+            masked.extend_from_slice(rest);
+            text = masked;
+        }
+        text
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_filled_in_and_masked_out() {
+        let secrets = Secrets::new(BTreeMap::from([("TOKEN".to_owned(), "s3cret".to_owned())]));
+        assert_eq!(secrets.fill("a ${TOKEN} b ${OTHER}"), "a s3cret b ${OTHER}");
+        assert_eq!(secrets.mask(b"x s3crets3cret y"), b"x ${TOKEN}${TOKEN} y");
+        assert_eq!(secrets.named_in("--password=${TOKEN}"), Some("TOKEN"));
+        assert_eq!(secrets.named_in("--password=${OTHER}"), None);
+        let filled = secrets.fill_value(&serde_json::json!({"a": ["${TOKEN}", 1]}));
+        assert_eq!(filled, serde_json::json!({"a": ["s3cret", 1]}));
+    }
+}

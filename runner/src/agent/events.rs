@@ -1,0 +1,88 @@
+//! The events that agents tell each other and the runner, one JSON line each.
+//!
+//! Each agent appends to a file of its own: two nodes that append to one file of a shared file system would
+//! overwrite each other's lines.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use archive::{BenchmarkId, Event, Timestamp};
+
+use super::Layout;
+
+/// Whose events they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agent {
+    Serve,
+    Load,
+}
+
+impl Agent {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Load => "load",
+        }
+    }
+}
+
+/// Appends the events of one agent.
+pub struct EventLog {
+    file: File,
+    node: String,
+}
+
+impl EventLog {
+    pub fn open(layout: &Layout, agent: Agent, node: &str) -> Result<Self> {
+        let path = path(layout.folder(), agent);
+        let file = OpenOptions::new().append(true).create(true).open(&path);
+        Ok(Self { file: file.with_context(|| format!("cannot open {}", path.display()))?, node: node.to_owned() })
+    }
+
+    /// Records that `event` happened now.
+    pub fn write(&mut self, event: &str, detail: Option<String>, benchmark_id: Option<BenchmarkId>) -> Result<()> {
+        self.write_at(Timestamp::now(), event, detail, benchmark_id)
+    }
+
+    pub fn write_at(
+        &mut self,
+        time: Timestamp,
+        event: &str,
+        detail: Option<String>,
+        benchmark_id: Option<BenchmarkId>,
+    ) -> Result<()> {
+        let event = Event { time, event: event.to_owned(), node: Some(self.node.clone()), detail, benchmark_id };
+        let mut line = serde_json::to_vec(&event)?;
+        line.push(b'\n');
+        self.file.write_all(&line)?;
+        self.file.sync_data()?;
+        Ok(())
+    }
+}
+
+/// The events of one agent so far; a line that is still being written is left out.
+pub fn read(layout: &Layout, agent: Agent) -> Vec<Event> {
+    let text = fs::read_to_string(path(layout.folder(), agent)).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// The first event of that name.
+pub fn find(layout: &Layout, agent: Agent, name: &str) -> Option<Event> {
+    read(layout, agent).into_iter().find(|event| event.event == name)
+}
+
+/// The events of both agents, in order of time.
+pub fn read_all(layout: &Layout) -> Vec<Event> {
+    let mut events = read(layout, Agent::Serve);
+    events.extend(read(layout, Agent::Load));
+    events.sort_by_key(|event| event.time);
+    events
+}
+
+fn path(folder: &Path, agent: Agent) -> PathBuf {
+    folder.join("events").join(format!("{}.jsonl", agent.name()))
+}

@@ -1,0 +1,219 @@
+//! `runner agent load`: drives the load of every point of a run folder, one after the other.
+//!
+//! Waits for the service to be ready, and ends early when the service dies, at a signal, at its time limit or
+//! at the end of the lifeline. Whatever was measured up to then is kept.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use archive::Role;
+
+use super::{
+    Agent, EventLog, Layout, PointPlan, Secrets,
+    deployment::{ServiceState, write_json},
+    events::find,
+    sample::Sampler,
+};
+use crate::{
+    load::{self, Control, LoadJob},
+    node, services,
+};
+
+/// Drives all points of the run folder `folder`.
+pub fn run(folder: &Path, lifeline: bool) -> Result<()> {
+    let layout = Layout::new(folder);
+    let plan = layout.plan()?;
+    let secrets = layout.secrets()?;
+    let mut log = EventLog::open(&layout, Agent::Load, &node::hostname())?;
+    let ends = Ends::watch(lifeline)?;
+    let outcome = wait_ready(&layout, &ends).and_then(|state| {
+        for point in &plan.points {
+            if ends.reached() {
+                break;
+            }
+            drive(&layout, point, &plan.service.settings, &plan.service.name, &state, &secrets, &ends, &mut log)?;
+        }
+        Ok(())
+    });
+    if let Err(err) = &outcome {
+        log.write("failed", Some(format!("{err:#}")), None)?;
+    }
+    log.write("finished", None, None)
+}
+
+/// Reasons to end that come from outside.
+struct Ends {
+    flag: Arc<AtomicBool>,
+}
+
+impl Ends {
+    fn watch(lifeline: bool) -> Result<Self> {
+        let flag = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&flag))?;
+        if lifeline {
+            let flag = Arc::clone(&flag);
+            thread::spawn(move || {
+                let mut byte = [0];
+                while matches!(std::io::stdin().read(&mut byte), Ok(1..)) {}
+                flag.store(true, Ordering::Relaxed);
+            });
+        }
+        Ok(Self { flag })
+    }
+
+    fn reached(&self) -> bool {
+        self.flag.load(Ordering::Relaxed)
+    }
+}
+
+/// Why a load was ended before its time.
+enum Why {
+    Cancelled,
+    Failed(String),
+}
+
+fn wait_ready(layout: &Layout, ends: &Ends) -> Result<ServiceState> {
+    loop {
+        if find(layout, Agent::Serve, "ready").is_some() {
+            return layout.service_state().context("the service is ready but its state file cannot be read");
+        }
+        if let Some(reason) = service_ended(layout) {
+            bail!("the service did not become ready: {reason}");
+        }
+        if ends.reached() {
+            bail!("ended before the service was ready");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Why the service has ended, if it has.
+fn service_ended(layout: &Layout) -> Option<String> {
+    let event = find(layout, Agent::Serve, "failed").or_else(|| find(layout, Agent::Serve, "stopped"))?;
+    Some(event.detail.unwrap_or(event.event))
+}
+
+#[expect(clippy::too_many_arguments, reason = "one call; a struct would only rename the list")]
+fn drive(
+    layout: &Layout,
+    point: &PointPlan,
+    service_settings: &serde_json::Value,
+    service_name: &str,
+    state: &ServiceState,
+    secrets: &Secrets,
+    ends: &Ends,
+    log: &mut EventLog,
+) -> Result<()> {
+    let id = Some(point.benchmark_id);
+    let begun = Instant::now();
+    log.write("point_begun", None, id)?;
+    while begun.elapsed().as_secs_f64() < point.warmup_delay_s && !ends.reached() {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let folder = layout.point(point.benchmark_id);
+    let mut env = variables(point, service_name, state, &folder);
+    if point.command.is_some() {
+        env.extend(secrets.iter().map(|(name, value)| (name.clone(), value.clone())));
+    }
+    env.extend(point.env.iter().map(|(name, value)| (name.clone(), secrets.fill(value))));
+    let job = LoadJob {
+        spec: point.load.clone(),
+        settings: secrets.fill_value(&point.settings),
+        service_settings: secrets.fill_value(service_settings),
+        endpoint: state.endpoint.clone().unwrap_or(load::Endpoint { host: state.node.hostname.clone(), port: 0 }),
+        folder: folder.clone(),
+        env,
+        command: point.command.clone(),
+    };
+    let client = services::client_of_recipe(&point.client_kind)?;
+    let control = Control::default();
+    let mut why_stopped = None;
+    let result = thread::scope(|scope| {
+        let running = scope.spawn(|| client.run(&job, &control));
+        let mut sampler = Sampler::new(Role::Client, &node::hostname(), Some(std::process::id() as i32));
+        let mut samples = fs::OpenOptions::new().create(true).append(true).open(folder.join("resources.jsonl"))?;
+        let mut next_sample = Instant::now() + Duration::from_secs(1);
+        while !running.is_finished() {
+            thread::sleep(Duration::from_millis(20));
+            if Instant::now() >= next_sample {
+                next_sample += Duration::from_secs(1);
+                let mut line = serde_json::to_vec(&sampler.sample())?;
+                line.push(b'\n');
+                samples.write_all(&line)?;
+            }
+            if why_stopped.is_none() {
+                let over = point.time_limit_s.filter(|limit| begun.elapsed().as_secs_f64() > *limit);
+                why_stopped = match (ends.reached(), over) {
+                    (true, _) => Some(Why::Cancelled),
+                    (_, Some(limit)) => Some(Why::Failed(format!("`client.time_limit` of {limit} s is over"))),
+                    _ => service_ended(layout).map(Why::Failed),
+                };
+                if why_stopped.is_some() {
+                    control.stop();
+                }
+            }
+        }
+        running.join().unwrap_or_else(|_| bail!("the load driver panicked; its log tells where"))
+    });
+
+    match result {
+        Ok(report) => {
+            load::spool::to_requests(&folder, &folder.join("requests.jsonl.zst"))?;
+            write_json(&folder.join("load.json"), &report)?;
+            load::spool::remove(&folder)?;
+            let wall = |offset| report.started_at.plus_seconds(offset);
+            log.write_at(wall(0.0), "load_begun", None, id)?;
+            log.write_at(wall(report.window_s[0]), "warmup_ended", None, id)?;
+            log.write_at(wall(report.window_s[1]), "window_ended", None, id)?;
+            // A load that reached its end by itself has its result, whatever was asked at the last moment.
+            match why_stopped {
+                _ if !report.interrupted => log.write("point_ended", None, id),
+                Some(Why::Cancelled) => log.write("point_cancelled", None, id),
+                Some(Why::Failed(reason)) => log.write("point_failed", Some(reason), id),
+                None => log.write("point_failed", report.interruption, id),
+            }
+        }
+        Err(err) => {
+            // Records of clients that did start are worth keeping.
+            if let Err(err) = load::spool::to_requests(&folder, &folder.join("requests.jsonl.zst")) {
+                tracing::warn!("no request records of {}: {err:#}", point.benchmark_id);
+            }
+            log.write("point_failed", Some(format!("{err:#}")), id)
+        }
+    }
+}
+
+/// What the reference gives every client.
+fn variables(
+    point: &PointPlan,
+    service_name: &str,
+    state: &ServiceState,
+    folder: &Path,
+) -> std::collections::BTreeMap<String, String> {
+    let port = state.endpoint.as_ref().map(|endpoint| endpoint.port.to_string()).unwrap_or_default();
+    let host = state.endpoint.as_ref().map_or_else(|| state.node.hostname.clone(), |endpoint| endpoint.host.clone());
+    let url = state.endpoint.as_ref().map(|endpoint| format!("http://{endpoint}")).unwrap_or_default();
+    let output = folder.join("logs");
+    [
+        ("SERVICE_NAME", service_name.to_owned()),
+        ("SERVICE_HOSTNAME", host),
+        ("SERVICE_PORT", port),
+        ("SERVICE_URL", url),
+        ("BENCHMARK_ID", point.benchmark_id.to_string()),
+        ("BENCHMARK_OUTPUT_DIR", output.canonicalize().unwrap_or(output).display().to_string()),
+        ("CLIENT_NAME", point.client_name.clone()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}

@@ -1,0 +1,473 @@
+//! `runner agent serve`: the life of one service, from its start to its end.
+//!
+//! The service ends when the load is done, when it dies, when no load comes in time, at its time limit, at a
+//! signal or at the end of the lifeline; then nothing of it is left. Its end is part of the result, so it is
+//! an event, not an error of this program.
+
+use std::{
+    fs,
+    io::Read,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use archive::{ImageFacts, Role};
+use nix::sys::{prctl, signal::Signal};
+use tokio::{
+    process::{Child, Command},
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+    time::{sleep, timeout},
+};
+
+use super::{
+    Agent, EventLog, Layout, ProcessHandle, Secrets, ServicePlan, ServiceState,
+    events::{self, find},
+    process,
+    sample::Sampler,
+};
+use crate::{
+    load::Endpoint,
+    node,
+    services::{self, Launch, LaunchRequest, Probe, ServiceType},
+};
+
+/// A probe without an answer after this long counts as "not yet".
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a service may take to end after being asked to.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a ready service waits for its load.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(300);
+/// How long the load may take to write down its last records once the runner is gone.
+const LOAD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs the service of the run folder `folder` to its end.
+pub fn run(folder: &Path, lifeline: bool) -> Result<()> {
+    // Orphans of the service become children of this process, so that they can be found and ended.
+    prctl::set_child_subreaper(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let layout = Layout::new(folder);
+        let plan = layout.plan()?;
+        let mut serving = Serving {
+            secrets: layout.secrets()?,
+            log: EventLog::open(&layout, Agent::Serve, &node::hostname())?,
+            kind: services::of_recipe(&plan.service.kind)?,
+            layout,
+            plan: plan.service,
+        };
+        let mut ends = Ends::new(lifeline)?;
+        let result = serving.life(&mut ends).await;
+        if let Err(err) = &result {
+            serving.log.write("failed", Some(format!("{err:#}")), None)?;
+        }
+        // The failure is recorded; for the runner this agent has done its work.
+        Ok(())
+    })
+}
+
+struct Serving {
+    layout: Layout,
+    plan: ServicePlan,
+    secrets: Secrets,
+    log: EventLog,
+    kind: &'static dyn ServiceType,
+}
+
+/// A service process and what is known of it.
+struct Running {
+    child: Child,
+    handle: Option<ProcessHandle>,
+    started: Instant,
+}
+
+/// Reasons to end that come from outside.
+struct Ends {
+    lifeline: Arc<Notify>,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Ends {
+    fn new(lifeline: bool) -> Result<Self> {
+        let ended = Arc::new(Notify::new());
+        if lifeline {
+            let ended = Arc::clone(&ended);
+            // A thread, not a task: a runtime cannot end while one of its tasks blocks in a read.
+            std::thread::spawn(move || {
+                while matches!(std::io::stdin().read(&mut [0]), Ok(1..)) {}
+                ended.notify_one();
+            });
+        }
+        Ok(Self { lifeline: ended, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Returns when the service is to end.
+    async fn reached(&mut self) -> &'static str {
+        tokio::select! {
+            () = self.lifeline.notified() => "the runner ended",
+            _ = self.terminate.recv() => "terminated by a signal",
+        }
+    }
+}
+
+impl Serving {
+    async fn life(&mut self, ends: &mut Ends) -> Result<()> {
+        match self.plan.endpoint.clone() {
+            Some(endpoint) => self.external(&endpoint, ends).await,
+            None => {
+                let scratch = self.layout.scratch();
+                let result = self.own(ends).await;
+                process::kill_descendants();
+                if scratch.exists() {
+                    fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))?;
+                }
+                result
+            }
+        }
+    }
+
+    /// A service that somebody else runs: it is looked at and left alone.
+    async fn external(&mut self, endpoint: &Endpoint, ends: &mut Ends) -> Result<()> {
+        let begun = Instant::now();
+        let mut state = self.state("external", Vec::new());
+        let deadline = begun + Duration::from_secs_f64(self.plan.ready_timeout_s);
+        let version = tokio::select! {
+            ready = self.wait_ready(endpoint, deadline) => ready?,
+            reason = ends.reached() => return self.stopped(reason),
+        };
+        state.version = version;
+        state.endpoint = Some(endpoint.clone());
+        self.layout.write_service_state(&state)?;
+        self.log.write("ready", Some(endpoint.to_string()), None)?;
+        let mut sampler = Sampler::new(Role::Service, &node::hostname(), None);
+        let reason = self.watch(None, &mut sampler, ends, begun).await?;
+        self.stopped(&reason)
+    }
+
+    /// A service of our own.
+    async fn own(&mut self, ends: &mut Ends) -> Result<()> {
+        let scratch = self.layout.scratch();
+        fs::create_dir_all(&scratch).with_context(|| format!("cannot create {}", scratch.display()))?;
+        let scratch = scratch.canonicalize()?;
+        let endpoint = self.choose_endpoint()?;
+        let (mut running, mut state) = self.start(&scratch, endpoint.as_ref()).await?;
+        let deadline = running.started + Duration::from_secs_f64(self.plan.ready_timeout_s);
+        let version = match &endpoint {
+            None => None,
+            Some(endpoint) => {
+                let waited = tokio::select! {
+                    ready = self.wait_ready(endpoint, deadline) => ready,
+                    status = running.child.wait() => Err(self.died(status?, "before it was ready")),
+                    reason = ends.reached() => {
+                        self.stop(&mut running).await?;
+                        return self.stopped(reason);
+                    }
+                };
+                match waited {
+                    Ok(version) => version,
+                    Err(err) => {
+                        self.stop(&mut running).await?;
+                        return Err(err);
+                    }
+                }
+            }
+        };
+        state.version = version;
+        state.endpoint.clone_from(&endpoint);
+        state.ready_after_s = Some(running.started.elapsed().as_secs_f64());
+        self.layout.write_service_state(&state)?;
+        self.log.write("ready", endpoint.map(|endpoint| endpoint.to_string()), None)?;
+
+        let mut sampler = Sampler::new(Role::Service, &node::hostname(), running.handle.map(|handle| handle.pid));
+        let started = running.started;
+        let watched = self.watch(Some(&mut running.child), &mut sampler, ends, started).await;
+        let exit = self.stop(&mut running).await?;
+        self.stopped(&format!("{}; {exit}", watched?))
+    }
+
+    /// Address and port to listen on; none for a raw command without a port.
+    fn choose_endpoint(&self) -> Result<Option<Endpoint>> {
+        let host = "127.0.0.1".to_owned();
+        let asked = self.plan.port.or_else(|| {
+            self.plan.settings.get("port").and_then(serde_json::Value::as_u64).and_then(|port| port.try_into().ok())
+        });
+        let port = match asked {
+            Some(port) => {
+                // A stranger that answers on the port would be measured in place of the service.
+                TcpListener::bind((host.as_str(), port)).with_context(|| {
+                    format!("port {port} is taken: choose another `service.port`, or leave it out for a free one")
+                })?;
+                port
+            }
+            None if self.kind.default_port().is_some() => TcpListener::bind((host.as_str(), 0))?.local_addr()?.port(),
+            None => return Ok(None),
+        };
+        Ok(Some(Endpoint { host, port }))
+    }
+
+    async fn start(&mut self, scratch: &Path, endpoint: Option<&Endpoint>) -> Result<(Running, ServiceState)> {
+        let request = LaunchRequest {
+            settings: &self.plan.settings,
+            host: endpoint.map_or("127.0.0.1", |endpoint| endpoint.host.as_str()),
+            port: endpoint.map_or(0, |endpoint| endpoint.port),
+            scratch,
+            command: self.plan.command.as_deref(),
+        };
+        let launch = match &self.plan.command {
+            Some(command) => services::shell(command),
+            None => self.kind.launch(&request)?,
+        };
+        // A shell command finds a secret in its environment; an argument would show it to the whole machine.
+        if let (None, Some(name)) =
+            (&self.plan.command, launch.args.iter().find_map(|argument| self.secrets.named_in(argument)))
+        {
+            bail!("the secret ${{{name}}} would stand on the service's command line: give it through `service.env`");
+        }
+        let found = locate(&launch, self.plan.image.as_deref())?;
+        for (path, text) in &launch.files {
+            fs::write(path, self.secrets.fill(text)).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        self.before_start(scratch).await?;
+
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.layout.service_log())?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["agent", "exec", &std::process::id().to_string(), "--"]);
+        command.arg(&found.program).args(&found.args);
+        command.envs(&launch.env).current_dir(scratch).stdin(Stdio::null());
+        self.set_environment(&mut command);
+        if let Some(endpoint) = endpoint {
+            command.env("SERVICE_PORT", endpoint.port.to_string());
+        }
+        command.stdout(log.try_clone()?).stderr(log).process_group(0);
+        let started = Instant::now();
+        let child = command.spawn().with_context(|| format!("cannot start {}", found.program.display()))?;
+        let handle = child.id().and_then(|pid| ProcessHandle::of(pid as i32));
+
+        let mut argv = vec![found.program.display().to_string()];
+        argv.extend(found.args.iter().cloned());
+        let mut state = self.state(found.started_as, argv);
+        state.process = handle;
+        state.image = found.image;
+        state.program_sha256 = found.program_sha256;
+        self.layout.write_service_state(&state)?;
+        self.log.write("started", Some(state.command.join(" ")), None)?;
+        Ok((Running { child, handle, started }, state))
+    }
+
+    /// The recipe's `env`, and the secrets under their own names for shell commands.
+    fn set_environment(&self, command: &mut Command) {
+        if self.plan.command.is_some() || !self.plan.pre_run_commands.is_empty() {
+            command.envs(self.secrets.iter());
+        }
+        command.envs(self.plan.env.iter().map(|(name, value)| (name, self.secrets.fill(value))));
+        command.env("SERVICE_NAME", &self.plan.name);
+    }
+
+    async fn before_start(&self, scratch: &Path) -> Result<()> {
+        for line in &self.plan.pre_run_commands {
+            let log = fs::OpenOptions::new().create(true).append(true).open(self.layout.service_log())?;
+            let mut command = Command::new("sh");
+            command.args(["-c", line]).current_dir(scratch).stdin(Stdio::null());
+            command.stdout(log.try_clone()?).stderr(log);
+            self.set_environment(&mut command);
+            let status = command.status().await?;
+            if !status.success() {
+                bail!("pre-run command `{line}` failed: {}", in_words(status));
+            }
+        }
+        Ok(())
+    }
+
+    fn state(&self, started_as: &str, command: Vec<String>) -> ServiceState {
+        ServiceState {
+            endpoint: None,
+            version: None,
+            command,
+            program_sha256: None,
+            started_as: started_as.to_owned(),
+            image: None,
+            node: node::facts("service"),
+            process: None,
+            ready_after_s: None,
+        }
+    }
+
+    /// Asks by protocol until the service is ready; returns the version it reports.
+    async fn wait_ready(&self, endpoint: &Endpoint, deadline: Instant) -> Result<Option<String>> {
+        let mut pause = Duration::from_millis(10);
+        let settings = self.secrets.fill_value(&self.plan.settings);
+        loop {
+            let last = match timeout(PROBE_PATIENCE, self.kind.probe(endpoint, &settings)).await {
+                Ok(Probe::Ready { version }) => return Ok(version),
+                Ok(Probe::Wrong(what)) => bail!("{endpoint} is not the service that was asked for: {what}"),
+                Ok(Probe::NotYet(why)) => why,
+                Err(_) => format!("no answer within {} s", PROBE_PATIENCE.as_secs()),
+            };
+            if Instant::now() + pause > deadline {
+                bail!("not ready within {} s (`service.ready_timeout`): {last}", self.plan.ready_timeout_s);
+            }
+            sleep(pause).await;
+            pause = (pause * 3 / 2).min(Duration::from_secs(1));
+        }
+    }
+
+    /// Samples once a second until there is a reason to end; the death of the service is an error.
+    async fn watch(
+        &mut self,
+        mut child: Option<&mut Child>,
+        sampler: &mut Sampler,
+        ends: &mut Ends,
+        started: Instant,
+    ) -> Result<String> {
+        let ready = Instant::now();
+        let limit = self.plan.time_limit_s.map(|limit| started + Duration::from_secs_f64(limit));
+        let resources = self.layout.service().join("resources.jsonl");
+        let mut out = fs::OpenOptions::new().create(true).append(true).open(resources)?;
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        ticks.tick().await;
+        let mut looks = tokio::time::interval(Duration::from_millis(50));
+        let mut begun = false;
+        loop {
+            let died = async {
+                match &mut child {
+                    Some(child) => child.wait().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                status = died => return Err(self.died(status?, "under load")),
+                reason = ends.reached() => {
+                    self.let_load_finish().await;
+                    return Ok(reason.to_owned());
+                }
+                _ = ticks.tick() => {
+                    let mut line = serde_json::to_vec(&sampler.sample())?;
+                    line.push(b'\n');
+                    std::io::Write::write_all(&mut out, &line)?;
+                }
+                _ = looks.tick() => {
+                    if find(&self.layout, Agent::Load, "finished").is_some() {
+                        return Ok("the load is done".to_owned());
+                    }
+                    begun = begun || !events::read(&self.layout, Agent::Load).is_empty();
+                    if !begun && ready.elapsed() > CLIENT_PATIENCE {
+                        bail!("no client came within {} s", CLIENT_PATIENCE.as_secs());
+                    }
+                    if limit.is_some_and(|limit| Instant::now() > limit) {
+                        bail!("`service.time_limit` of {} s is over", self.plan.time_limit_s.unwrap_or_default());
+                    }
+                }
+            }
+        }
+    }
+
+    /// The load notices the same end at the same time; its last requests must not fail for ours.
+    async fn let_load_finish(&self) {
+        let deadline = Instant::now() + LOAD_PATIENCE;
+        let began = !events::read(&self.layout, Agent::Load).is_empty();
+        while began && find(&self.layout, Agent::Load, "finished").is_none() && Instant::now() < deadline {
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Asks the service to end, insists after a while, and says how it ended.
+    async fn stop(&self, running: &mut Running) -> Result<String> {
+        if let Some(status) = running.child.try_wait()? {
+            return Ok(in_words(status));
+        }
+        let Some(handle) = running.handle else {
+            running.child.kill().await?;
+            return Ok("killed".to_owned());
+        };
+        handle.signal_group(Signal::SIGTERM)?;
+        match timeout(STOP_PATIENCE, running.child.wait()).await {
+            Ok(status) => Ok(in_words(status?)),
+            Err(_) => {
+                handle.signal_group(Signal::SIGKILL)?;
+                running.child.wait().await?;
+                Ok(format!("killed after {} s", STOP_PATIENCE.as_secs()))
+            }
+        }
+    }
+
+    fn stopped(&mut self, reason: &str) -> Result<()> {
+        self.log.write("stopped", Some(reason.to_owned()), None)
+    }
+
+    fn died(&self, status: ExitStatus, when: &str) -> anyhow::Error {
+        let log = fs::read(self.layout.service_log()).unwrap_or_default();
+        let log = String::from_utf8_lossy(&self.secrets.mask(&log)).into_owned();
+        let last = log.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
+        let last = last.map_or_else(String::new, |line| format!("; its last words: {line}"));
+        anyhow!("the service ended {when} ({}){last}", in_words(status))
+    }
+}
+
+/// What will really be started.
+struct Located {
+    program: PathBuf,
+    args: Vec<String>,
+    started_as: &'static str,
+    program_sha256: Option<String>,
+    image: Option<ImageFacts>,
+}
+
+/// The program itself if it is here, else the image in podman if that is here.
+fn locate(launch: &Launch, image: Option<&str>) -> Result<Located> {
+    if let Some(program) = on_path(&launch.program) {
+        // A service may be started hundreds of times; its program is read once each, from the page cache.
+        let program_sha256 = fs::read(&program).ok().map(|bytes| archive::sha256_hex(&bytes));
+        let args = launch.args.clone();
+        return Ok(Located { program, args, started_as: "child", program_sha256, image: None });
+    }
+    let name = &launch.program;
+    let Some(image) = image else {
+        bail!("`{name}` is not on PATH: install it, or give `service.endpoint` of one that runs");
+    };
+    let Some(podman) = on_path("podman") else {
+        bail!(
+            "neither `{name}` nor `podman` is on PATH: install one of them, or give `service.endpoint` of one that runs"
+        );
+    };
+    let mut args: Vec<String> = ["run", "--rm", "--network=host", "--pull=missing"].map(str::to_owned).to_vec();
+    for (variable, _) in &launch.env {
+        args.extend(["--env".to_owned(), variable.clone()]); // by name: the value stays in the environment
+    }
+    args.extend([image.to_owned(), name.clone()]);
+    args.extend(launch.args.iter().cloned());
+    let digest = std::process::Command::new(&podman)
+        .args(["image", "inspect", "--format", "{{.Digest}}", image])
+        .output()
+        .ok()
+        .filter(|output| output.status.success())
+        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let image = Some(ImageFacts { reference: image.to_owned(), digest });
+    Ok(Located { program: podman, args, started_as: "podman", program_sha256: None, image })
+}
+
+/// The executable file that `name` means, as a shell would find it.
+fn on_path(name: &str) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let runs =
+        |path: &Path| fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
+    if name.contains('/') {
+        return Some(PathBuf::from(name)).filter(|path| runs(path));
+    }
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| runs(path))
+}
+
+fn in_words(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => match Signal::try_from(signal) {
+            Ok(signal) => format!("killed by {signal}"),
+            Err(_) => format!("killed by signal {signal}"),
+        },
+        (None, None) => "ended".to_owned(),
+    }
+}

@@ -1,0 +1,299 @@
+//! The life of benchmarks: planned → submitted → starting → ready → loading → ended → collected → sealed.
+//!
+//! Written once over every target. A run folder holds all that is needed to go on from any point; its owner
+//! holds a lock on it, so that what a dead owner left can be told from what a living one works on.
+
+use std::{
+    fs::{self, File, TryLockError},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Error, Result};
+use archive::{Archive, BenchmarkId, CampaignFacts, RecipeFacts, Repository, Seeds, Timestamp, ToolFacts};
+
+use crate::{
+    agent::{self, Agent, DeploymentPlan, Layout, PointPlan, SealFacts, Secrets, ServicePlan},
+    console::Console,
+    interrupt::Interrupt,
+    load::Progress,
+    plan::{Plan, PlannedBenchmark, Point},
+    recipe::{
+        self,
+        formats::{parse_endpoint, parse_slurm_time},
+    },
+    services::{RAW_CLIENT, RAW_SERVICE},
+    target::{self, AgentStatus},
+};
+
+mod collect;
+mod journal;
+mod recover;
+
+pub use collect::{Done, status_word};
+use journal::{Journal, State};
+pub use recover::recover;
+
+/// What the person who starts a campaign decides about the archive.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub commit: bool,
+    /// Keep run folders.
+    pub keep: bool,
+    pub raw_limit_bytes: u64,
+    pub rerun_of: Option<BenchmarkId>,
+}
+
+/// Runs every benchmark of the plan; returns those that were archived, in order.
+///
+/// A benchmark that fails is a result; an error is returned only when this program cannot go on. Ends early,
+/// keeping what was measured, when `interrupt` is raised.
+pub fn execute(
+    plan: &Plan,
+    archive: &Archive,
+    options: &Options,
+    console: &mut Console,
+    interrupt: &Interrupt,
+) -> Result<Vec<Done>> {
+    let started = Timestamp::now();
+    let execution = execution_name(started);
+    let tool = tool_facts();
+    let git_commit = Repository::around(existing_parent(archive.folder())).and_then(|repository| repository.head);
+    let mut done = Vec::new();
+    console.begin(&plan.campaign.name, plan.benchmarks.len());
+    for (number, members) in plan.deployments.iter().enumerate() {
+        if interrupt.is_raised() {
+            break;
+        }
+        let mut target = target::of_name(&plan.campaign.target)?;
+        let facts = SealFacts {
+            created_at: Timestamp::now(),
+            target: target.facts(),
+            tool: tool.clone(),
+            git_commit: git_commit.clone(),
+            rerun_of: options.rerun_of,
+            raw_limit_bytes: options.raw_limit_bytes,
+            commit: options.commit,
+        };
+        let deployment = deployment_plan(plan, members, &execution, archive, facts)?;
+        let run = RunFolder::create(archive, &format!("{execution}-{:04}", number + 1))?;
+        run.layout.create(&deployment, &Secrets::new(plan.secrets.clone()))?;
+        let mut journal = Journal::open(run.layout.folder())?;
+        journal.write(State::Planned)?;
+
+        target.launch(run.layout.folder())?;
+        journal.write(State::Submitted)?;
+        let remark = watch(&run.layout, &deployment, target.as_mut(), &mut journal, console, interrupt)?;
+        journal.write(State::Ended)?;
+
+        let collected = collect::deployment(archive, &run.layout, &deployment, remark.as_deref(), &mut journal)?;
+        for benchmark in collected {
+            console.done(&benchmark);
+            done.push(benchmark);
+        }
+        if !options.keep {
+            run.remove()?;
+        }
+    }
+    console.finish();
+    Ok(done)
+}
+
+/// Follows a deployment until both agents have ended.
+fn watch(
+    layout: &Layout,
+    deployment: &DeploymentPlan,
+    target: &mut dyn target::Target,
+    journal: &mut Journal,
+    console: &mut Console,
+    interrupt: &Interrupt,
+) -> Result<Option<String>> {
+    let mut state = State::Starting;
+    journal.write(state)?;
+    let mut cancelled = false;
+    loop {
+        if let AgentStatus::Ended { remark } = target.status()? {
+            return Ok(remark);
+        }
+        if interrupt.is_raised() && !cancelled {
+            cancelled = true;
+            console.say("interrupted: ending the load; what was measured is kept (interrupt again to leave at once)");
+            target.cancel()?;
+        }
+        let ready = agent::find(layout, Agent::Serve, "ready").is_some();
+        if ready && state == State::Starting {
+            state = State::Ready;
+            journal.write(state)?;
+        }
+        let current = deployment
+            .points
+            .iter()
+            .rev()
+            .find_map(|point| Some((point, Progress::read(&layout.point(point.benchmark_id))?)));
+        match current {
+            Some((point, live)) => {
+                if state != State::Loading {
+                    state = State::Loading;
+                    journal.write(state)?;
+                }
+                console.live(point, &live);
+            }
+            None => console.waiting(&deployment.points, if ready { "connecting" } else { "starting the service" }),
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The plan of one deployment, with ids taken for its benchmarks.
+fn deployment_plan(
+    plan: &Plan,
+    members: &[usize],
+    execution: &str,
+    archive: &Archive,
+    facts: SealFacts,
+) -> Result<DeploymentPlan> {
+    let mut points = Vec::new();
+    for &member in members {
+        let planned = &plan.benchmarks[member];
+        points.push(point_plan(plan, planned, &plan.points[planned.point], execution, archive.allocate()?)?);
+    }
+    let recipe = &plan.points[plan.benchmarks[members[0]].point].recipe;
+    Ok(DeploymentPlan { service: service_plan(recipe)?, points, facts })
+}
+
+fn point_plan(
+    plan: &Plan,
+    planned: &PlannedBenchmark,
+    point: &Point,
+    execution: &str,
+    benchmark_id: BenchmarkId,
+) -> Result<PointPlan> {
+    let client = &point.recipe.client;
+    let mut load = point.load.clone();
+    load.seed = planned.seed;
+    Ok(PointPlan {
+        benchmark_id,
+        client_name: client.name.clone().unwrap_or_default(),
+        // A command wins over the type.
+        client_kind: match (&client.command, &client.kind) {
+            (None, Some(kind)) => kind.clone(),
+            _ => RAW_CLIENT.name().to_owned(),
+        },
+        settings: client.settings.clone().into(),
+        command: client.command.clone(),
+        env: client.env.clone(),
+        load,
+        warmup_delay_s: point.warmup_delay_s,
+        time_limit_s: time_limit_s(&client.resources)?,
+        campaign: CampaignFacts {
+            name: plan.campaign.name.clone(),
+            title: plan.campaign.title.clone(),
+            execution: execution.to_owned(),
+            point: planned.point,
+            points: plan.points.len(),
+            repetition: planned.repetition,
+            repetitions: plan.campaign.repetitions,
+            swept: point.swept.clone(),
+            slo: point.slo.clone(),
+            other: serde_json::Map::new(),
+        },
+        recipe: RecipeFacts {
+            file: plan.campaign.file.clone(),
+            text: plan.campaign.text.clone(),
+            recipe_text: point.recipe_text.clone(),
+            overrides: plan.campaign.overrides.clone(),
+            resolved: point.resolved.clone(),
+        },
+        recipe_hash: point.recipe_hash.clone(),
+        seeds: Seeds { campaign: plan.campaign.seed, benchmark: planned.seed },
+        num_clients: point.recipe.benchmarks.num_clients,
+    })
+}
+
+fn service_plan(recipe: &recipe::Recipe) -> Result<ServicePlan> {
+    let service = &recipe.service;
+    Ok(ServicePlan {
+        name: service.name.clone().unwrap_or_default(),
+        // With a command of its own, a type still tells how readiness is asked for.
+        kind: service.kind.clone().unwrap_or_else(|| RAW_SERVICE.name().to_owned()),
+        settings: service.settings.clone().into(),
+        command: service.command.clone(),
+        image: service.image.clone(),
+        endpoint: service.endpoint.as_deref().map(parse_endpoint).transpose().map_err(Error::msg)?,
+        port: service.port,
+        env: service.env.clone(),
+        pre_run_commands: service.pre_run_commands.clone(),
+        ready_timeout_s: service.ready_timeout,
+        time_limit_s: time_limit_s(&service.resources)?,
+    })
+}
+
+fn time_limit_s(resources: &recipe::Resources) -> Result<Option<f64>> {
+    let limit = resources.time_limit.as_deref().map(parse_slurm_time).transpose().map_err(Error::msg)?;
+    Ok(limit.map(|seconds| seconds as f64))
+}
+
+/// A run folder and the lock that says that its owner lives.
+struct RunFolder {
+    layout: Layout,
+    _lock: File,
+}
+
+impl RunFolder {
+    fn create(archive: &Archive, name: &str) -> Result<Self> {
+        let work = archive.work_folder()?;
+        let folder = work.join("run").join(name);
+        // Whoever looks for leftovers must not find the folder before its lock.
+        let _creation = lock_work(&work)?;
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let lock = File::create(folder.join("lock"))?;
+        lock.lock()?;
+        Ok(Self { layout: Layout::new(folder), _lock: lock })
+    }
+
+    /// Takes over the folder if its owner has died.
+    fn adopt(folder: PathBuf) -> Result<Option<Self>> {
+        let lock = File::options().create(true).truncate(false).write(true).open(folder.join("lock"))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(Self { layout: Layout::new(folder), _lock: lock })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(err)) => Err(err.into()),
+        }
+    }
+
+    fn remove(self) -> Result<()> {
+        let folder = self.layout.folder();
+        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
+    }
+}
+
+/// Held while run folders are created or searched.
+fn lock_work(work: &Path) -> Result<File> {
+    let path = work.join("lock");
+    let lock = File::options().create(true).truncate(false).write(true).open(&path)?;
+    lock.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(lock)
+}
+
+/// One execution of a campaign: its time, and a part that tells two of the same second apart.
+fn execution_name(started: Timestamp) -> String {
+    let unique = format!("{} {} {:?}", started.unix_us(), std::process::id(), Instant::now());
+    let time: String = started.to_string().chars().filter(char::is_ascii_alphanumeric).take(15).collect();
+    format!("{time}-{}", &archive::sha256_hex(unique.as_bytes())[..6])
+}
+
+fn tool_facts() -> ToolFacts {
+    let binary = std::env::current_exe().and_then(fs::read).ok();
+    ToolFacts {
+        name: env!("CARGO_PKG_NAME").to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        binary_sha256: binary.map(|bytes| archive::sha256_hex(&bytes)),
+        other: serde_json::Map::new(),
+    }
+}
+
+/// The nearest folder on the way up that exists: a results folder may not exist yet.
+fn existing_parent(folder: &Path) -> &Path {
+    folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."))
+}

@@ -1,0 +1,405 @@
+//! From a run folder to the archive: what happened to each benchmark, its files, its seal, its commit.
+//!
+//! Needs nothing but the run folder, so a later command can do it for a runner that died.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use archive::{
+    Archive, BenchmarkId, ClientFacts, CommitError, Event, Failure, NodeFacts, RequestReader, ResourceSample, Run,
+    SCHEMA, SealOptions, ServiceFacts, Stage, Status, Summary, Timestamp,
+};
+
+use super::{Journal, State};
+use crate::{
+    agent::{self, DeploymentPlan, Layout, PointPlan, Secrets},
+    load::{self, Arrival, LoadReport},
+    node,
+};
+
+/// Logs above this size are compressed.
+const PLAIN_LOG_BYTES: usize = 64 << 10;
+
+/// A benchmark that is in the archive.
+#[derive(Clone, Debug)]
+pub struct Done {
+    pub id: BenchmarkId,
+    pub run: Run,
+    pub summary: Option<Summary>,
+    pub folder: PathBuf,
+    /// Hash of the commit that holds it; `None` when it was not committed.
+    pub commit: Option<String>,
+    /// Why it was not committed although it should have been.
+    pub not_committed: Option<String>,
+}
+
+/// Seals and commits every benchmark of an ended deployment that came to anything.
+///
+/// `remark` says what was wrong with the agents, if anything. A benchmark that never began is left out.
+pub fn deployment(
+    archive: &Archive,
+    layout: &Layout,
+    plan: &DeploymentPlan,
+    remark: Option<&str>,
+    journal: &mut Journal,
+) -> Result<Vec<Done>> {
+    let events = agent::read_all(layout);
+    let mut done = Vec::new();
+    for point in &plan.points {
+        let sealed = archive.folder().join(point.benchmark_id.to_string());
+        if !sealed.exists() {
+            let Some((status, failure)) = outcome(&events, point, remark) else { continue };
+            seal(archive, layout, plan, point, &events, status, failure).with_context(|| {
+                format!(
+                    "{} is measured but not sealed; its files are in {}",
+                    point.benchmark_id,
+                    layout.folder().display()
+                )
+            })?;
+        }
+        done.push(commit(archive, point.benchmark_id)?);
+    }
+    // Not before: they are what masks themselves in the logs.
+    layout.remove_secrets();
+    journal.write(State::Sealed)?;
+    Ok(done)
+}
+
+/// How a benchmark ended, by its events; `None` when it never began and nothing failed.
+fn outcome(events: &[Event], point: &PointPlan, remark: Option<&str>) -> Option<(Status, Option<Failure>)> {
+    let of_point =
+        |name: &str| events.iter().find(|event| event.event == name && event.benchmark_id == Some(point.benchmark_id));
+    let of_service = |name: &str| events.iter().find(|event| event.event == name && event.benchmark_id.is_none());
+    let reason = |event: &Event| event.detail.clone().unwrap_or_else(|| event.event.clone());
+    let failed = |stage, reason| Some((Status::Failed, Some(Failure { stage, reason })));
+    let stage = if of_point("warmup_ended").is_some() { Stage::Loading } else { Stage::Warmup };
+
+    if of_point("point_ended").is_some() {
+        return Some((Status::Completed, None));
+    }
+    if let Some(event) = of_point("point_failed") {
+        return failed(stage, reason(event));
+    }
+    if of_point("point_cancelled").is_some() {
+        return Some((
+            Status::Cancelled,
+            Some(Failure { stage, reason: "ended early by the person or by the death of the runner".into() }),
+        ));
+    }
+    if of_point("point_begun").is_some() {
+        let reason = remark.unwrap_or("the load agent died").to_owned();
+        return failed(Stage::Loading, reason);
+    }
+    if let Some(event) = of_service("failed") {
+        let stage = if of_service("ready").is_some() { Stage::Ready } else { Stage::Starting };
+        return failed(stage, reason(event));
+    }
+    // Agents that ended before they could say why.
+    remark.map(|remark| (Status::Failed, Some(Failure { stage: Stage::Submitted, reason: remark.to_owned() })))
+}
+
+/// When the load was, as far as it is known.
+struct Measured {
+    started_at: Option<Timestamp>,
+    /// In seconds from `started_at`.
+    window_s: [f64; 2],
+}
+
+/// Puts the benchmark's files together and seals them.
+fn seal(
+    archive: &Archive,
+    layout: &Layout,
+    plan: &DeploymentPlan,
+    point: &PointPlan,
+    events: &[Event],
+    status: Status,
+    failure: Option<Failure>,
+) -> Result<()> {
+    let id = point.benchmark_id;
+    let secrets = layout.secrets()?;
+    let work = archive.work_folder()?;
+    let staged = work.join("staging").join(id.to_string());
+    if staged.exists() {
+        // Of an attempt that was cut off; its sources are all still in the run folder.
+        fs::remove_dir_all(&staged)?;
+    }
+    fs::create_dir_all(staged.join("logs"))?;
+
+    let folder = layout.point(id);
+    let report: Option<LoadReport> = agent::read_json(&folder.join("load.json")).ok();
+    let requests = folder.join("requests.jsonl.zst");
+    let measured = match &report {
+        Some(report) => Measured { started_at: Some(report.started_at), window_s: report.window_s },
+        // The load could not say what it did: its spools do.
+        None => {
+            let spooled = load::spool::to_requests(&folder, &requests)?;
+            let end = spooled.last_end_s.unwrap_or_default();
+            Measured { started_at: spooled.started_at, window_s: [spooled.window_start_s.unwrap_or(end).min(end), end] }
+        }
+    };
+    // A copy: the seal makes its file read-only and may move it, and the source must survive a second attempt.
+    fs::copy(&requests, staged.join("requests.jsonl.zst"))?;
+
+    let points_events: Vec<Event> =
+        events.iter().filter(|event| event.benchmark_id.is_none_or(|of| of == id)).cloned().collect();
+    let span = span_of(&points_events, id);
+    write_resources(layout, &folder, measured.started_at.unwrap_or(span.0), span, &staged.join("resources.jsonl.zst"))?;
+    copy_logs(layout, &folder, &secrets, &staged.join("logs"))?;
+
+    let facts = summary_facts(plan, point, &measured, report.as_ref(), status);
+    let summary = analysis::summarise(&facts, || RequestReader::open(&requests))?;
+    agent::write_json(&staged.join("summary.json"), &summary)?;
+
+    let run = run_facts(layout, plan, point, points_events, &measured, report.as_ref(), (status, failure), span.1);
+    agent::write_json(&staged.join("run.json"), &run)?;
+
+    mark_uncommitted(&work, id, plan.facts.commit)?;
+    archive::seal(archive.folder(), id, &staged, &SealOptions { raw_limit_bytes: plan.facts.raw_limit_bytes })?;
+    // The folder itself now holds the id.
+    let _ = fs::remove_dir(work.join("ids").join(id.to_string()));
+    Ok(())
+}
+
+/// First and last time of what happened to a benchmark.
+fn span_of(events: &[Event], id: BenchmarkId) -> (Timestamp, Timestamp) {
+    let own = events.iter().filter(|event| event.benchmark_id == Some(id)).map(|event| event.time);
+    let all = events.iter().map(|event| event.time);
+    let first = own.clone().min().or_else(|| all.clone().min()).unwrap_or_else(Timestamp::now);
+    let last = own.max().or_else(|| all.max()).unwrap_or_else(Timestamp::now);
+    (first, last)
+}
+
+fn summary_facts(
+    plan: &DeploymentPlan,
+    point: &PointPlan,
+    measured: &Measured,
+    report: Option<&LoadReport>,
+    status: Status,
+) -> analysis::Facts {
+    analysis::Facts {
+        service_type: plan.service.kind.clone(),
+        status,
+        started_at: measured.started_at,
+        window_s: measured.window_s,
+        arrival: match point.load.arrival {
+            Arrival::Closed { .. } => analysis::Arrival::Closed,
+            Arrival::Constant { rate } | Arrival::Poisson { rate } => analysis::Arrival::Open { requested_rate: rate },
+        },
+        slo: point.campaign.slo.clone(),
+        generator: report.map(|report| analysis::Generator {
+            cpu_s: report.cpu_s,
+            threads: report.threads,
+            longest_stall_s: report.longest_stall_s,
+        }),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "everything that goes into one file")]
+fn run_facts(
+    layout: &Layout,
+    plan: &DeploymentPlan,
+    point: &PointPlan,
+    events: Vec<Event>,
+    measured: &Measured,
+    report: Option<&LoadReport>,
+    (status, failure): (Status, Option<Failure>),
+    ended_at: Timestamp,
+) -> Run {
+    let state = layout.service_state();
+    let detail = |name: &str| {
+        events
+            .iter()
+            .find(|event| event.event == name && event.benchmark_id.is_none())
+            .and_then(|event| event.detail.clone())
+    };
+    let exit = detail("stopped").or_else(|| detail("failed"));
+    let service = ServiceFacts {
+        name: plan.service.name.clone(),
+        kind: plan.service.kind.clone(),
+        version: state.as_ref().and_then(|state| state.version.clone()),
+        image: state.as_ref().and_then(|state| state.image.clone()),
+        command: state.as_ref().map(|state| state.command.clone()).unwrap_or_default(),
+        program_sha256: state.as_ref().and_then(|state| state.program_sha256.clone()),
+        started_as: state.as_ref().map_or_else(|| "not started".to_owned(), |state| state.started_as.clone()),
+        hostname: state.as_ref().and_then(|state| Some(state.endpoint.as_ref()?.host.clone())),
+        port: state.as_ref().and_then(|state| Some(state.endpoint.as_ref()?.port)),
+        ready_after_s: state.as_ref().and_then(|state| state.ready_after_s),
+        exit,
+        other: serde_json::Map::new(),
+    };
+    let client = ClientFacts {
+        name: point.client_name.clone(),
+        kind: point.client_kind.clone(),
+        num_clients: point.num_clients,
+        threads: report.map_or(point.load.threads, |report| report.threads),
+        load: serde_json::to_value(&point.load).unwrap_or_default(),
+        sequence_digest: report.and_then(|report| report.sequence_digest.clone()),
+        other: serde_json::Map::new(),
+    };
+    Run {
+        schema: SCHEMA,
+        benchmark_id: point.benchmark_id,
+        status,
+        failure,
+        created_at: plan.facts.created_at,
+        started_at: measured.started_at,
+        ended_at,
+        campaign: point.campaign.clone(),
+        target: plan.facts.target.clone(),
+        tool: plan.facts.tool.clone(),
+        git_commit: plan.facts.git_commit.clone(),
+        recipe_hash: point.recipe_hash.clone(),
+        recipe: point.recipe.clone(),
+        service,
+        client,
+        nodes: nodes(state.map(|state| state.node)),
+        seeds: point.seeds.clone(),
+        events,
+        rerun_of: plan.facts.rerun_of,
+        other: serde_json::Map::new(),
+    }
+}
+
+/// One entry a machine, with every role it had.
+fn nodes(service: Option<NodeFacts>) -> Vec<NodeFacts> {
+    let client = node::facts("client");
+    match service {
+        Some(mut service) if service.hostname == client.hostname => {
+            service.roles.extend(client.roles);
+            vec![service]
+        }
+        Some(service) => vec![service, client],
+        None => vec![client],
+    }
+}
+
+/// Merges the samples of both agents that fall into the benchmark's time.
+fn write_resources(
+    layout: &Layout,
+    folder: &Path,
+    started_at: Timestamp,
+    span: (Timestamp, Timestamp),
+    out: &Path,
+) -> Result<()> {
+    let mut samples = Vec::new();
+    for path in [layout.service().join("resources.jsonl"), folder.join("resources.jsonl")] {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        // The last line of a killed agent may be cut off.
+        samples.extend(text.lines().filter_map(|line| serde_json::from_str::<ResourceSample>(line).ok()));
+    }
+    // A sample describes the second before it.
+    samples.retain(|sample| sample.time >= span.0 && sample.time.seconds_since(span.1) <= 1.0);
+    samples.sort_by_key(|sample| sample.time);
+    let mut encoder = zstd::Encoder::new(fs::File::create(out)?, 9)?;
+    for mut sample in samples {
+        sample.offset_s = Some(sample.time.seconds_since(started_at));
+        serde_json::to_writer(&mut encoder, &sample)?;
+        encoder.write_all(b"\n")?;
+    }
+    encoder.finish()?.sync_all()?;
+    Ok(())
+}
+
+/// Copies all logs that say anything, without secrets.
+fn copy_logs(layout: &Layout, folder: &Path, secrets: &Secrets, out: &Path) -> Result<()> {
+    let mut sources = vec![layout.service_log()];
+    sources.extend(["serve.log", "load.log"].map(|name| layout.folder().join(name)));
+    sources.extend(fs::read_dir(folder.join("logs")).into_iter().flatten().flatten().map(|entry| entry.path()));
+    sources.sort();
+    for source in sources {
+        let Ok(bytes) = fs::read(&source) else { continue };
+        let Some(name) = source.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
+        if bytes.is_empty() {
+            continue;
+        }
+        let bytes = secrets.mask(&bytes);
+        if bytes.len() > PLAIN_LOG_BYTES {
+            fs::write(out.join(format!("{name}.zst")), zstd::encode_all(&bytes[..], 9)?)?;
+        } else {
+            fs::write(out.join(name), bytes)?;
+        }
+    }
+    Ok(())
+}
+
+/// Leaves a note that survives this process: the benchmark is to be committed.
+fn mark_uncommitted(work: &Path, id: BenchmarkId, wanted: bool) -> Result<()> {
+    if wanted {
+        let folder = work.join("uncommitted");
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join(id.to_string()), [])?;
+    }
+    Ok(())
+}
+
+/// Commits a sealed benchmark if it is to be committed.
+fn commit(archive: &Archive, id: BenchmarkId) -> Result<Done> {
+    let benchmark = archive.open(id)?;
+    let run = benchmark.run()?;
+    let summary = benchmark.summary()?;
+    let mut done = Done { id, summary, folder: benchmark.folder.clone(), commit: None, not_committed: None, run };
+    let note = archive.work_folder()?.join("uncommitted").join(id.to_string());
+    if !note.exists() {
+        return Ok(done);
+    }
+    match archive::commit(archive.folder(), id, &message(&done.run, &benchmark.digest()?)) {
+        Ok(committed) => {
+            done.commit = committed.map(|committed| committed.commit);
+            fs::remove_file(&note)?;
+        }
+        // Neither is going to change by trying again.
+        Err(err @ (CommitError::NoRepository(_) | CommitError::Ignored(_))) => {
+            done.not_committed = Some(err.to_string());
+            fs::remove_file(&note)?;
+        }
+        // The result is safe in its place; the next command tries again.
+        Err(err) => done.not_committed = Some(err.to_string()),
+    }
+    Ok(done)
+}
+
+/// Commits what an earlier command sealed and could not commit.
+pub fn commit_pending(archive: &Archive) -> Result<Vec<Done>> {
+    let notes = archive.work_folder()?.join("uncommitted");
+    let mut done = Vec::new();
+    for entry in fs::read_dir(&notes).into_iter().flatten() {
+        let entry = entry?;
+        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<BenchmarkId>().ok()) else { continue };
+        if archive.folder().join(id.to_string()).exists() {
+            done.push(commit(archive, id)?);
+        } else if !archive.work_folder()?.join("ids").join(id.to_string()).exists() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(done)
+}
+
+fn message(run: &Run, digest: &str) -> String {
+    let campaign = &run.campaign;
+    let swept: Vec<_> = campaign.swept.iter().map(|(path, value)| format!("{path}={value}")).collect();
+    let mut subject = format!("Archive {}: {}", run.benchmark_id, campaign.name);
+    for part in swept {
+        subject.push_str(&format!(", {part}"));
+    }
+    let status = match &run.failure {
+        Some(failure) => format!("{} at {}", status_word(run.status), failure.stage),
+        None => status_word(run.status).to_owned(),
+    };
+    format!(
+        "{subject}\n\nBenchmark: {}\nCampaign: {} {}\nRepetition: {} of {}\nStatus: {status}\nDigest: sha256:{digest}\n",
+        run.benchmark_id, campaign.name, campaign.execution, campaign.repetition, campaign.repetitions,
+    )
+}
+
+/// The status as people read it.
+pub fn status_word(status: Status) -> &'static str {
+    match status {
+        Status::Completed => "completed",
+        Status::Failed => "failed",
+        Status::Cancelled => "cancelled",
+    }
+}

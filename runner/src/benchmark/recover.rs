@@ -1,0 +1,89 @@
+//! Finishing what a runner that died began: nothing measured is lost, nothing is left running.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context, Result};
+use archive::Archive;
+use nix::sys::signal::Signal;
+
+use super::{Journal, RunFolder, collect, collect::Done, lock_work};
+use crate::agent::{self, Layout, ProcessHandle};
+
+/// Agents end by themselves when their runner dies; this is how long a service may take to end in order.
+const AGENT_PATIENCE: Duration = Duration::from_secs(20);
+
+/// What was found and done.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Benchmarks of dead runners that are in the archive now.
+    pub benchmarks: Vec<Done>,
+    /// What else was done, for people.
+    pub remarks: Vec<String>,
+}
+
+/// Looks for run folders without a living owner, ends what is left of them, and archives what they hold.
+pub fn recover(archive: &Archive) -> Result<Recovered> {
+    let mut recovered = Recovered::default();
+    if !archive.folder().join(".work").exists() {
+        return Ok(recovered);
+    }
+    let work = archive.work_folder()?;
+    let mut adopted = Vec::new();
+    {
+        let _search = lock_work(&work)?;
+        for entry in fs::read_dir(work.join("run")).into_iter().flatten() {
+            let folder = entry?.path();
+            if let Some(run) =
+                RunFolder::adopt(folder.clone()).with_context(|| format!("cannot look at {}", folder.display()))?
+            {
+                adopted.push(run);
+            }
+        }
+    }
+    adopted.sort_by(|a, b| a.layout.folder().cmp(b.layout.folder()));
+    for run in adopted {
+        let name = run.layout.folder().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        end_processes(&run.layout, &mut recovered.remarks);
+        if Journal::last(run.layout.folder()).is_none() {
+            // Never completed: its plan was being written when its runner died.
+            recovered.remarks.push(format!("removed {name}: its runner died before anything was started"));
+            run.remove()?;
+            continue;
+        }
+        let plan = run.layout.plan()?;
+        let mut journal = Journal::open(run.layout.folder())?;
+        let benchmarks = collect::deployment(archive, &run.layout, &plan, None, &mut journal)?;
+        for point in &plan.points {
+            if benchmarks.iter().all(|done| done.id != point.benchmark_id) {
+                recovered.remarks.push(format!("{} was not begun when its runner died", point.benchmark_id));
+            }
+        }
+        recovered.benchmarks.extend(benchmarks);
+        run.remove()?;
+    }
+    for done in collect::commit_pending(archive)? {
+        if done.commit.is_some() {
+            recovered.remarks.push(format!("committed {}, which was sealed before", done.id));
+        }
+    }
+    Ok(recovered)
+}
+
+/// Waits for the agents, then ends them and the service if they are still there.
+fn end_processes(layout: &Layout, remarks: &mut Vec<String>) {
+    let agents: Vec<ProcessHandle> = agent::read_json(&layout.folder().join("agents.json")).unwrap_or_default();
+    for agent in agents {
+        if !agent.wait_gone(AGENT_PATIENCE) {
+            remarks.push(format!("killed agent {} of a dead runner", agent.pid));
+            // Its own group, which it leads.
+            let _ = agent.signal_group(Signal::SIGKILL);
+            agent.wait_gone(Duration::from_secs(5));
+        }
+    }
+    let service = layout.service_state().and_then(|state| state.process);
+    if let Some(service) = service.filter(|service| service.is_alive()) {
+        remarks.push(format!("killed service {} of a dead runner", service.pid));
+        let _ = service.signal_group(Signal::SIGKILL);
+        service.wait_gone(Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,161 @@
+//! The command line: one file a command, its arguments and what it does together.
+//!
+//! Exit codes: 0 done, 1 done and the answer is bad, 2 could not do it.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use archive::Archive;
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    agent::AgentCommand,
+    benchmark,
+    console::{self, Console},
+    plan::Machine,
+    recipe::campaign::Overrides,
+};
+
+mod check;
+mod list;
+mod list_recipes;
+mod plan;
+mod quickstart;
+mod rerun;
+mod run;
+mod schema;
+mod summary;
+mod table;
+
+/// Executes benchmark campaigns against AI services and records immutable results.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The archive.
+    #[arg(long, global = true, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+    /// Print data as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say only what is wrong.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more; twice for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run recipes and campaigns; archive what comes of them.
+    Run(run::Run),
+    /// Validate recipes and campaigns; run nothing.
+    Check(check::Check),
+    /// Show what would run; run nothing.
+    Plan(plan::Plan),
+    /// Print the JSON Schema of recipes and campaigns, for editors.
+    Schema,
+    /// List the recipes and campaigns in a folder.
+    ListRecipes(list_recipes::ListRecipes),
+    /// Run the first campaign, which needs no other software, and build its site.
+    Quickstart(quickstart::Quickstart),
+    /// Archive what runners that died had measured, and end what they left running.
+    Resume,
+    /// List the benchmarks of the archive, newest first.
+    List(list::List),
+    /// Show one benchmark on one page.
+    Summary(summary::Summary),
+    /// Repeat an archived benchmark: same recipe, same seed.
+    Rerun(rerun::Rerun),
+    #[command(subcommand, hide = true)]
+    Agent(AgentCommand),
+}
+
+impl Cli {
+    /// Runs the command. An error is something that could not be done.
+    pub fn execute(self) -> Result<ExitCode> {
+        match self.command {
+            Command::Check(check) => check.execute(&self.global),
+            Command::Plan(plan) => plan.execute(&self.global),
+            Command::Schema => schema::execute(),
+            Command::ListRecipes(list) => list.execute(&self.global),
+            Command::Run(run) => run.execute(&self.global),
+            Command::Quickstart(quickstart) => quickstart.execute(&self.global),
+            Command::Resume => resume(&self.global),
+            Command::List(list) => list.execute(&self.global),
+            Command::Summary(summary) => summary.execute(&self.global),
+            Command::Rerun(rerun) => rerun.execute(&self.global),
+            Command::Agent(agent) => agent.execute().map(|()| ExitCode::SUCCESS),
+        }
+    }
+}
+
+/// What the command line changes in a recipe or campaign.
+#[derive(Debug, Args)]
+pub struct OverrideArgs {
+    /// Where to run: `local`, or the name of a target.
+    #[arg(long)]
+    target: Option<String>,
+    /// Sweep the number of clients over these values.
+    #[arg(long, value_name = "N,N,…")]
+    clients: Option<String>,
+    /// Change a field of the recipe, or of the campaign; the value is YAML. May be given often.
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    /// Run every point so often.
+    #[arg(long, value_name = "N")]
+    repetitions: Option<String>,
+    /// Draw requests and order from this seed.
+    #[arg(long, value_name = "N")]
+    seed: Option<String>,
+}
+
+impl OverrideArgs {
+    pub fn to_overrides(&self) -> Overrides {
+        let Self { target, clients, set, repetitions, seed } = self;
+        Overrides {
+            target: target.clone(),
+            clients: clients.clone(),
+            set: set.clone(),
+            repetitions: repetitions.clone(),
+            seed: seed.clone(),
+        }
+    }
+}
+
+/// This machine and its environment.
+pub fn this_machine() -> Machine<'static> {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX));
+    Machine { cores, environment: &|name| std::env::var(name).ok() }
+}
+
+fn resume(global: &Global) -> Result<ExitCode> {
+    let console = Console::new(global.quiet);
+    if !finish_leftovers(&Archive::new(&global.results), &console)? {
+        console.say("nothing was left unfinished");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Finishes what a runner that died began, before anything else is done with the archive. Tells what was done;
+/// `false` when there was nothing to do.
+fn finish_leftovers(archive: &Archive, console: &Console) -> Result<bool> {
+    let recovered = benchmark::recover(archive)?;
+    for done in &recovered.benchmarks {
+        let outcome = console::outcome(done.run.status, done.run.failure.as_ref(), done.summary.as_ref());
+        console.warn(&format!("recovered {}: {outcome}", done.id));
+    }
+    for remark in &recovered.remarks {
+        console.warn(&format!("recovery: {remark}"));
+    }
+    Ok(!recovered.benchmarks.is_empty() || !recovered.remarks.is_empty())
+}

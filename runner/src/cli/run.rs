@@ -1,0 +1,126 @@
+//! `runner run FILE…`: recipes and campaigns become sealed benchmarks.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Result, bail};
+use archive::{Archive, Status};
+use clap::Args;
+
+use super::{Global, OverrideArgs, table};
+use crate::{
+    benchmark::{self, Done, Options},
+    console::Console,
+    interrupt::Interrupt,
+    plan::Plan,
+};
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Recipe or campaign files.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    overrides: OverrideArgs,
+    #[command(flatten)]
+    keeping: Keeping,
+}
+
+/// What happens to the results.
+#[derive(Clone, Debug, Args)]
+pub struct Keeping {
+    /// Seal results without committing them to git.
+    #[arg(long)]
+    pub no_commit: bool,
+    /// Keep the run folders under RESULTS/.work/run.
+    #[arg(long)]
+    pub keep: bool,
+    /// Request records above this size stay outside git, under RESULTS/.raw.
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_size)]
+    pub raw_limit: u64,
+}
+
+impl Keeping {
+    pub fn options(&self) -> Options {
+        Options { commit: !self.no_commit, keep: self.keep, raw_limit_bytes: self.raw_limit, rerun_of: None }
+    }
+}
+
+impl Run {
+    pub fn execute(self, global: &Global) -> Result<ExitCode> {
+        // Every file is checked before anything of any file is started.
+        let plans: Vec<Plan> =
+            self.files.iter().map(|file| super::plan::planned(file, &self.overrides)).collect::<Result<_>>()?;
+        execute_plans(&plans, &self.keeping.options(), global)
+    }
+}
+
+/// Runs the plans one after the other and prints what came of them.
+pub fn execute_plans(plans: &[Plan], options: &Options, global: &Global) -> Result<ExitCode> {
+    for plan in plans {
+        if plan.campaign.target != "local" {
+            bail!(
+                "{}: target `{}` cannot be reached by this build, which runs on `local` only: give `--target local`",
+                plan.campaign.file,
+                plan.campaign.target
+            );
+        }
+    }
+    let archive = Archive::new(&global.results);
+    let mut console = Console::new(global.quiet);
+    super::finish_leftovers(&archive, &console)?;
+    let interrupt = Interrupt::listen()?;
+    let mut done = Vec::new();
+    for plan in plans {
+        for note in &plan.notes {
+            console.say(&format!("note: {note}"));
+        }
+        done.extend(benchmark::execute(plan, &archive, options, &mut console, &interrupt)?);
+        if interrupt.is_raised() {
+            break;
+        }
+    }
+    table::print_benchmarks(&done, plans, global)?;
+    Ok(exit_code(&done, interrupt.is_raised()))
+}
+
+fn exit_code(done: &[Done], interrupted: bool) -> ExitCode {
+    if interrupted {
+        ExitCode::from(2)
+    } else if done.iter().all(|benchmark| benchmark.run.status == Status::Completed) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    }
+}
+
+/// `16MiB`, `100k`, `1GB`, `4096`.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let factor = match text[digits..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "kb" => 1000,
+        "m" | "mib" => 1 << 20,
+        "mb" => 1_000_000,
+        "g" | "gib" => 1 << 30,
+        "gb" => 1_000_000_000,
+        _ => return Err("expected a size such as 512KiB, 16MiB or 1GB".to_owned()),
+    };
+    let number: u64 = text[..digits].parse().map_err(|_| "expected a size such as 512KiB, 16MiB or 1GB".to_owned())?;
+    number.checked_mul(factor).ok_or_else(|| "too large".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [("4096", 4096), ("16MiB", 16 << 20), ("100k", 102_400), ("1GB", 1_000_000_000)] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "MiB", "-1", "1.5MiB", "12 parsecs", "99999999999999999999"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What a person sees while a campaign runs: one living line on a terminal, one line a finished benchmark.
+//!
+//! Everything here goes to stderr. Where stderr is no terminal the living line is left out.
+
+use std::{
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
+
+use archive::{Status, Summary};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Map, Value};
+
+use crate::{
+    agent::PointPlan,
+    benchmark::Done,
+    load::{Phase, Progress},
+    units,
+};
+
+pub struct Console {
+    bar: ProgressBar,
+    quiet: bool,
+    total: usize,
+    finished: usize,
+    begun: Instant,
+}
+
+impl Console {
+    /// `quiet`: only what went wrong.
+    pub fn new(quiet: bool) -> Self {
+        let shown = !quiet && std::io::stderr().is_terminal();
+        let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+            bar.set_style(style);
+        }
+        Self { bar, quiet, total: 0, finished: 0, begun: Instant::now() }
+    }
+
+    pub fn begin(&mut self, campaign: &str, benchmarks: usize) {
+        self.total = benchmarks;
+        self.begun = Instant::now();
+        let plural = if benchmarks == 1 { "" } else { "s" };
+        self.say(&format!("campaign {campaign}: {benchmarks} benchmark{plural}"));
+        self.bar.enable_steady_tick(Duration::from_millis(120));
+    }
+
+    /// A line that stays.
+    pub fn say(&self, line: &str) {
+        if self.quiet {
+            return;
+        }
+        self.bar.suspend(|| eprintln!("{line}"));
+    }
+
+    /// A line that stays even when quiet.
+    pub fn warn(&self, line: &str) {
+        self.bar.suspend(|| eprintln!("{line}"));
+    }
+
+    pub fn waiting(&self, points: &[PointPlan], what: &str) {
+        let name = points.first().map(|point| label(&point.campaign.swept)).unwrap_or_default();
+        self.bar.set_message(format!("{} {name} · {what}", self.place()));
+    }
+
+    pub fn live(&self, point: &PointPlan, live: &Progress) {
+        let p99 = live.latency_p99_s.map_or_else(|| "–".to_owned(), units::seconds);
+        let failed = if live.failures > 0 { format!(" · {} failed", live.failures) } else { String::new() };
+        let phase = match live.phase {
+            Phase::Warmup => "warm-up",
+            Phase::Loading => "load",
+            Phase::Ended => "collecting",
+        };
+        self.bar.set_message(format!(
+            "{} {} · {} {:.1} s · {} req/s · p99 {p99}{failed}",
+            self.place(),
+            label(&point.campaign.swept),
+            phase,
+            live.elapsed_s,
+            units::figure(live.requests_per_second),
+        ));
+    }
+
+    pub fn done(&mut self, done: &Done) {
+        self.finished += 1;
+        let line = format!(
+            "[{}/{}] {} {} · {}",
+            self.finished,
+            self.total,
+            done.id,
+            label(&done.run.campaign.swept),
+            outcome(done.run.status, done.run.failure.as_ref(), done.summary.as_ref()),
+        );
+        match done.run.status {
+            Status::Completed => self.say(&line),
+            Status::Failed | Status::Cancelled => self.warn(&line),
+        }
+        if let Some(reason) = &done.not_committed {
+            self.warn(&format!("  not committed: {reason}"));
+        }
+    }
+
+    pub fn finish(&mut self) {
+        self.bar.finish_and_clear();
+        self.say(&format!(
+            "{} of {} benchmarks in {:.0} s",
+            self.finished,
+            self.total,
+            self.begun.elapsed().as_secs_f64()
+        ));
+    }
+
+    fn place(&self) -> String {
+        format!("[{}/{}]", self.finished + 1, self.total)
+    }
+}
+
+/// The swept values of a point in a few words: `num_clients=4`.
+pub fn label(swept: &Map<String, Value>) -> String {
+    if swept.is_empty() {
+        return "one point".to_owned();
+    }
+    let part = |(path, value): (&String, &Value)| {
+        let name = path.rsplit('.').next().unwrap_or(path);
+        match value {
+            Value::String(text) => format!("{name}={text}"),
+            other => format!("{name}={other}"),
+        }
+    };
+    swept.iter().map(part).collect::<Vec<_>>().join(" ")
+}
+
+/// How a benchmark ended, and its first figures.
+pub fn outcome(status: Status, failure: Option<&archive::Failure>, summary: Option<&Summary>) -> String {
+    if let Some(failure) = failure {
+        let word = if status == Status::Cancelled { "cancelled" } else { "FAILED" };
+        return format!("{word} while {}: {}", failure.stage, failure.reason);
+    }
+    let Some(summary) = summary else { return "no figures".to_owned() };
+    let invalid = if summary.is_valid() { "" } else { "INVALID · " };
+    let failed = match summary.failed_requests {
+        0 => String::new(),
+        failed => format!(" · {failed} failed"),
+    };
+    format!(
+        "{invalid}{} req/s · p50 {} · p99 {}{failed}",
+        summary.requests_per_second.map_or_else(|| "–".to_owned(), units::figure),
+        summary.latency_s.figures.p50.map_or_else(|| "–".to_owned(), units::seconds),
+        summary.latency_s.figures.p99.map_or_else(|| "–".to_owned(), units::seconds),
+    )
+}

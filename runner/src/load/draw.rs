@@ -1,0 +1,117 @@
+//! The deterministic draws that request content is made of, and the mixes that digests are made of.
+//!
+//! SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014) throughout: a
+//! fixed algorithm, so that a seed means the same sequence in every version and on every machine. Not for
+//! secrets.
+
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// The finaliser of SplitMix64: a bijection in which every input bit reaches every output bit.
+#[inline]
+pub fn mix(value: u64) -> u64 {
+    let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    value ^ (value >> 31)
+}
+
+/// A 64-bit mix of some bytes, chained from `state`. For every little-endian group of eight bytes (the last one
+/// padded with zeros) and then for the length: `p = (state ^ group + GOLDEN) · K` in 128 bits,
+/// `state = high(p) ^ low(p)`.
+#[inline]
+pub fn content_mix(bytes: &[u8], state: u64) -> u64 {
+    fn fold(state: u64, group: u64) -> u64 {
+        let product = u128::from(state ^ group.wrapping_add(GOLDEN)) * u128::from(0xD6E8_FEB8_6659_FD93_u64);
+        (product >> 64) as u64 ^ product as u64
+    }
+    let (groups, rest) = bytes.as_chunks::<8>();
+    let mut state = groups.iter().fold(state, |state, group| fold(state, u64::from_le_bytes(*group)));
+    if !rest.is_empty() {
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        state = fold(state, u64::from_le_bytes(last));
+    }
+    fold(state, bytes.len() as u64)
+}
+
+/// A stream of draws.
+#[derive(Clone, Debug)]
+pub struct Draw(u64);
+
+impl Draw {
+    /// The stream that belongs to these numbers, and to no other list of numbers.
+    pub fn new(parts: &[u64]) -> Self {
+        Self(parts.iter().fold(0, |state, part| mix(state.wrapping_add(GOLDEN) ^ mix(part.wrapping_add(GOLDEN)))))
+    }
+
+    #[inline]
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(GOLDEN);
+        mix(self.0)
+    }
+
+    /// Uniform in [0, 1), 53 bits.
+    #[inline]
+    pub fn uniform(&mut self) -> f64 {
+        (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Uniform in 0..bound (Lemire's multiply-shift; the bias is below bound / 2^64).
+    #[inline]
+    pub fn below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
+    }
+
+    /// Exponential with that mean.
+    #[inline]
+    pub fn exponential(&mut self, mean: f64) -> f64 {
+        -(1.0 - self.uniform()).ln() * mean
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_splitmix64_to_the_letter() {
+        // The first outputs of the reference implementation for state 1234567.
+        let mut draw = Draw(1_234_567);
+        let expect = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
+        assert_eq!([draw.next_u64(), draw.next_u64(), draw.next_u64()], expect);
+    }
+
+    #[test]
+    fn content_mix_sees_every_byte_order_and_the_length() {
+        let mixed: std::collections::HashSet<_> = [
+            &b""[..],
+            b"\0",
+            b"\0\0",
+            b"abcdefgh",
+            b"abcdefgi",
+            b"abcdefgh\0",
+            b"ijklmnopabcdefgh",
+            b"abcdefghijklmnop",
+        ]
+        .iter()
+        .map(|bytes| content_mix(bytes, 7))
+        .collect();
+        assert_eq!(mixed.len(), 8);
+    }
+
+    #[test]
+    fn streams_of_different_numbers_differ() {
+        let firsts: std::collections::HashSet<_> = [&[1, 2][..], &[2, 1], &[1, 2, 0], &[1], &[0, 1, 2], &[]]
+            .iter()
+            .map(|parts| Draw::new(parts).next_u64())
+            .collect();
+        assert_eq!(firsts.len(), 6);
+    }
+
+    #[test]
+    fn below_stays_below_and_reaches_all() {
+        let mut draw = Draw::new(&[3]);
+        let mut seen = [0u32; 5];
+        (0..10_000).for_each(|_| seen[draw.below(5) as usize] += 1);
+        assert!(seen.iter().all(|&count| (1800..2200).contains(&count)), "{seen:?}");
+    }
+}

@@ -1,0 +1,292 @@
+//! Drives one load from the first connection to the last record.
+//!
+//! One OS thread an event loop, each with its clients; nothing is shared on the request path. All clients of
+//! all threads are connected before offset 0.
+
+use std::{
+    rc::Rc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use archive::Timestamp;
+use futures_util::{StreamExt, stream};
+use tokio::task::LocalSet;
+
+use super::{
+    Arrival, Control, LoadJob, LoadReport, LoadSpec, Timer, Workload,
+    digest::{Coverage, SequenceDigest},
+    event_loop::{EventLoop, Shared},
+    pace::{CONNECT_TIMEOUT, PacedClient},
+    schedule::{Bounds, ThreadSchedule},
+    writer::{self, Recorder, WriterState},
+};
+
+/// Connections that one thread opens at the same time.
+const CONNECTING: usize = 32;
+/// From the last connection to offset 0, so that every thread is ready for it.
+const START_NOTICE: Duration = Duration::from_millis(20);
+/// Longest time for removing from the service what the load put there.
+const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Offset 0, on both clocks.
+#[derive(Clone, Copy)]
+struct Start {
+    origin: Instant,
+    wall: Timestamp,
+}
+
+/// What one event loop says at its end.
+struct LoopEnd {
+    recorded: u64,
+    digest: SequenceDigest,
+    last_end_ns: u64,
+    cpu: Duration,
+    longest_stall: Duration,
+}
+
+/// Drives `workload` as the job says. Blocks. Records are in the job's folder afterwards, also when the load was
+/// interrupted; an error means that there was no load, or that its records could not be kept.
+pub fn drive<W: Workload>(workload: W, job: &LoadJob, control: &Control) -> Result<LoadReport> {
+    check(&job.spec)?;
+    let mut workload = workload;
+    let name = job.endpoint.to_string();
+    block_on(async {
+        stoppable(control, workload.prepare())
+            .await?
+            .map_err(|err| anyhow!("cannot prepare {name} for the load: {err}"))
+    })?;
+    let report = drive_prepared(&workload, job, control);
+    // Also after a failure: what was put into the service is not the next benchmark's to find.
+    let cleaned = block_on(async {
+        match tokio::time::timeout(CLEAN_UP_TIMEOUT, workload.clean_up()).await {
+            Ok(result) => result.map_err(anyhow::Error::msg),
+            Err(_) => Err(anyhow!("no end in sight")),
+        }
+    });
+    if let Err(err) = cleaned {
+        tracing::warn!("cannot remove the load's data from {name}: {err}");
+    }
+    report
+}
+
+fn check(spec: &LoadSpec) -> Result<()> {
+    let positive = |value: f64| value.is_finite() && value > 0.0;
+    ensure!(spec.clients > 0 && spec.threads > 0 && spec.pipeline > 0, "a load needs clients, threads and a pipeline");
+    ensure!(
+        spec.stop.requests.is_some() || spec.stop.duration_s.is_some(),
+        "a load needs a number of requests or a duration"
+    );
+    ensure!(spec.stop.duration_s.is_none_or(positive), "a load's duration must be above zero");
+    ensure!(positive(spec.timeout_s), "a request's timeout must be above zero");
+    match spec.arrival {
+        Arrival::Closed { think_time_s } => ensure!(think_time_s >= 0.0, "a think time cannot be negative"),
+        Arrival::Constant { rate } | Arrival::Poisson { rate } => {
+            ensure!(positive(rate), "a request rate must be above zero");
+            ensure!(
+                spec.pipeline == 1,
+                "pipelining is for the closed loop: in an open loop every request has its own time"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn drive_prepared<W: Workload>(workload: &W, job: &LoadJob, control: &Control) -> Result<LoadReport> {
+    let spec = &job.spec;
+    // A thread without a client would never send its part of the schedule.
+    let threads = spec.threads.min(spec.clients);
+    let bounds = Bounds::new(spec);
+    let counted_warmup = bounds.is_none() && spec.warmup.requests > 0;
+    let window_start_ns = match bounds {
+        Some(bounds) => bounds.window_start_ns,
+        None if counted_warmup => u64::MAX,
+        None => Duration::from_secs_f64(spec.warmup.duration_s).as_nanos() as u64,
+    };
+    let shared = Arc::new(Shared {
+        spec: spec.clone(),
+        bounds,
+        control: control.clone(),
+        window_start_ns: Arc::new(AtomicU64::new(window_start_ns)),
+        warming: AtomicU32::new(spec.clients),
+        failed: Arc::new(AtomicBool::new(false)),
+        gave_up: Mutex::new(None),
+        ended_by_time: AtomicBool::new(false),
+        stopped_ns: AtomicU64::new(u64::MAX),
+    });
+    let state = WriterState { window_start_ns: shared.window_start_ns.clone(), failed: shared.failed.clone() };
+    let (writer, recorders) = writer::open(&job.folder, threads as usize, state)?;
+
+    std::thread::scope(|scope| {
+        let (ready, connected) = mpsc::channel();
+        let mut starts = Vec::new();
+        let mut loops = Vec::new();
+        for (thread, recorder) in (0..threads).zip(recorders) {
+            let (start, started) = mpsc::channel();
+            starts.push(start);
+            let (shared, workload, ready) = (shared.clone(), workload.clone(), ready.clone());
+            let body = move || run_loop(workload, shared, thread, threads, recorder, ready, started);
+            let builder = std::thread::Builder::new().name(format!("load-{thread}"));
+            loops.push(builder.spawn_scoped(scope, body).context("cannot start a thread")?);
+        }
+        drop(ready);
+        // An error here drops `starts`, and with it every thread ends.
+        for _ in 0..threads {
+            connected
+                .recv()
+                .map_err(|_| anyhow!("a load thread ended before the start"))?
+                .map_err(|err| anyhow!("cannot connect to {}: {err}", job.endpoint))?;
+        }
+        ensure!(!control.is_stopped(), "stopped before the load began");
+        let wall = Timestamp::now().plus_seconds(START_NOTICE.as_secs_f64());
+        let start = Start { origin: Instant::now() + START_NOTICE, wall };
+        for thread in &starts {
+            let _ = thread.send(start);
+        }
+        drop(starts);
+        let writing = std::thread::Builder::new()
+            .name("load-writer".into())
+            .spawn_scoped(scope, move || writer.run(start.origin))
+            .context("cannot start a thread")?;
+        let ends: Vec<Option<LoopEnd>> = loops
+            .into_iter()
+            .map(|thread| thread.join().map_err(|_| anyhow!("a load thread panicked"))?)
+            .collect::<Result<_>>()?;
+        writing.join().map_err(|_| anyhow!("the writer of the records panicked"))??;
+        let ends: Vec<LoopEnd> = ends.into_iter().flatten().collect();
+        Ok(report(&shared, start, threads, &ends))
+    })
+}
+
+fn report(shared: &Shared, start: Start, threads: u32, ends: &[LoopEnd]) -> LoadReport {
+    let mut digest = SequenceDigest::new(Coverage::new(&shared.spec, shared.bounds));
+    ends.iter().for_each(|end| digest.merge(&end.digest));
+    let last_end_ns = ends.iter().map(|end| end.last_end_ns).max().unwrap_or(0);
+    let stopped_ns = shared.stopped_ns.load(Ordering::Relaxed);
+    let interrupted = stopped_ns != u64::MAX;
+    // Stopped in warm-up there is no window: it is empty, where it would have begun.
+    let window_start_ns =
+        shared.window_start_ns.load(Ordering::Relaxed).min(last_end_ns.max(stopped_ns.min(u64::MAX - 1)));
+    let window_end_ns = if interrupted {
+        stopped_ns
+    } else if shared.ended_by_time.load(Ordering::Relaxed) {
+        window_start_ns + Duration::from_secs_f64(shared.spec.stop.duration_s.unwrap_or(0.0)).as_nanos() as u64
+    } else {
+        last_end_ns
+    };
+    let interruption = shared.gave_up.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+    LoadReport {
+        started_at: start.wall,
+        window_s: [window_start_ns, window_end_ns.max(window_start_ns)].map(|ns| ns as f64 / 1e9),
+        recorded: ends.iter().map(|end| end.recorded).sum(),
+        sequence_digest: digest.finish(),
+        interrupted,
+        interruption,
+        threads,
+        cpu_s: ends.iter().map(|end| end.cpu.as_secs_f64()).sum(),
+        longest_stall_s: ends.iter().map(|end| end.longest_stall.as_secs_f64()).fold(0.0, f64::max),
+    }
+}
+
+/// The life of one load thread. `None` when the load never began.
+fn run_loop<W: Workload>(
+    workload: W,
+    shared: Arc<Shared>,
+    thread: u32,
+    threads: u32,
+    mut recorder: Recorder,
+    ready: mpsc::Sender<Result<(), String>>,
+    started: mpsc::Receiver<Start>,
+) -> Result<Option<LoopEnd>> {
+    block_on(async {
+        let spec = &shared.spec;
+        let connecting = stream::iter((thread..spec.clients).step_by(threads as usize)).map(|number| {
+            let (workload, control) = (&workload, &shared.control);
+            async move {
+                let connecting = tokio::time::timeout(CONNECT_TIMEOUT, workload.connect(number));
+                match stoppable(control, connecting).await {
+                    Ok(Ok(Ok(client))) => Ok((number, client)),
+                    Ok(Ok(Err(err))) => Err(format!("client {number}: {err}")),
+                    Ok(Err(_)) => Err(format!("client {number}: no answer within {} s", CONNECT_TIMEOUT.as_secs())),
+                    Err(err) => Err(err.to_string()),
+                }
+            }
+        });
+        let mut clients = Vec::new();
+        let mut connecting = connecting.buffered(CONNECTING);
+        while let Some(client) = connecting.next().await {
+            match client {
+                Ok(client) => clients.push(client),
+                Err(err) => {
+                    let _ = ready.send(Err(err));
+                    return Ok(None);
+                }
+            }
+        }
+        let timer = Timer::start().context("cannot make a timer")?;
+        let _ = ready.send(Ok(()));
+        // Nothing else happens on this thread before the start, so it may block.
+        let Ok(start) = started.recv() else { return Ok(None) };
+        recorder.begin(start.wall.unix_us().max(0) as u64, workload.operations());
+        let event_loop = Rc::new(EventLoop::new(
+            shared.clone(),
+            timer,
+            start.origin,
+            recorder,
+            SequenceDigest::new(Coverage::new(spec, shared.bounds)),
+            ThreadSchedule::new(spec, shared.bounds, thread, threads),
+            clients.len(),
+        ));
+        let workload = Rc::new(workload.clone());
+        let tasks: Vec<_> = clients
+            .into_iter()
+            .enumerate()
+            .map(|(watch, (number, client))| {
+                let client = PacedClient::new(event_loop.clone(), workload.clone(), number, watch, client);
+                tokio::task::spawn_local(client.run())
+            })
+            .collect();
+        let all = async {
+            for task in tasks {
+                task.await.map_err(|err| anyhow!("a client panicked: {err}"))?;
+            }
+            anyhow::Ok(())
+        };
+        tokio::select! {
+            ended = all => ended?,
+            () = event_loop.tick() => bail!("the tick ended"),
+        }
+        Ok(Some(LoopEnd {
+            recorded: event_loop.recorder.borrow().recorded,
+            digest: *event_loop.digest.borrow(),
+            last_end_ns: event_loop.last_end_ns.get(),
+            cpu: event_loop.window_cpu(),
+            longest_stall: event_loop.longest_stall(),
+        }))
+    })
+}
+
+/// `future`, unless the load is stopped first.
+async fn stoppable<F: Future>(control: &Control, future: F) -> Result<F::Output> {
+    let stopped = async {
+        while !control.is_stopped() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        output = future => Ok(output),
+        () = stopped => Err(anyhow!("stopped before the load began")),
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
+    runtime.block_on(LocalSet::new().run_until(future))
+}

@@ -1,0 +1,50 @@
+//! Facts about the machine this process runs on. A fact that cannot be read is absent.
+
+use std::{fs, path::Path};
+
+use archive::NodeFacts;
+use procfs::{CpuInfo, Current, Meminfo};
+
+/// The host name, as the kernel has it.
+pub fn hostname() -> String {
+    nix::unistd::gethostname().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Everything about this machine that can bear on a measurement.
+pub fn facts(role: &str) -> NodeFacts {
+    let cpu = CpuInfo::current().ok();
+    NodeFacts {
+        hostname: hostname(),
+        roles: vec![role.to_owned()],
+        kernel: line("/proc/sys/kernel/osrelease"),
+        os: os_name(),
+        cpu_model: cpu.as_ref().and_then(|cpu| cpu.model_name(0)).map(str::to_owned),
+        cpus: std::thread::available_parallelism().ok().map(|cpus| cpus.get() as u32),
+        memory_total_bytes: Meminfo::current().ok().map(|memory| memory.mem_total),
+        numa_nodes: numa_nodes(),
+        cpu_governor: line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        smt: line("/sys/devices/system/cpu/smt/active").map(|text| text == "1"),
+        virtualization: cpu
+            .as_ref()
+            .and_then(|cpu| cpu.flags(0))
+            .and_then(|flags| flags.contains(&"hypervisor").then(|| "hypervisor".to_owned())),
+        ..NodeFacts::default()
+    }
+}
+
+fn line(path: &str) -> Option<String> {
+    Some(fs::read_to_string(path).ok()?.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+fn os_name() -> Option<String> {
+    let text = fs::read_to_string("/etc/os-release").ok()?;
+    let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
+    Some(name.trim_matches('"').to_owned())
+}
+
+fn numa_nodes() -> Option<u32> {
+    let entries = fs::read_dir(Path::new("/sys/devices/system/node")).ok()?;
+    let is_node = |name: &str| name.strip_prefix("node").is_some_and(|rest| rest.parse::<u32>().is_ok());
+    let count = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_node)).count();
+    (count > 0).then_some(count as u32)
+}

@@ -1,0 +1,158 @@
+//! What the recipe says about the load → the load driver's terms, and how long it will take.
+
+use serde_json::Value;
+
+use crate::{
+    load::{Arrival, LoadSpec, Stop, Warmup},
+    recipe::{LoadModel, Recipe},
+    services::LoadDefaults,
+};
+
+/// The load of a resolved recipe. `cores` is what the load generator may use.
+///
+/// Each of `num_clients` clients keeps `concurrent_requests` in flight, each on a connection of its own: the
+/// driver's clients are those connections, and share their client's requests and its start delay evenly.
+/// Errs with the dotted path of the field and a message.
+pub fn load_spec(
+    recipe: &Recipe,
+    defaults: &LoadDefaults,
+    seed: u64,
+    cores: u32,
+) -> Result<LoadSpec, (&'static str, String)> {
+    let benchmarks = &recipe.benchmarks;
+    let connections = defaults.concurrency_per_client.max(1);
+    let Some(clients) = benchmarks.num_clients.checked_mul(connections).filter(|clients| *clients <= MAX_CONNECTIONS)
+    else {
+        let message = format!(
+            "{} clients with {connections} connections each are more than {MAX_CONNECTIONS} connections",
+            benchmarks.num_clients
+        );
+        return Err(("benchmarks.num_clients", message));
+    };
+    let rate = benchmarks.load.rate.unwrap_or(1.0);
+    let arrival = match benchmarks.load.model {
+        LoadModel::Closed => Arrival::Closed { think_time_s: benchmarks.load.think_time },
+        LoadModel::Constant => Arrival::Constant { rate },
+        LoadModel::Poisson => Arrival::Poisson { rate },
+    };
+    let closed = benchmarks.load.model == LoadModel::Closed;
+    let requests = match (benchmarks.num_requests, benchmarks.duration) {
+        (Some(requests), _) if !closed => Some(requests),
+        (Some(requests), _) => Some(share(requests, connections, "benchmarks.num_requests")?),
+        (None, Some(_)) => None,
+        (None, None) if !closed => Some(defaults.requests_per_client.saturating_mul(u64::from(benchmarks.num_clients))),
+        (None, None) => Some(share(defaults.requests_per_client, connections, "client.settings.concurrent_requests")?),
+    };
+    let warmup_requests =
+        if closed { benchmarks.warmup_requests.div_ceil(u64::from(connections)) } else { benchmarks.warmup_requests };
+    let threads = defaults.threads.unwrap_or(cores.saturating_sub(1)).clamp(1, clients);
+    Ok(LoadSpec {
+        arrival,
+        clients,
+        threads,
+        stop: Stop { requests, duration_s: benchmarks.duration },
+        warmup: Warmup { duration_s: benchmarks.warmup, requests: warmup_requests },
+        stagger_s: benchmarks.client_delay / f64::from(connections),
+        timeout_s: benchmarks.timeout,
+        pipeline: defaults.pipeline,
+        seed,
+    })
+}
+
+/// Most connections of one load generator.
+const MAX_CONNECTIONS: u32 = 1_000_000;
+
+fn share(requests: u64, connections: u32, path: &'static str) -> Result<u64, (&'static str, String)> {
+    let connections = u64::from(connections);
+    if requests % connections == 0 {
+        return Ok(requests / connections);
+    }
+    let message = format!(
+        "{connections} connections cannot share the {requests} requests of a client evenly: make the number of \
+         requests a multiple of {connections}, or give `benchmarks.duration`"
+    );
+    Err((path, message))
+}
+
+/// Seconds from readiness to the last answer, where time or rate decides it; without start and stop of the
+/// service.
+pub fn estimate(spec: &LoadSpec, warmup_delay_s: f64) -> Option<f64> {
+    let rate = match spec.arrival {
+        Arrival::Closed { .. } => None,
+        Arrival::Constant { rate } | Arrival::Poisson { rate } => Some(rate),
+    };
+    let by_count = |requests: u64| rate.map(|rate| requests as f64 / rate);
+    let warmup = match spec.warmup.requests {
+        0 => spec.warmup.duration_s,
+        requests => by_count(requests)?.max(spec.warmup.duration_s),
+    };
+    let window = match (spec.stop.duration_s, spec.stop.requests.and_then(by_count)) {
+        (Some(duration), Some(counted)) => duration.min(counted),
+        (Some(duration), None) => duration,
+        (None, counted) => counted?,
+    };
+    let last_start = if rate.is_none() { spec.stagger_s * f64::from(spec.clients - 1) } else { 0.0 };
+    Some(warmup_delay_s + last_start.max(warmup) + window)
+}
+
+/// The limits of a resolved recipe: stored metric name → limit.
+pub fn limits(recipe: &Recipe) -> std::collections::BTreeMap<String, f64> {
+    let limit = |(metric, value): (&String, &Value)| Some((metric.clone(), value.as_f64()?));
+    recipe.benchmarks.slo.iter().filter_map(limit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::{Benchmarks, Load};
+
+    fn defaults(requests: u64, connections: u32) -> LoadDefaults {
+        LoadDefaults {
+            requests_per_client: requests,
+            concurrency_per_client: connections,
+            pipeline: 1,
+            warmup_delay_s: 0.0,
+            threads: None,
+        }
+    }
+
+    fn recipe(benchmarks: Benchmarks) -> Recipe {
+        Recipe { benchmarks, ..Recipe::default() }
+    }
+
+    #[test]
+    fn a_clients_requests_are_shared_by_its_connections() {
+        let written = recipe(Benchmarks { num_clients: 3, client_delay: 1.0, ..Benchmarks::default() });
+        let spec = load_spec(&written, &defaults(100, 4), 7, 8).expect("a load");
+        assert_eq!((spec.clients, spec.threads, spec.stop.requests), (12, 7, Some(25)));
+        assert_eq!(spec.stagger_s, 0.25);
+        assert!(load_spec(&written, &defaults(50, 4), 7, 8).is_err());
+        let timed = recipe(Benchmarks { duration: Some(2.0), ..written.benchmarks });
+        assert_eq!(load_spec(&timed, &defaults(50, 4), 7, 8).expect("a load").stop.requests, None);
+    }
+
+    #[test]
+    fn threads_are_one_fewer_than_the_cores_and_never_more_than_the_clients() {
+        for (clients, cores, threads) in [(1, 8, 1), (4, 1, 1), (4, 2, 1), (4, 3, 2), (4, 64, 4)] {
+            let written = recipe(Benchmarks { num_clients: clients, ..Benchmarks::default() });
+            assert_eq!(load_spec(&written, &defaults(1, 1), 7, cores).expect("a load").threads, threads);
+        }
+    }
+
+    #[test]
+    fn open_loop_counts_all_clients_together() {
+        let load = Load { model: LoadModel::Poisson, rate: Some(50.0), think_time: 0.0 };
+        let written = recipe(Benchmarks { num_clients: 4, load, warmup: 2.0, ..Benchmarks::default() });
+        let spec = load_spec(&written, &defaults(100, 2), 7, 2).expect("a load");
+        assert_eq!((spec.clients, spec.stop.requests), (8, Some(400)));
+        assert_eq!(estimate(&spec, 1.0), Some(1.0 + 2.0 + 8.0));
+    }
+
+    #[test]
+    fn a_closed_loop_that_ends_by_count_has_no_known_length() {
+        let counted = recipe(Benchmarks::default());
+        assert_eq!(estimate(&load_spec(&counted, &defaults(9, 1), 7, 2).expect("a load"), 0.0), None);
+        let timed = recipe(Benchmarks { duration: Some(2.0), warmup: 0.5, ..Benchmarks::default() });
+        assert_eq!(estimate(&load_spec(&timed, &defaults(9, 1), 7, 2).expect("a load"), 0.0), Some(2.5));
+    }
+}

@@ -1,0 +1,469 @@
+//! The `redis_stress` workload: SETs and GETs over own sockets, every answer checked.
+//!
+//! A key is `<token><kind><owner><number>`, padded to its length with `x`: an eight-character token of this
+//! run, `p` for pooled, `s` for phased and `w` for warm-up keys, the owner in five and the number in ten
+//! hexadecimal digits. A value is a SplitMix64 stream that its key (without the token) and the seed begin, so
+//! every GET can be verified byte for byte, whoever wrote the value and when. Owners are clients in closed loop;
+//! in open loop every key belongs to owner 0.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use anyhow::{Result, bail};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::{
+    RedisStressSettings,
+    resp::{self, Piece},
+};
+use crate::load::{
+    Arrival, Client, Connection, Draw, Endpoint, Exchange, LoadJob, Outcome, Place, Workload, content_mix, mix,
+};
+
+const SET: u8 = 0;
+const GET: u8 = 1;
+const OPERATIONS: &[&str] = &["SET", "GET"];
+
+/// Bytes of a key before its padding, and of the token in front.
+const KEY: usize = 24;
+const TOKEN: usize = 8;
+
+/// Streams of draws, apart from each other.
+const DRAW_OPERATION: u64 = 1;
+const DRAW_VALUE: u64 = 2;
+
+/// Commands in one batch while preloading and cleaning up.
+const BULK: u64 = 500;
+/// Bytes in one batch while preloading, at most about.
+const BULK_BYTES: usize = 4 << 20;
+
+/// Least and most bytes read at once.
+const INPUT: [usize; 2] = [4 << 10, 64 << 10];
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mode {
+    /// So many SETs of new keys, then so many GETs of the same.
+    Phases { keys: u64 },
+    /// Each request is drawn: a GET with this share, else a SET; of one of so many keys.
+    Mix { get_share: f64, keys: u64 },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Kind {
+    Pooled = b'p',
+    Phased = b's',
+    Warmup = b'w',
+}
+
+/// A key without its token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Key {
+    kind: Kind,
+    owner: u32,
+    number: u64,
+}
+
+#[derive(Clone)]
+pub struct RedisLoad {
+    endpoint: Endpoint,
+    seed: u64,
+    mode: Mode,
+    /// Sequences of requests there are: clients in closed loop, one in open loop.
+    owners: u32,
+    warmup_keys: u64,
+    key_size: usize,
+    value_size: usize,
+    pipeline: usize,
+    token: [u8; TOKEN],
+    /// Phased and warm-up keys that each owner may have written: numbers below these.
+    written: Arc<Vec<[AtomicU64; 2]>>,
+}
+
+impl RedisLoad {
+    pub fn new(job: &LoadJob, settings: &RedisStressSettings) -> Result<Self> {
+        let spec = &job.spec;
+        let closed = matches!(spec.arrival, Arrival::Closed { .. });
+        let owners = if closed { spec.clients } else { 1 };
+        if spec.clients > 1 << 20 {
+            bail!("redis_stress can tell 1048576 clients apart, not {}", spec.clients);
+        }
+        // In open loop all clients share the keys that they would have had for themselves.
+        let pooled = settings.num_keys.saturating_mul(u64::from(spec.clients / owners));
+        let mode = match (&settings.operation_mix, spec.stop.requests, spec.stop.duration_s) {
+            (Some(mix), _, _) => Mode::Mix { get_share: get_share(mix)?, keys: pooled },
+            // Each phase is half of the requests; the odd one is a SET.
+            (None, Some(requests), None) => Mode::Phases { keys: requests.div_ceil(2) },
+            // Time would cut the phases anywhere.
+            (None, _, _) => Mode::Mix { get_share: 0.5, keys: pooled },
+        };
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_nanos() as u64);
+        let unique = mix(now ^ mix(u64::from(std::process::id())));
+        let token: [u8; TOKEN] =
+            std::array::from_fn(|i| b"0123456789abcdefghijklmnopqrstuv"[(unique >> (5 * i)) as usize & 31]);
+        Ok(Self {
+            endpoint: job.endpoint.clone(),
+            seed: spec.seed,
+            mode,
+            owners,
+            warmup_keys: settings.num_keys,
+            key_size: settings.key_size_bytes as usize,
+            value_size: settings.value_size_bytes as usize,
+            pipeline: spec.pipeline as usize,
+            token,
+            written: Arc::new((0..owners).map(|_| <[AtomicU64; 2]>::default()).collect()),
+        })
+    }
+
+    /// What a request is: a function of the seed and its place.
+    #[inline]
+    fn plan(&self, place: Place) -> (u8, Key) {
+        let owner = place.sequence;
+        match self.mode {
+            Mode::Mix { get_share, keys } => {
+                let parts = [self.seed, DRAW_OPERATION, u64::from(owner), place.index, u64::from(place.warmup)];
+                let mut draw = Draw::new(&parts);
+                let operation = if draw.uniform() < get_share { GET } else { SET };
+                (operation, Key { kind: Kind::Pooled, owner, number: draw.below(keys) })
+            }
+            // In open loop warm-up is the head of the one sequence, and its phases begin with the measured part.
+            Mode::Phases { .. } if place.warmup => {
+                let number = place.index / 2 % self.warmup_keys;
+                (if place.index % 2 == 0 { SET } else { GET }, Key { kind: Kind::Warmup, owner, number })
+            }
+            Mode::Phases { keys } => {
+                let index = place.index;
+                let (operation, number) = if index < keys { (SET, index) } else { (GET, index - keys) };
+                (operation, Key { kind: Kind::Phased, owner, number })
+            }
+        }
+    }
+
+    /// Appends the key without its token; `KEY − TOKEN` bytes and the padding.
+    fn write_key(&self, key: Key, out: &mut Vec<u8>) {
+        let hex = |value: u64, digits: usize, out: &mut Vec<u8>| {
+            out.extend((0..digits).rev().map(|digit| b"0123456789abcdef"[(value >> (4 * digit)) as usize & 15]));
+        };
+        out.push(key.kind as u8);
+        hex(u64::from(key.owner), 5, out);
+        hex(key.number, 10, out);
+        out.resize(out.len() + self.key_size - KEY, b'x');
+    }
+
+    fn value(&self, key: Key) -> ValueStream {
+        let parts = [self.seed, DRAW_VALUE, key.kind as u64, u64::from(key.owner), key.number];
+        ValueStream(Draw::new(&parts).next_u64())
+    }
+
+    /// Appends the command of a request. Returns the mix of its content, the run's token left out.
+    #[inline]
+    fn write_command(&self, operation: u8, key: Key, out: &mut Vec<u8>) -> u64 {
+        out.extend_from_slice(if operation == SET { b"*3\r\n$3\r\nSET\r\n" } else { b"*2\r\n$3\r\nGET\r\n" });
+        resp::number(out, b'$', self.key_size);
+        out.extend_from_slice(&self.token);
+        let begin = out.len();
+        self.write_key(key, out);
+        let mut content = content_mix(&out[begin..], u64::from(operation));
+        out.extend_from_slice(b"\r\n");
+        if operation == SET {
+            resp::number(out, b'$', self.value_size);
+            let begin = out.len();
+            self.value(key).append(self.value_size, out);
+            content = content_mix(&out[begin..], content);
+            out.extend_from_slice(b"\r\n");
+        }
+        content
+    }
+
+    /// Sends `commands` in batches over one connection and awaits every answer.
+    async fn bulk(
+        &self,
+        commands: impl Iterator<Item = impl FnOnce(&mut Vec<u8>)>,
+        expect: &str,
+    ) -> Result<(), String> {
+        let mut stream = connect(&self.endpoint).await?;
+        let mut commands = commands.peekable();
+        let (mut out, mut input, mut reader) = (Vec::new(), vec![0; 1 << 16], resp::Reader::default());
+        while commands.peek().is_some() {
+            out.clear();
+            let mut waiting = 0u64;
+            while waiting < BULK && out.len() < BULK_BYTES {
+                let Some(command) = commands.next() else { break };
+                command(&mut out);
+                waiting += 1;
+            }
+            stream.write_all(&out).await.map_err(|err| format!("connection lost: {err}"))?;
+            while waiting > 0 {
+                let count = stream.read(&mut input).await.map_err(|err| format!("connection lost: {err}"))?;
+                if count == 0 {
+                    return Err("connection closed by the server".into());
+                }
+                let mut wrong = None;
+                reader.feed(&input[..count], |piece| {
+                    waiting = waiting.saturating_sub(1);
+                    match piece {
+                        Piece::Status(text) if text == expect.as_bytes() => {}
+                        Piece::Integer(_) if expect.is_empty() => {}
+                        Piece::Error(text) => wrong = Some(String::from_utf8_lossy(text).into_owned()),
+                        other => wrong = Some(format!("unexpected answer {other:?}")),
+                    }
+                })?;
+                if let Some(wrong) = wrong {
+                    return Err(wrong);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn get_share(mix: &str) -> Result<f64> {
+    let shares = mix.split_once(':').and_then(|(get, set)| Some((get.parse::<f64>().ok()?, set.parse::<f64>().ok()?)));
+    match shares {
+        Some((get, set)) if get >= 0.0 && set >= 0.0 && get + set > 0.0 => Ok(get / (get + set)),
+        _ => {
+            bail!("operation_mix must be the shares of GET and SET, such as `80:20`, with one above zero, not `{mix}`")
+        }
+    }
+}
+
+async fn connect(endpoint: &Endpoint) -> Result<TcpStream, String> {
+    let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(|err| err.to_string())?;
+    stream.set_nodelay(true).map_err(|err| err.to_string())?;
+    Ok(stream)
+}
+
+impl Workload for RedisLoad {
+    type Client = RedisClient;
+
+    fn operations(&self) -> &'static [&'static str] {
+        OPERATIONS
+    }
+
+    fn operation(&self, place: Place) -> u8 {
+        self.plan(place).0
+    }
+
+    /// Writes the pooled keys.
+    async fn prepare(&mut self) -> Result<(), String> {
+        let Mode::Mix { keys, .. } = self.mode else { return Ok(()) };
+        let all =
+            (0..self.owners).flat_map(|owner| (0..keys).map(move |number| Key { kind: Kind::Pooled, owner, number }));
+        let load = &*self;
+        let commands = all.map(|key| {
+            move |out: &mut Vec<u8>| {
+                load.write_command(SET, key, out);
+            }
+        });
+        self.bulk(commands, "OK").await
+    }
+
+    async fn connect(&self, _client: u32) -> Result<RedisClient, String> {
+        let answers = self.pipeline.saturating_mul(self.value_size + 32);
+        Ok(RedisClient {
+            stream: connect(&self.endpoint).await?,
+            load: self.clone(),
+            out: Vec::new(),
+            input: vec![0; answers.clamp(INPUT[0], INPUT[1])],
+            reader: resp::Reader::default(),
+            keys: Vec::new(),
+            written: Written { all: self.written.clone(), owner: 0, counts: [0; 2] },
+        })
+    }
+
+    /// Deletes every key that may have been written.
+    async fn clean_up(&self) -> Result<(), String> {
+        let pooled = if let Mode::Mix { keys, .. } = self.mode { keys } else { 0 };
+        let all = self.written.iter().enumerate().flat_map(|(owner, written)| {
+            let [phased, warmup] = [&written[0], &written[1]].map(|count| count.load(Ordering::Relaxed));
+            [(Kind::Pooled, pooled), (Kind::Phased, phased), (Kind::Warmup, warmup)]
+                .into_iter()
+                .flat_map(move |(kind, count)| (0..count).map(move |number| Key { kind, owner: owner as u32, number }))
+        });
+        let mut key_bytes = Vec::new();
+        let commands = all.map(|key| {
+            key_bytes.clear();
+            key_bytes.extend_from_slice(&self.token);
+            self.write_key(key, &mut key_bytes);
+            let key_bytes = key_bytes.clone();
+            move |out: &mut Vec<u8>| resp::command(out, &[b"UNLINK", &key_bytes])
+        });
+        self.bulk(commands, "").await
+    }
+}
+
+/// The bytes of a value: eight a draw.
+#[derive(Clone, Copy, Debug)]
+struct ValueStream(u64);
+
+impl ValueStream {
+    #[inline]
+    fn word(self, number: u64) -> [u8; 8] {
+        mix(self.0.wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15))).to_le_bytes()
+    }
+
+    fn append(self, size: usize, out: &mut Vec<u8>) {
+        let end = out.len() + size;
+        out.reserve(size + 8);
+        for number in 0..size.div_ceil(8) as u64 {
+            out.extend_from_slice(&self.word(number));
+        }
+        out.truncate(end);
+    }
+
+    /// Whether `bytes` stand in the value from `offset` on.
+    fn matches(self, offset: usize, bytes: &[u8]) -> bool {
+        let within = offset % 8;
+        let mut number = (offset / 8) as u64;
+        let (head, body) = bytes.split_at(bytes.len().min((8 - within) % 8));
+        if !head.is_empty() {
+            if self.word(number)[within..][..head.len()] != *head {
+                return false;
+            }
+            number += 1;
+        }
+        let (words, tail) = body.as_chunks::<8>();
+        for word in words {
+            if self.word(number) != *word {
+                return false;
+            }
+            number += 1;
+        }
+        self.word(number)[..tail.len()] == *tail
+    }
+}
+
+pub struct RedisClient {
+    stream: TcpStream,
+    load: RedisLoad,
+    out: Vec<u8>,
+    input: Vec<u8>,
+    reader: resp::Reader,
+    /// The keys of the batch.
+    keys: Vec<Key>,
+    written: Written,
+}
+
+impl Client for RedisClient {
+    async fn send(&mut self, batch: &mut [Exchange]) -> Connection {
+        self.out.clear();
+        self.keys.clear();
+        for exchange in batch.iter_mut() {
+            let (operation, key) = self.load.plan(exchange.place);
+            exchange.content = Some(self.load.write_command(operation, key, &mut self.out));
+            if operation == SET {
+                exchange.bytes_sent = self.load.value_size as u64;
+                self.written.note(key);
+            }
+            self.keys.push(key);
+        }
+        let start = Some(Instant::now());
+        batch.iter_mut().for_each(|exchange| exchange.start = start);
+        if let Err(err) = self.stream.write_all(&self.out).await {
+            return broken(batch, format!("connection lost while sending: {err}"));
+        }
+        let mut answered = 0;
+        while answered < batch.len() {
+            let count = match self.stream.read(&mut self.input).await {
+                Ok(0) => return broken(batch, "connection closed before the answer".into()),
+                Ok(count) => count,
+                Err(err) => return broken(batch, format!("connection lost before the answer: {err}")),
+            };
+            let now = Instant::now();
+            let (load, keys) = (&self.load, &self.keys);
+            let mut surplus = false;
+            let read = self.reader.feed(&self.input[..count], |piece| match batch.get_mut(answered) {
+                Some(exchange) => answered += usize::from(take_in(load, keys[answered], exchange, piece, now)),
+                None => surplus = true,
+            });
+            if let Err(reason) = read {
+                return broken(batch, format!("wrong answer: {reason}"));
+            }
+            if surplus {
+                // Answers to nothing: which of them belong to which request is not known any more.
+                return Connection::Broken;
+            }
+        }
+        Connection::Reusable
+    }
+}
+
+/// What one client may have written, noted for all when it goes.
+struct Written {
+    all: Arc<Vec<[AtomicU64; 2]>>,
+    owner: u32,
+    counts: [u64; 2],
+}
+
+impl Written {
+    #[inline]
+    fn note(&mut self, key: Key) {
+        let place = match key.kind {
+            Kind::Pooled => return,
+            Kind::Phased => 0,
+            Kind::Warmup => 1,
+        };
+        self.owner = key.owner;
+        self.counts[place] = self.counts[place].max(key.number + 1);
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        for (all, own) in self.all[self.owner as usize].iter().zip(self.counts) {
+            all.fetch_max(own, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Takes in a piece of an answer; `true` when the answer is whole.
+#[inline]
+fn take_in(load: &RedisLoad, key: Key, exchange: &mut Exchange, piece: Piece<'_>, now: Instant) -> bool {
+    let failed = |reason: String| Outcome::Failed(reason.into());
+    let outcome = match piece {
+        Piece::Value { length, offset, bytes } => {
+            exchange.bytes_received += bytes.len() as u64;
+            if exchange.outcome == Outcome::Pending {
+                if exchange.operation != GET {
+                    exchange.outcome = Outcome::Failed("wrong answer: a value to a SET".into());
+                } else if length != load.value_size {
+                    exchange.outcome = Outcome::Failed("wrong answer: a value of another length".into());
+                } else if !load.value(key).matches(offset, bytes) {
+                    exchange.outcome = Outcome::Failed("wrong answer: another value than was written".into());
+                }
+            }
+            return false;
+        }
+        // A value of no bytes has no piece before.
+        Piece::ValueEnd { length } if length == load.value_size && exchange.operation == GET => Outcome::Ok,
+        Piece::ValueEnd { .. } => Outcome::Failed("wrong answer: a value of another length".into()),
+        Piece::Status(b"OK") if exchange.operation == SET => Outcome::Ok,
+        Piece::Nil if exchange.operation == GET => Outcome::Failed("wrong answer: no value".into()),
+        Piece::Error(text) => failed(String::from_utf8_lossy(text).into_owned()),
+        Piece::Status(text) | Piece::Integer(text) => {
+            failed(format!("wrong answer: `{}`", String::from_utf8_lossy(text).escape_debug()))
+        }
+        Piece::Nil => Outcome::Failed("wrong answer: nothing to a SET".into()),
+    };
+    if exchange.outcome == Outcome::Pending {
+        exchange.outcome = outcome;
+    }
+    exchange.end = Some(now);
+    true
+}
+
+fn broken(batch: &mut [Exchange], reason: String) -> Connection {
+    let now = Instant::now();
+    batch.iter_mut().for_each(|exchange| exchange.fail(now, reason.clone()));
+    Connection::Broken
+}

@@ -1,0 +1,120 @@
+//! Services and loads that fail: each is an archived result with its stage and reason.
+
+use archive::{Stage, Status};
+
+use crate::project::Project;
+
+/// Runs a recipe that fails; returns the stage, the reason and the number of requests kept.
+fn failure(recipe: &str) -> (Stage, String, usize) {
+    let project = Project::new();
+    project.write("recipe.yaml", recipe);
+    project.runner(&["run", "recipe.yaml"]).code(1);
+    project.wait_for_silence();
+    let ids = project.ids();
+    assert_eq!(ids.len(), 1, "a failure is a result");
+    let run = project.run(ids[0]);
+    assert_eq!(run.status, Status::Failed);
+    let failure = run.failure.expect("said");
+    let requests = project.requests(ids[0]).len();
+    assert_eq!(project.git(&["rev-list", "--count", "HEAD"]).trim(), "2");
+    project.assert_in_order();
+    (failure.stage, failure.reason, requests)
+}
+
+#[test]
+fn a_service_that_ends_at_once() {
+    let (stage, reason, _) = failure(
+        "configuration: {target: local}\nservice: {command: 'echo the disk is full >&2; exit 3', port: 49322}\nclient: {command: 'true'}\n",
+    );
+    assert_eq!(stage, Stage::Starting);
+    assert!(reason.contains("exit code 3") && reason.contains("the disk is full"), "{reason}");
+}
+
+#[test]
+fn a_service_that_never_becomes_ready() {
+    let (stage, reason, _) = failure(
+        "configuration: {target: local}\nservice: {command: 'exec sleep 1000', port: 49323, ready_timeout: 1s}\nclient: {command: 'true'}\n",
+    );
+    assert_eq!(stage, Stage::Starting);
+    assert!(reason.contains("not ready within 1 s"), "{reason}");
+}
+
+#[test]
+fn a_program_that_is_not_here() {
+    let (stage, reason, _) =
+        failure("configuration: {target: local}\nservice: {type: vllm}\nclient: {type: vllm_smoke}\n");
+    assert_eq!(stage, Stage::Starting);
+    assert!(reason.contains("vllm"), "{reason}");
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let (stage, reason, _) = failure(&format!(
+        "configuration: {{target: local}}\nservice: {{type: redis, port: {port}}}\nclient: {{type: redis_stress}}\n"
+    ));
+    assert_eq!(stage, Stage::Starting);
+    assert!(reason.contains(&format!("port {port} is taken")), "{reason}");
+}
+
+#[test]
+fn a_service_that_dies_under_load() {
+    let (stage, reason, requests) = failure(
+        "configuration: {target: local}\n\
+         service: {type: redis, command: 'redis-server --port $SERVICE_PORT --save \"\" & sleep 1.5; kill -9 $!; wait $!; exit 9'}\n\
+         client: {type: redis_stress, settings: {operation_mix: '50:50', num_keys: 10}}\n\
+         benchmarks: {num_clients: 2, duration: 60s}\n",
+    );
+    assert_eq!(stage, Stage::Loading);
+    assert!(reason.contains("under load"), "{reason}");
+    assert!(requests > 100, "what was measured before is kept");
+}
+
+#[test]
+fn a_time_limit_is_kept() {
+    let (stage, reason, requests) = failure(
+        "configuration: {target: local}\nservice: {type: redis}\n\
+         client: {type: redis_stress, settings: {num_requests: 1000000000}, time_limit: '0:02'}\n",
+    );
+    assert_eq!(stage, Stage::Loading);
+    assert!(reason.contains("client.time_limit"), "{reason}");
+    assert!(requests > 100);
+}
+
+#[test]
+fn a_failed_command_before_the_start() {
+    let (stage, reason, _) = failure(
+        "configuration: {target: local}\nservice: {type: redis, pre_run_commands: ['true', 'exit 4']}\nclient: {type: redis_stress}\n",
+    );
+    assert_eq!(stage, Stage::Starting);
+    assert!(reason.contains("`exit 4` failed: exit code 4"), "{reason}");
+}
+
+#[test]
+fn a_secret_reaches_the_service_and_nothing_else() {
+    let project = Project::new();
+    project.write(
+        "secret.yaml",
+        "configuration: {target: local}\n\
+         service: {command: 'echo \"token is $TOKEN\"; exec sleep 1000', env: {TOKEN: '${LIFE_TEST_TOKEN}'}}\n\
+         client: {command: 'test \"$TOKEN\" = hush-hush-4711', env: {TOKEN: '${LIFE_TEST_TOKEN}'}}\n",
+    );
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_runner"))
+        .args(["run", "secret.yaml", "--keep"])
+        .current_dir(project.root())
+        .env("LIFE_TEST_TOKEN", "hush-hush-4711")
+        .output()
+        .expect("started");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let id = project.ids()[0];
+    assert_eq!(project.summary(id).success_rate, Some(100.0), "the client got it");
+    let service_log = project.archive().open(id).expect("sealed").folder.join("logs/service.log");
+    assert_eq!(std::fs::read_to_string(service_log).expect("there"), "token is ${LIFE_TEST_TOKEN}\n");
+    let found = std::process::Command::new("grep")
+        .args(["-rl", "hush-hush-4711", "results", "--exclude-dir=.work"])
+        .current_dir(project.root())
+        .output()
+        .expect("grep runs");
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+}

@@ -1,0 +1,132 @@
+//! SIGKILL of the runner at every stage: nothing is left running, nothing measured is lost.
+
+use std::fs;
+
+use archive::{Stage, Status};
+use nix::sys::signal::Signal;
+
+use crate::project::Project;
+
+/// A Redis under load for longer than any test waits.
+const LONG: &str = "\
+configuration: {target: local}
+service: {type: redis}
+client:
+  type: redis_stress
+  settings: {operation_mix: '50:50', num_keys: 10}
+benchmarks: {num_clients: 2, warmup: 3s, duration: 100s}
+";
+
+#[test]
+fn while_the_service_starts() {
+    let project = Project::new();
+    project.write(
+        "slow.yaml",
+        "configuration: {target: local}\nservice: {command: 'exec sleep 1000', port: 49321}\nclient: {command: 'true'}\n",
+    );
+    let running = project.start(&["run", "slow.yaml"]);
+    project.wait_for("events/serve.jsonl", "\"started\"");
+    running.signal(Signal::SIGKILL);
+    assert!(running.finish().was_killed());
+    project.wait_for_silence();
+
+    let listed = project.runner(&["list"]);
+    assert!(listed.code(0).stderr().contains("was not begun when its runner died"), "{}", listed.stderr());
+    assert_eq!(project.ids(), [], "nothing was measured");
+    project.assert_in_order();
+    // Its id is not given again.
+    project.write(
+        "quick.yaml",
+        "configuration: {target: local}\nservice: {command: 'exec sleep 1000'}\nclient: {command: 'true'}\n",
+    );
+    project.runner(&["run", "quick.yaml"]).code(0);
+    assert_eq!(project.ids()[0].sequence(), 2);
+}
+
+#[test]
+fn during_warm_up() {
+    let project = Project::new();
+    project.write("long.yaml", LONG);
+    let running = project.start(&["run", "long.yaml"]);
+    project.wait_for("progress.json", "warmup");
+    running.signal(Signal::SIGKILL);
+    running.finish();
+    project.wait_for_silence();
+    project.runner(&["list"]).code(0);
+    let id = project.ids()[0];
+    let run = project.run(id);
+    assert_eq!((run.status, run.failure.expect("said").stage), (Status::Cancelled, Stage::Warmup));
+    let summary = project.summary(id);
+    assert_eq!(summary.total_requests, 0);
+    assert!(summary.warmup_requests > 0);
+    project.assert_in_order();
+}
+
+#[test]
+fn under_load() {
+    let project = Project::new();
+    project.write("long.yaml", LONG);
+    let running = project.start(&["run", "long.yaml", "--set", "benchmarks.warmup=0"]);
+    project.wait_for("progress.json", "loading");
+    running.signal(Signal::SIGKILL);
+    running.finish();
+    project.wait_for_silence();
+
+    let listed = project.runner(&["list"]);
+    listed.code(0);
+    let id = project.ids()[0];
+    assert!(listed.stderr().contains(&format!("recovered {id}: cancelled while loading")), "{}", listed.stderr());
+    assert!(listed.stdout().contains("cancelled"), "{}", listed.stdout());
+    let summary = project.summary(id);
+    assert_eq!(summary.total_requests as usize, project.requests(id).len());
+    assert!(summary.successful_requests > 100, "{}", summary.successful_requests);
+    assert_eq!(project.git(&["rev-list", "--count", "HEAD"]).trim(), "2");
+    project.assert_in_order();
+}
+
+#[test]
+fn while_sealing() {
+    // Killed as soon as the staging folder, and in later rounds as soon as the sealed folder, can be seen.
+    for (round, sign) in ["results/.work/staging", "results/.work/uncommitted"].into_iter().enumerate() {
+        let project = Project::new();
+        project.write("quick.yaml", LONG);
+        let running =
+            project.start(&["run", "quick.yaml", "--set", "benchmarks.warmup=0", "--set", "benchmarks.duration=1s"]);
+        let folder = project.root().join(sign);
+        project.wait_until(sign, || fs::read_dir(&folder).is_ok_and(|entries| entries.count() > 0));
+        running.signal(Signal::SIGKILL);
+        running.finish();
+        project.wait_for_silence();
+        for id in project.ids() {
+            project.archive().open(id).expect("what stands in its place is whole");
+        }
+        project.runner(&["list"]).code(0);
+        let ids = project.ids();
+        assert_eq!(ids.len(), 1, "round {round}");
+        assert_eq!(project.run(ids[0]).status, Status::Completed);
+        assert!(project.summary(ids[0]).successful_requests > 100);
+        assert_eq!(project.git(&["rev-list", "--count", "HEAD"]).trim(), "2");
+        project.assert_in_order();
+    }
+}
+
+#[test]
+fn an_agent_that_is_killed_takes_the_service_with_it() {
+    let project = Project::new();
+    project.write("long.yaml", LONG);
+    let running = project.start(&["run", "long.yaml", "--set", "benchmarks.warmup=0"]);
+    project.wait_for("progress.json", "loading");
+    let run =
+        fs::read_dir(project.root().join("results/.work/run")).expect("there").next().expect("one").expect("read");
+    let agents = fs::read_to_string(run.path().join("agents.json")).expect("written");
+    let agents: Vec<serde_json::Value> = serde_json::from_str(&agents).expect("JSON");
+    let serve = agents[0]["pid"].as_i64().expect("a pid") as i32;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(serve), Signal::SIGKILL).expect("killed");
+    let finished = running.finish();
+    finished.code(1);
+    project.wait_for_silence();
+    let id = project.ids()[0];
+    assert_ne!(project.run(id).status, Status::Completed);
+    assert!(project.summary(id).successful_requests > 0, "what was measured is kept");
+    project.assert_in_order();
+}

@@ -1,0 +1,9 @@
+//! The life of benchmarks, by the real program: from a recipe to a commit, and through every kind of end.
+//!
+//! Needs `redis-server` (Debian package redis-server) and `git`.
+
+mod endings;
+mod interrupted;
+mod killed;
+mod project;
+mod whole;

@@ -1,0 +1,231 @@
+//! Campaigns that run to their end.
+
+use std::net::TcpListener;
+
+use archive::{RequestReader, Status};
+
+use crate::project::Project;
+
+const SIMULATOR: &str = "\
+name: small
+seed: 7
+repetitions: 2
+slo: {p99: 2s}
+recipe:
+  configuration: {target: local}
+  service:
+    type: simulator
+    settings: {slots: 4, prefill_base_s: 5ms, prefill_per_token_s: 0, decode_per_token_s: 1ms}
+  client:
+    type: vllm_stress
+    settings: {max_tokens: 5, prompt_length: 4}
+  benchmarks: {num_requests: 20, warmup_requests: 2}
+sweep:
+  benchmarks.num_clients: [1, 4]
+";
+
+const REDIS: &str = "\
+configuration: {target: local}
+service: {type: redis}
+client:
+  type: redis_stress
+  settings: {num_requests: 500, value_size_bytes: 64}
+benchmarks: {num_clients: 3, metrics: [throughput, latency, errors]}
+";
+
+#[test]
+fn a_sweep_is_sealed_and_committed_and_changes_nothing_else() {
+    let project = Project::new();
+    project.write("campaign.yaml", SIMULATOR);
+    project.write("README", "changed\n");
+    project.write("staged", "staged\n");
+    project.git(&["add", "staged"]);
+    let before = (project.git(&["status", "--porcelain"]), project.git(&["diff", "--cached"]));
+
+    let finished = project.runner(&["run", "campaign.yaml"]);
+    finished.code(0);
+    project.wait_for_silence();
+
+    assert_eq!((project.git(&["status", "--porcelain"]), project.git(&["diff", "--cached"])), before);
+    let ids = project.ids();
+    assert_eq!(ids.len(), 4);
+    let subjects = project.git(&["log", "--reverse", "--format=%s"]);
+    let archived: Vec<_> = subjects.lines().skip(1).collect();
+    assert_eq!(archived.len(), 4, "{subjects}");
+    for (id, subject) in ids.iter().zip(archived) {
+        assert!(subject.starts_with(&format!("Archive {id}: small, benchmarks.num_clients=")), "{subject}");
+        let run = project.run(*id);
+        assert_eq!(run.status, Status::Completed);
+        let names: Vec<_> = run.events.iter().map(|event| event.event.as_str()).collect();
+        let expected = [
+            "started",
+            "ready",
+            "point_begun",
+            "load_begun",
+            "warmup_ended",
+            "window_ended",
+            "point_ended",
+            "finished",
+            "stopped",
+        ];
+        assert_eq!(names, expected);
+        assert!(run.events.is_sorted_by_key(|event| event.time));
+        let clients = run.campaign.swept["benchmarks.num_clients"].as_u64().expect("a number");
+        let summary = project.summary(*id);
+        assert_eq!(summary.total_requests, 20 * clients);
+        assert_eq!(summary.warmup_requests, 2 * clients);
+        assert_eq!(summary.failed_requests, 0, "{:?}", summary.error_summary);
+        // 5 ms of prefill and 4 gaps of 1 ms are the least a request can take.
+        assert!(summary.latency_s.figures.min.expect("measured") >= 0.009);
+        assert_eq!(summary.avg_output_tokens, Some(5.0));
+        assert_eq!(summary.slo.len(), 1);
+    }
+    // Two repetitions of a point differ in their seed and so in their requests; nothing else of the recipe does.
+    let (first, third) = (project.run(ids[0]), project.run(ids[2]));
+    assert_eq!(first.campaign.point, third.campaign.point);
+    assert_eq!(first.recipe_hash, third.recipe_hash);
+    assert_ne!(first.seeds.benchmark, third.seeds.benchmark);
+    assert_eq!(first.recipe.text, SIMULATOR);
+    project.assert_in_order();
+}
+
+#[test]
+fn a_real_redis_is_measured_with_all_its_files() {
+    let project = Project::new();
+    project.write("redis.yaml", REDIS);
+    project.runner(&["run", "redis.yaml", "--clients", "1,3"]).code(0);
+    project.wait_for_silence();
+    let ids = project.ids();
+    assert_eq!(ids.len(), 2);
+    for (id, clients) in ids.into_iter().zip([1, 3]) {
+        let benchmark = project.archive().open(id).expect("sealed");
+        let names: Vec<_> = benchmark.manifest.files.keys().map(String::as_str).collect();
+        for name in ["run.json", "summary.json", "requests.jsonl.zst", "resources.jsonl.zst", "logs/service.log"] {
+            assert!(names.contains(&name), "{name} is missing: {names:?}");
+        }
+        let run = project.run(id);
+        let version = run.service.version.expect("asked for");
+        assert!(version.starts_with(|digit: char| digit.is_ascii_digit()), "{version}");
+        assert!(run.service.program_sha256.is_some() && run.client.sequence_digest.is_some());
+        let requests = project.requests(id);
+        // So many SETs and as many GETs by each client, all right.
+        assert_eq!(requests.len(), 1000 * clients);
+        assert!(requests.iter().all(|request| request.success));
+        assert_eq!(requests.iter().filter(|request| request.operation == "GET").count(), 500 * clients);
+        assert!(requests.is_sorted_by(|a, b| a.end() <= b.end() + 1e-9));
+        assert_eq!(project.summary(id).operations["SET"].count, 500 * clients as u64);
+    }
+    project.assert_in_order();
+}
+
+#[test]
+fn a_service_that_runs_already_is_left_alone() {
+    let project = Project::new();
+    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+    let folder = project.root();
+    let mut redis = std::process::Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--logfile", "redis.log"])
+        .current_dir(&folder)
+        .spawn()
+        .expect("redis-server is installed (Debian package redis-server)");
+    project.write(
+        "external.yaml",
+        &format!(
+            "configuration: {{target: local}}\nservice: {{type: redis, endpoint: '127.0.0.1:{port}'}}\n\
+             client: {{type: redis_stress, settings: {{num_requests: 50}}}}\n"
+        ),
+    );
+    project.runner(&["run", "external.yaml"]).code(0);
+    assert!(redis.try_wait().expect("asked").is_none(), "the service was ended");
+    let id = project.ids()[0];
+    assert_eq!(project.run(id).service.started_as, "external");
+    assert_eq!(project.summary(id).successful_requests, 100);
+    redis.kill().expect("ended");
+    redis.wait().expect("ended");
+    project.assert_in_order();
+}
+
+#[test]
+fn raw_commands_get_the_documented_environment() {
+    let project = Project::new();
+    project.write(
+        "raw.yaml",
+        "configuration: {target: local}\n\
+         service: {name: sleeper, command: 'echo started; exec sleep 1000'}\n\
+         client: {name: caller, command: 'echo \"$CLIENT_NAME $SERVICE_NAME $BENCHMARK_ID $EXTRA\"; test \"$CLIENT_NAME\" != caller-2', env: {EXTRA: 'it''s $HOME'}}\n\
+         benchmarks: {num_clients: 2}\n",
+    );
+    project.runner(&["run", "raw.yaml"]).code(0);
+    project.wait_for_silence();
+    let id = project.ids()[0];
+    let requests = project.requests(id);
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests.iter().filter(|request| request.success).count(), 1, "exit 1 is a failed request");
+    let folder = project.archive().open(id).expect("sealed").folder;
+    let logs: String = project
+        .archive()
+        .open(id)
+        .expect("sealed")
+        .logs()
+        .iter()
+        .map(|name| std::fs::read_to_string(folder.join("logs").join(name)).expect("readable"))
+        .collect();
+    assert!(logs.contains(&format!("caller-1 sleeper {id} it's $HOME")), "{logs}");
+    assert!(logs.contains("caller-2 sleeper"), "{logs}");
+    project.assert_in_order();
+}
+
+#[test]
+fn one_deployment_can_serve_a_whole_sweep() {
+    let project = Project::new();
+    project.write(
+        "shared.yaml",
+        "redeploy: false\nrecipe:\n  configuration: {target: local}\n  service: {type: redis}\n  \
+         client: {type: redis_stress, settings: {num_requests: 50}}\nsweep: {benchmarks.num_clients: [1, 2, 3]}\n",
+    );
+    project.runner(&["run", "shared.yaml"]).code(0);
+    let runs: Vec<_> = project.ids().into_iter().map(|id| project.run(id)).collect();
+    assert_eq!(runs.len(), 3);
+    assert!(runs.iter().all(|run| run.service.port == runs[0].service.port));
+    assert_eq!(runs.iter().filter(|run| run.events[0].time == runs[0].events[0].time).count(), 3);
+    project.assert_in_order();
+}
+
+#[test]
+fn two_runners_on_one_archive_do_not_meet() {
+    let project = Project::new();
+    project.write("campaign.yaml", SIMULATOR);
+    let first = project.start(&["run", "campaign.yaml"]);
+    let second = project.start(&["run", "campaign.yaml"]);
+    first.finish().code(0);
+    second.finish().code(0);
+    assert_eq!(project.ids().len(), 8);
+    assert_eq!(project.git(&["rev-list", "--count", "HEAD"]).trim(), "9");
+    project.assert_in_order();
+}
+
+#[test]
+fn large_records_stay_outside_git() {
+    let project = Project::new();
+    project.write("redis.yaml", REDIS);
+    project.runner(&["run", "redis.yaml", "--raw-limit", "1k"]).code(0);
+    let id = project.ids()[0];
+    let benchmark = project.archive().open(id).expect("sealed");
+    assert!(benchmark.manifest.files["requests.jsonl.zst"].external);
+    assert_eq!(
+        RequestReader::open(&benchmark.path_of("requests.jsonl.zst").expect("stored")).expect("opens").count(),
+        3000
+    );
+    assert!(!project.git(&["ls-files"]).contains("requests"));
+    project.assert_in_order();
+}
+
+#[test]
+fn without_a_repository_results_are_sealed_and_it_is_said() {
+    let project = Project::new();
+    project.write("redis.yaml", REDIS);
+    std::fs::remove_dir_all(project.root().join(".git")).expect("removed");
+    let finished = project.runner(&["run", "redis.yaml"]);
+    assert!(finished.code(0).stderr().contains("is in no git repository"), "{}", finished.stderr());
+    assert_eq!(project.ids().len(), 1);
+}

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Runs every test of the project, with real servers. Installs the Debian packages it needs when run as root;
+# otherwise names them. Arguments are handed to the test runner.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# program that must be on PATH → Debian package
+needs=(
+  redis-server:redis-server
+  redis-benchmark:redis-tools
+  chromium:chromium
+  git:git
+)
+
+missing=()
+for need in "${needs[@]}"; do
+  command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
+done
+
+if [ "${#missing[@]}" -gt 0 ]; then
+  if [ "$(id -u)" -ne 0 ]; then
+    echo "error: the tests need these Debian packages: ${missing[*]}" >&2
+    echo "       sudo apt-get install --no-install-recommends ${missing[*]}" >&2
+    exit 2
+  fi
+  # Packages must not start their services on this machine: the tests start their own.
+  guard=/usr/sbin/policy-rc.d
+  if [ ! -e "$guard" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$guard"
+    chmod 755 "$guard"
+    trap 'rm -f "$guard"' EXIT
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+# The tests drive the real programs, and those need each other: sitegen is started by runner.
+cargo build --workspace --bins
+if cargo nextest --version >/dev/null 2>&1; then
+  cargo nextest run --workspace --no-fail-fast "$@"
+else
+  cargo test --workspace --all-targets --no-fail-fast "$@"
+fi
