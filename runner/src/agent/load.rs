@@ -173,8 +173,12 @@ fn drive(
             load::spool::remove(&folder)?;
             let wall = |offset| report.started_at.plus_seconds(offset);
             log.write_at(wall(0.0), "load_begun", None, id)?;
-            log.write_at(wall(report.window_s[0]), "warmup_ended", None, id)?;
-            log.write_at(wall(report.window_s[1]), "window_ended", None, id)?;
+            // A load that was ended in its warm-up has an empty window.
+            let [start, end] = report.window_s;
+            if end > start {
+                log.write_at(wall(start), "warmup_ended", None, id)?;
+                log.write_at(wall(end), "window_ended", None, id)?;
+            }
             // A load that reached its end by itself has its result, whatever was asked at the last moment.
             match why_stopped {
                 _ if !report.interrupted => log.write("point_ended", None, id),
