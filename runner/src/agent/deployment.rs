@@ -159,6 +159,15 @@ impl Layout {
         write_json(&self.service().join("state.json"), state)
     }
 
+    /// Facts of the machine that the load ran on.
+    pub fn client_node(&self) -> Option<archive::NodeFacts> {
+        read_json(&self.folder.join("points/node.json")).ok()
+    }
+
+    pub fn write_client_node(&self, facts: &archive::NodeFacts) -> Result<()> {
+        write_json(&self.folder.join("points/node.json"), facts)
+    }
+
     pub fn point(&self, id: BenchmarkId) -> PathBuf {
         self.folder.join("points").join(id.to_string())
     }
@@ -244,10 +253,6 @@ impl Secrets {
             text = masked;
         }
         text
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&String, &String)> {

@@ -35,6 +35,7 @@ pub fn run(folder: &Path, lifeline: bool) -> Result<()> {
     let plan = layout.plan()?;
     let secrets = layout.secrets()?;
     let mut log = EventLog::open(&layout, Agent::Load, &node::hostname())?;
+    layout.write_client_node(&node::facts("client"))?;
     let ends = Ends::watch(lifeline)?;
     let outcome = wait_ready(&layout, &ends).and_then(|state| {
         for point in &plan.points {

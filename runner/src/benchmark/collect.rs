@@ -2,11 +2,7 @@
 //!
 //! Needs nothing but the run folder, so a later command can do it for a runner that died.
 
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::{fs, io::Write, path::Path};
 
 use anyhow::{Context, Result};
 use archive::{
@@ -18,7 +14,6 @@ use super::{Journal, State};
 use crate::{
     agent::{self, DeploymentPlan, Layout, PointPlan, Secrets},
     load::{self, Arrival, LoadReport},
-    node,
 };
 
 /// Logs above this size are compressed.
@@ -30,7 +25,6 @@ pub struct Done {
     pub id: BenchmarkId,
     pub run: Run,
     pub summary: Option<Summary>,
-    pub folder: PathBuf,
     /// Hash of the commit that holds it; `None` when it was not committed.
     pub commit: Option<String>,
     /// Why it was not committed although it should have been.
@@ -256,7 +250,7 @@ fn run_facts(
         recipe: point.recipe.clone(),
         service,
         client,
-        nodes: nodes(state.map(|state| state.node)),
+        nodes: nodes(state.map(|state| state.node), layout.client_node()),
         seeds: point.seeds.clone(),
         events,
         rerun_of: plan.facts.rerun_of,
@@ -265,16 +259,15 @@ fn run_facts(
 }
 
 /// One entry a machine, with every role it had.
-fn nodes(service: Option<NodeFacts>) -> Vec<NodeFacts> {
-    let client = node::facts("client");
-    match service {
-        Some(mut service) if service.hostname == client.hostname => {
-            service.roles.extend(client.roles);
-            vec![service]
+fn nodes(service: Option<NodeFacts>, client: Option<NodeFacts>) -> Vec<NodeFacts> {
+    let mut nodes: Vec<NodeFacts> = Vec::new();
+    for node in [service, client].into_iter().flatten() {
+        match nodes.iter_mut().find(|known| known.hostname == node.hostname) {
+            Some(known) => known.roles.extend(node.roles),
+            None => nodes.push(node),
         }
-        Some(service) => vec![service, client],
-        None => vec![client],
     }
+    nodes
 }
 
 /// Merges the samples of both agents that fall into the benchmark's time.
@@ -341,7 +334,7 @@ fn commit(archive: &Archive, id: BenchmarkId) -> Result<Done> {
     let benchmark = archive.open(id)?;
     let run = benchmark.run()?;
     let summary = benchmark.summary()?;
-    let mut done = Done { id, summary, folder: benchmark.folder.clone(), commit: None, not_committed: None, run };
+    let mut done = Done { id, summary, commit: None, not_committed: None, run };
     let note = archive.work_folder()?.join("uncommitted").join(id.to_string());
     if !note.exists() {
         return Ok(done);

@@ -6,9 +6,13 @@ use crate::project::Project;
 
 /// Runs a recipe that fails; returns the stage, the reason and the number of requests kept.
 fn failure(recipe: &str) -> (Stage, String, usize) {
+    failure_with(&[], recipe)
+}
+
+fn failure_with(variables: &[(&str, &str)], recipe: &str) -> (Stage, String, usize) {
     let project = Project::new();
     project.write("recipe.yaml", recipe);
-    project.runner(&["run", "recipe.yaml"]).code(1);
+    project.runner_with(variables, &["run", "recipe.yaml"]).code(1);
     project.wait_for_silence();
     let ids = project.ids();
     assert_eq!(ids.len(), 1, "a failure is a result");
@@ -41,10 +45,13 @@ fn a_service_that_never_becomes_ready() {
 
 #[test]
 fn a_program_that_is_not_here() {
-    let (stage, reason, _) =
-        failure("configuration: {target: local}\nservice: {type: vllm}\nclient: {type: vllm_smoke}\n");
+    // Neither is podman, which would fetch the image.
+    let (stage, reason, _) = failure_with(
+        &[("PATH", "/nonexistent")],
+        "configuration: {target: local}\nservice: {type: vllm}\nclient: {type: vllm_smoke}\n",
+    );
     assert_eq!(stage, Stage::Starting);
-    assert!(reason.contains("vllm"), "{reason}");
+    assert!(reason.contains("neither `vllm` nor `podman` is on PATH"), "{reason}");
 }
 
 #[test]
@@ -100,13 +107,7 @@ fn a_secret_reaches_the_service_and_nothing_else() {
          service: {command: 'echo \"token is $TOKEN\"; exec sleep 1000', env: {TOKEN: '${LIFE_TEST_TOKEN}'}}\n\
          client: {command: 'test \"$TOKEN\" = hush-hush-4711', env: {TOKEN: '${LIFE_TEST_TOKEN}'}}\n",
     );
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_runner"))
-        .args(["run", "secret.yaml", "--keep"])
-        .current_dir(project.root())
-        .env("LIFE_TEST_TOKEN", "hush-hush-4711")
-        .output()
-        .expect("started");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    project.runner_with(&[("LIFE_TEST_TOKEN", "hush-hush-4711")], &["run", "secret.yaml", "--keep"]).code(0);
     let id = project.ids()[0];
     assert_eq!(project.summary(id).success_rate, Some(100.0), "the client got it");
     let service_log = project.archive().open(id).expect("sealed").folder.join("logs/service.log");

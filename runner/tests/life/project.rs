@@ -60,6 +60,11 @@ impl Project {
         Finished(self.command(args).output().expect("the runner starts"))
     }
 
+    /// The same with variables of its own.
+    pub fn runner_with(&self, variables: &[(&str, &str)], args: &[&str]) -> Finished {
+        Finished(self.command(args).envs(variables.iter().copied()).output().expect("the runner starts"))
+    }
+
     /// Starts the runner and leaves it running.
     pub fn start(&self, args: &[&str]) -> Running {
         let child = self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");

@@ -176,6 +176,44 @@ fn raw_commands_get_the_documented_environment() {
 }
 
 #[test]
+fn without_the_program_its_image_runs_in_podman() {
+    // Containers cannot be started everywhere tests run, so a script stands in for podman: it knows the same
+    // words and runs the command of the "image" here. The image's program has a name that is not on PATH.
+    let project = Project::new();
+    let folder = project.root().join("bin");
+    std::fs::create_dir(&folder).expect("created");
+    let podman = folder.join("podman");
+    let script = "#!/bin/sh\n\
+        if [ \"$1 $2\" = 'image inspect' ]; then echo sha256:0123; exit; fi\n\
+        [ \"$1\" = run ] || exit 125\n\
+        shift\n\
+        while [ \"${1#--}\" != \"$1\" ]; do if [ \"$1\" = --env ]; then shift; fi; shift; done\n\
+        [ \"$1\" = redis:7.4.1 ] && [ \"$2\" = redis-server ] || exit 126\n\
+        shift 2\n\
+        exec \"$REDIS\" \"$@\"\n";
+    std::fs::write(&podman, script).expect("written");
+    std::fs::set_permissions(&podman, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+    let redis = std::env::split_paths(&std::env::var_os("PATH").expect("set"))
+        .map(|folder| folder.join("redis-server"))
+        .find(|path| path.exists())
+        .expect("redis-server is installed (Debian package redis-server)");
+    // Only what the script needs, so that redis-server itself is not found.
+    for tool in ["sh", "echo"] {
+        std::os::unix::fs::symlink(format!("/bin/{tool}"), folder.join(tool)).expect("linked");
+    }
+    project.write("redis.yaml", REDIS);
+    let path = folder.to_string_lossy().into_owned();
+    let variables = [("PATH", path.as_str()), ("REDIS", redis.to_str().expect("text"))];
+    project.runner_with(&variables, &["run", "redis.yaml"]).code(0);
+    project.wait_for_silence();
+    let run = project.run(project.ids()[0]);
+    assert_eq!(run.service.started_as, "podman");
+    let image = run.service.image.expect("recorded");
+    assert_eq!((image.reference.as_str(), image.digest.as_deref()), ("redis:7.4.1", Some("sha256:0123")));
+    project.assert_in_order();
+}
+
+#[test]
 fn one_deployment_can_serve_a_whole_sweep() {
     let project = Project::new();
     project.write(
@@ -188,6 +226,24 @@ fn one_deployment_can_serve_a_whole_sweep() {
     assert_eq!(runs.len(), 3);
     assert!(runs.iter().all(|run| run.service.port == runs[0].service.port));
     assert_eq!(runs.iter().filter(|run| run.events[0].time == runs[0].events[0].time).count(), 3);
+    project.assert_in_order();
+}
+
+#[test]
+fn a_rerun_sends_the_same_requests_and_knows_its_original() {
+    let project = Project::new();
+    project.write("redis.yaml", REDIS);
+    project.runner(&["run", "redis.yaml", "--clients", "2"]).code(0);
+    project.runner(&["rerun", "latest"]).code(0);
+    let [original, rerun] = project.ids()[..] else { panic!("two benchmarks") };
+    let (first, second) = (project.run(original), project.run(rerun));
+    assert_eq!(second.rerun_of, Some(original));
+    assert_eq!(first.recipe_hash, second.recipe_hash);
+    assert_eq!(first.recipe, second.recipe);
+    assert_eq!(first.seeds, second.seeds);
+    assert_eq!(first.campaign.swept, second.campaign.swept);
+    assert!(first.client.sequence_digest.is_some());
+    assert_eq!(first.client.sequence_digest, second.client.sequence_digest);
     project.assert_in_order();
 }
 
