@@ -4,5 +4,6 @@ mod load;
 mod plan;
 mod recipe;
 mod services;
+mod simulator;
 
 fn main() {}
