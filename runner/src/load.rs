@@ -23,7 +23,7 @@ pub use self::{
     draw::{Draw, content_mix, mix},
     driver::drive,
     exchange::{Client, Connection, Exchange, Outcome, Place, Streamed, Workload},
-    timer::Timer,
+    timer::{Sleep, Timer},
     writer::{Phase, Progress},
 };
 

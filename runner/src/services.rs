@@ -12,11 +12,12 @@ use serde_json::Value;
 use crate::load::{Endpoint, LoadJob};
 
 mod command;
+mod http;
 mod redis;
 mod simulator;
 mod vllm;
 
-pub use simulator::SimulatorSettings;
+pub use simulator::{Decode, SimulatorSettings};
 
 /// Every service type, by name.
 pub static SERVICES: &[&dyn ServiceType] = &[&redis::Redis, &simulator::Simulator, &vllm::Vllm];

@@ -72,6 +72,9 @@ impl Timer {
     /// the `LocalSet`.
     pub fn start() -> io::Result<Self> {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+        // Deprecated for types whose descriptor may change or close; this one owns its own to the end. The function
+        // that replaces it is unsafe.
+        #[expect(deprecated)]
         let descriptor = AsyncFd::new(Descriptor(TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?))?;
         let timer = Self(Rc::new(Inner {
             descriptor,

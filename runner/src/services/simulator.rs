@@ -1,6 +1,6 @@
 //! The simulator as a service: the built-in OpenAI-compatible server of known truth.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -95,11 +95,22 @@ impl ServiceType for Simulator {
         vllm::CLIENTS
     }
 
-    fn launch(&self, _request: &LaunchRequest<'_>) -> Result<Launch> {
-        bail!("not written yet")
+    fn launch(&self, request: &LaunchRequest<'_>) -> Result<Launch> {
+        if let Some(command) = request.command {
+            return Ok(Launch::shell(command));
+        }
+        // Read and written, so that every setting stands in the command as it is used.
+        let settings = SimulatorSettings::deserialize(request.settings)?;
+        let program = std::env::current_exe().context("cannot tell where this program is")?;
+        let program = program.into_os_string().into_string();
+        let program = program.map_err(|path| anyhow::anyhow!("the path of this program is not UTF-8: {}", path.display()))?;
+        let port = request.port.to_string();
+        let settings = serde_json::to_string(&settings)?;
+        let args = ["agent", "simulate", "--host", request.host, "--port", &port, "--settings", &settings];
+        Ok(Launch { program, args: args.map(str::to_owned).to_vec(), ..Launch::default() })
     }
 
-    fn probe<'a>(&'a self, _endpoint: &'a Endpoint, _settings: &'a Value) -> BoxFuture<'a, Probe> {
-        Box::pin(async { Probe::NotYet("not written yet".into()) })
+    fn probe<'a>(&'a self, endpoint: &'a Endpoint, settings: &'a Value) -> BoxFuture<'a, Probe> {
+        Box::pin(vllm::probe(endpoint, settings.get("model").and_then(Value::as_str)))
     }
 }

@@ -1,12 +1,15 @@
 //! vLLM: the server, and the clients that stream completions from any OpenAI-compatible server.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{BoxFuture, ClientType, Launch, LaunchRequest, LoadDefaults, Probe, ServiceType};
-use crate::load::{Control, Endpoint, LoadJob, LoadReport};
+use super::{BoxFuture, ClientType, Launch, LaunchRequest, LoadDefaults, Probe, ServiceType, http};
+use crate::load::{self, Control, Endpoint, LoadJob, LoadReport};
+
+mod sse;
+mod stream;
 
 pub const DEFAULT_MODEL: &str = "facebook/opt-125m";
 
@@ -72,13 +75,56 @@ impl ServiceType for Vllm {
         CLIENTS
     }
 
-    fn launch(&self, _request: &LaunchRequest<'_>) -> Result<Launch> {
-        bail!("not written yet")
+    fn launch(&self, request: &LaunchRequest<'_>) -> Result<Launch> {
+        if let Some(command) = request.command {
+            return Ok(Launch::shell(command));
+        }
+        let settings = VllmSettings::deserialize(request.settings)?;
+        let mut args = vec!["serve".to_owned(), settings.model];
+        let mut flag = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                args.extend([name.to_owned(), value]);
+            }
+        };
+        flag("--host", Some(request.host.to_owned()));
+        flag("--port", Some(request.port.to_string()));
+        let parallel = settings.tensor_parallel_size;
+        flag("--tensor-parallel-size", (parallel > 1).then(|| parallel.to_string()));
+        flag("--max-model-len", settings.max_model_len.map(|length| length.to_string()));
+        flag("--gpu-memory-utilization", settings.gpu_memory_utilization.map(|share| share.to_string()));
+        flag("--dtype", settings.dtype);
+        flag("--quantization", settings.quantization);
+        Ok(Launch { program: "vllm".into(), args, ..Launch::default() })
     }
 
-    fn probe<'a>(&'a self, _endpoint: &'a Endpoint, _settings: &'a Value) -> BoxFuture<'a, Probe> {
-        Box::pin(async { Probe::NotYet("not written yet".into()) })
+    fn probe<'a>(&'a self, endpoint: &'a Endpoint, settings: &'a Value) -> BoxFuture<'a, Probe> {
+        Box::pin(probe(endpoint, settings.get("model").and_then(Value::as_str)))
     }
+}
+
+/// Whether an OpenAI-compatible server with vLLM's `/health` serves `model`, if one is named.
+pub async fn probe(endpoint: &Endpoint, model: Option<&str>) -> Probe {
+    match http::get(endpoint, "/health").await {
+        Ok((200, _)) => {}
+        Ok((status @ 500.., body)) => return Probe::NotYet(format!("/health: status {status}: {}", stream::message(&body))),
+        Ok((status, _)) => return Probe::Wrong(format!("{endpoint} is no vLLM: its /health answers with status {status}")),
+        Err(err) if err.starts_with("wrong answer") => return Probe::Wrong(format!("{endpoint} is no vLLM: {err}")),
+        Err(err) => return Probe::NotYet(err),
+    }
+    match (stream::served_models(endpoint).await, model) {
+        (Err(err), _) => return Probe::NotYet(err),
+        (Ok(served), Some(model)) if !served.iter().any(|name| name == model) => {
+            return Probe::Wrong(format!("{endpoint} serves {}, not {model}", served.join(", ")));
+        }
+        _ => {}
+    }
+    let version = match http::get(endpoint, "/version").await {
+        Ok((200, body)) => serde_json::from_slice::<Value>(&body)
+            .ok()
+            .and_then(|answer| answer.get("version").and_then(Value::as_str).map(str::to_owned)),
+        _ => None,
+    };
+    Probe::Ready { version }
 }
 
 /// The clients of every OpenAI-compatible service.
@@ -218,7 +264,27 @@ impl ClientType for VllmClient {
         })
     }
 
-    fn run(&self, _job: &LoadJob, _control: &Control) -> Result<LoadReport> {
-        bail!("not written yet")
+    fn run(&self, job: &LoadJob, control: &Control) -> Result<LoadReport> {
+        let question = if self.smoke {
+            let settings = VllmSmokeSettings::deserialize(&job.settings)?;
+            stream::Question {
+                model: settings.model,
+                prompt: stream::Prompt::Fixed(settings.prompt),
+                max_tokens: settings.max_tokens,
+                ignore_eos: false,
+                api: settings.api,
+            }
+        } else {
+            let settings = VllmStressSettings::deserialize(&job.settings)?;
+            let words = settings.prompt_length;
+            stream::Question {
+                model: settings.model,
+                prompt: settings.prompt.map_or(stream::Prompt::Drawn { words }, stream::Prompt::Fixed),
+                max_tokens: settings.max_tokens,
+                ignore_eos: settings.ignore_eos,
+                api: settings.api,
+            }
+        };
+        load::drive(stream::StreamLoad::new(job, question), job, control)
     }
 }
