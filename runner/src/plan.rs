@@ -106,8 +106,9 @@ pub fn make(file: &Path, overrides: &Overrides, machine: Machine<'_>, needs_targ
     let mut secrets = BTreeMap::new();
     let points = points(&mut reading, machine, &mut secrets);
     let target = target(&mut reading.findings, &reading.drafts, needs_target);
-    let Reading { findings, file, text, campaign, .. } = reading;
+    let Reading { mut findings, file, text, campaign, .. } = reading;
     if findings.has_errors() {
+        findings.drop_notes();
         return Ok(Outcome { findings, plan: None });
     }
     let benchmarks = order::benchmarks(points.len(), campaign.repetitions, campaign.order, campaign.seed);

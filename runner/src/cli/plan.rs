@@ -108,13 +108,18 @@ fn for_people(planned: &Planned) -> String {
     let deployments = planned.deployments.len();
     let starts = if deployments == 1 { "1 deployment".into() } else { format!("{deployments} deployments") };
     line("benchmarks", format!("{}, {starts}", counted(planned.points.len(), planned.benchmarks.len())));
-    line("time", match estimated(planned) {
-        (Some(seconds), _) => format!("about {}, without starting and stopping services", format_duration(seconds.ceil())),
-        (None, 0.0) => "unknown: the load ends by count".into(),
-        (None, known) => {
-            format!("unknown: some load ends by count; the rest takes about {}", format_duration(known.ceil()))
-        }
-    });
+    line(
+        "time",
+        match estimated(planned) {
+            (Some(seconds), _) => {
+                format!("about {}, without starting and stopping services", format_duration(seconds.ceil()))
+            }
+            (None, 0.0) => "unknown: the load ends by count".into(),
+            (None, known) => {
+                format!("unknown: some load ends by count; the rest takes about {}", format_duration(known.ceil()))
+            }
+        },
+    );
     line("seed", campaign.seed.to_string());
     if !planned.secrets.is_empty() {
         let names: Vec<&str> = planned.secrets.keys().map(String::as_str).collect();
@@ -178,9 +183,12 @@ fn load(spec: &LoadSpec) -> String {
 }
 
 fn ends(spec: &LoadSpec) -> String {
-    let requests = spec.stop.requests.map(|requests| match spec.arrival {
-        Arrival::Closed { .. } => format!("{requests} requests a client"),
-        _ => format!("{requests} requests"),
+    let requests = spec.stop.requests.map(|requests| {
+        let counted = if requests == 1 { "1 request".to_owned() } else { format!("{requests} requests") };
+        match spec.arrival {
+            Arrival::Closed { .. } => format!("{counted} a client"),
+            _ => counted,
+        }
     });
     let window = spec.stop.duration_s.map(format_duration);
     [window, requests].into_iter().flatten().collect::<Vec<_>>().join(" or ")

@@ -16,14 +16,16 @@ pub fn benchmarks(points: usize, repetitions: u32, order: Order, seed: u64) -> V
         seed: benchmark_seed(seed, point, repetition),
     };
     match order {
-        Order::Sequential => {
-            (0..points).flat_map(|point| (1..=repetitions).map(move |repetition| benchmark(point, repetition))).collect()
-        }
-        Order::Interleaved => {
-            (1..=repetitions).flat_map(|repetition| (0..points).map(move |point| benchmark(point, repetition))).collect()
-        }
+        Order::Sequential => (0..points)
+            .flat_map(|point| (1..=repetitions).map(move |repetition| benchmark(point, repetition)))
+            .collect(),
+        Order::Interleaved => (1..=repetitions)
+            .flat_map(|repetition| (0..points).map(move |point| benchmark(point, repetition)))
+            .collect(),
         Order::Shuffled => (1..=repetitions)
-            .flat_map(|repetition| shuffled(points, seed, repetition).into_iter().map(move |point| benchmark(point, repetition)))
+            .flat_map(|repetition| {
+                shuffled(points, seed, repetition).into_iter().map(move |point| benchmark(point, repetition))
+            })
             .collect(),
     }
 }

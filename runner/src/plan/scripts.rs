@@ -66,9 +66,9 @@ fn service_command(recipe: &crate::recipe::Recipe) -> String {
     match launch {
         Ok(launch) => {
             let is_free = service.port.is_none();
-            let words = std::iter::once(&launch.program).chain(&launch.args).map(|word| {
-                if is_free && *word == port.to_string() { "PORT".to_owned() } else { quoted(word) }
-            });
+            let words = std::iter::once(&launch.program)
+                .chain(&launch.args)
+                .map(|word| if is_free && *word == port.to_string() { "PORT".to_owned() } else { quoted(word) });
             format!("#   starts: {}", words.collect::<Vec<_>>().join(" "))
         }
         Err(error) => format!("#   starts the service `{}`, whose command is made then: {error:#}", kind.name()),

@@ -21,7 +21,8 @@ pub fn load_spec(
 ) -> Result<LoadSpec, (&'static str, String)> {
     let benchmarks = &recipe.benchmarks;
     let connections = defaults.concurrency_per_client.max(1);
-    let Some(clients) = benchmarks.num_clients.checked_mul(connections).filter(|clients| *clients <= MAX_CONNECTIONS) else {
+    let Some(clients) = benchmarks.num_clients.checked_mul(connections).filter(|clients| *clients <= MAX_CONNECTIONS)
+    else {
         let message = format!(
             "{} clients with {connections} connections each are more than {MAX_CONNECTIONS} connections",
             benchmarks.num_clients
@@ -39,16 +40,11 @@ pub fn load_spec(
         (Some(requests), _) if !closed => Some(requests),
         (Some(requests), _) => Some(share(requests, connections, "benchmarks.num_requests")?),
         (None, Some(_)) => None,
-        (None, None) if !closed => {
-            Some(defaults.requests_per_client.saturating_mul(u64::from(benchmarks.num_clients)))
-        }
+        (None, None) if !closed => Some(defaults.requests_per_client.saturating_mul(u64::from(benchmarks.num_clients))),
         (None, None) => Some(share(defaults.requests_per_client, connections, "client.settings.concurrent_requests")?),
     };
-    let warmup_requests = if closed {
-        benchmarks.warmup_requests.div_ceil(u64::from(connections))
-    } else {
-        benchmarks.warmup_requests
-    };
+    let warmup_requests =
+        if closed { benchmarks.warmup_requests.div_ceil(u64::from(connections)) } else { benchmarks.warmup_requests };
     let threads = defaults.threads.unwrap_or(cores.saturating_sub(1)).clamp(1, clients);
     Ok(LoadSpec {
         arrival,

@@ -202,10 +202,18 @@ impl Reader {
         match (tree.get("recipe"), tree.get("recipes")) {
             (Some(_), Some(both)) => {
                 let at = both.key_span;
-                self.findings.error(at, "recipes", "the recipe is written here and in files: give `recipe` or `recipes`");
+                self.findings.error(
+                    at,
+                    "recipes",
+                    "the recipe is written here and in files: give `recipe` or `recipes`",
+                );
             }
             (None, None) => {
-                self.findings.error(tree.span, "recipe", "the campaign has no recipe: give `recipe`, or `recipes` with files");
+                self.findings.error(
+                    tree.span,
+                    "recipe",
+                    "the campaign has no recipe: give `recipe`, or `recipes` with files",
+                );
             }
             _ => {}
         }
@@ -223,7 +231,9 @@ impl Reader {
     fn recipe_files(&mut self, tree: &Node, folder: &Path, recipe_keys: &[String], bases: &mut Vec<Base>) {
         let Some(entry) = tree.get("recipes") else { return };
         for (index, item) in entry.node.items().iter().enumerate() {
-            let (Some(name), at) = (item.text().filter(|_| !item.is_null()), format!("recipes[{index}]")) else { continue };
+            let (Some(name), at) = (item.text().filter(|_| !item.is_null()), format!("recipes[{index}]")) else {
+                continue;
+            };
             if entry.node.items()[..index].iter().any(|earlier| earlier.text() == Some(name)) {
                 self.findings.error(item.span, at, format!("`{name}` is given twice: remove one"));
                 continue;
@@ -232,7 +242,8 @@ impl Reader {
             let text = match fs::read_to_string(&path) {
                 Ok(text) => text,
                 Err(error) => {
-                    let message = format!("cannot read {}: {error}; paths count from the campaign's folder", path.display());
+                    let message =
+                        format!("cannot read {}: {error}; paths count from the campaign's folder", path.display());
                     self.findings.error(item.span, at, message);
                     continue;
                 }
@@ -240,7 +251,10 @@ impl Reader {
             let source = self.findings.add_source(path.display().to_string(), text.clone(), false);
             let Some(tree) = self.tree(source) else { continue };
             if !tree.entries().iter().any(|entry| recipe_keys.contains(&entry.key)) {
-                let message = format!("expected a recipe, with {}", super::finding::quoted_list(recipe_keys.iter().map(String::as_str)));
+                let message = format!(
+                    "expected a recipe, with {}",
+                    super::finding::quoted_list(recipe_keys.iter().map(String::as_str))
+                );
                 self.findings.error(tree.span, "", message);
                 continue;
             }
@@ -248,7 +262,14 @@ impl Reader {
         }
     }
 
-    fn overrides(&mut self, overrides: &Overrides, tree: &mut Node, bases: &mut [Base], sweep: &mut Node, recipe_keys: &[String]) {
+    fn overrides(
+        &mut self,
+        overrides: &Overrides,
+        tree: &mut Node,
+        bases: &mut [Base],
+        sweep: &mut Node,
+        recipe_keys: &[String],
+    ) {
         let mut option = |name: &str, value: &Option<String>| {
             let text = value.as_deref()?;
             let source = self.findings.add_source(format!("{name} {text}"), text, true);
@@ -269,7 +290,14 @@ impl Reader {
             let node = Node { span, content: Content::Scalar { text, plain: false } };
             bases.iter_mut().for_each(|base| self.put(&mut base.tree, "configuration.target", span, node.clone()));
         }
-        for set in &overrides.set {
+        for (index, set) in overrides.set.iter().enumerate() {
+            let path = set.split('=').next();
+            if overrides.set[..index].iter().any(|earlier| earlier.split('=').next() == path) {
+                let source = self.findings.add_source(format!("--set {set}"), set.as_str(), true);
+                let span = Span { source, line: 1, column: 1, width: 1 };
+                self.findings.error(span, path.unwrap_or_default(), "set twice: remove one of the two options");
+                continue;
+            }
             self.set_option(set, tree, bases, sweep, recipe_keys);
         }
         if let Some((span, text)) = clients {
@@ -289,10 +317,12 @@ impl Reader {
         let Some((path, _)) = set.split_once('=') else {
             return self.findings.error(span, "", "expected `path=value`, for example `--set benchmarks.duration=30s`");
         };
-        let node = document::parse(&mut self.findings, source, path.len() + 1).unwrap_or(Node {
-            span,
-            content: Content::Scalar { text: String::new(), plain: true },
-        });
+        let errors = self.findings.errors();
+        let node = document::parse(&mut self.findings, source, path.len() + 1);
+        if node.is_none() && self.findings.errors() > errors {
+            return;
+        }
+        let node = node.unwrap_or(Node { span, content: Content::Scalar { text: String::new(), plain: true } });
         if path.split('.').any(str::is_empty) {
             return self.findings.error(span, path, "expected a dotted path, for example `benchmarks.duration`");
         }
@@ -383,7 +413,9 @@ impl Reader {
     fn base(&mut self, base: &Base, axes: &[Axis]) {
         let mut types = types(&base.tree);
         let swept = |section: &str| {
-            axes.iter().any(|axis| [section.to_owned(), format!("{section}.type"), format!("{section}.command")].contains(&axis.path))
+            axes.iter().any(|axis| {
+                [section.to_owned(), format!("{section}.type"), format!("{section}.command")].contains(&axis.path)
+            })
         };
         if swept("service") {
             types.service = None;

@@ -52,7 +52,11 @@ fn parse_decimal(text: &str) -> Option<f64> {
 pub fn format_duration(seconds: f64) -> String {
     if seconds < 1.0 && seconds > 0.0 {
         let milliseconds = seconds * 1e3;
-        return if milliseconds >= 1.0 { format!("{}ms", round(milliseconds)) } else { format!("{}us", round(seconds * 1e6)) };
+        return if milliseconds >= 1.0 {
+            format!("{}ms", round(milliseconds))
+        } else {
+            format!("{}us", round(seconds * 1e6))
+        };
     }
     let whole = seconds.floor();
     if whole < 60.0 || whole > 1e9 {
@@ -116,11 +120,35 @@ pub fn parse_slurm_time(text: &str) -> Result<u64, String> {
 /// A memory size as Slurm reads it: a whole number with K, M, G or T, or without for megabytes.
 pub fn check_slurm_memory(text: &str) -> Result<(), String> {
     let digits = text.strip_suffix(['K', 'M', 'G', 'T']).unwrap_or(text);
-    if (1..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0') {
+    if (1..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0')
+    {
         Ok(())
     } else {
         Err("expected a memory size in Slurm's notation, a whole number with `K`, `M`, `G` or `T`, for example `64G`"
             .into())
+    }
+}
+
+/// A name that may stand in file and job names.
+pub fn check_name(text: &str) -> Result<(), String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if first && text.len() <= 63 && text.bytes().all(allowed) {
+        Ok(())
+    } else {
+        Err("expected a name of at most 63 letters, digits, `.`, `_` and `-`, with a letter or digit first".into())
+    }
+}
+
+/// A folder to bind: `host`, `host:container` or `host:container:options`.
+pub fn check_volume(text: &str) -> Result<(), String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let options =
+        parts.get(2).is_none_or(|options| options.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b','));
+    if parts.len() <= 3 && parts.iter().all(|part| !part.is_empty()) && options {
+        Ok(())
+    } else {
+        Err("expected `host:container` or `host:container:ro`".into())
     }
 }
 
@@ -185,7 +213,9 @@ mod tests {
         ] {
             assert_eq!(parse_duration(text), Ok(seconds), "{text}");
         }
-        for text in ["", "s", "30x", "-1", "-1s", "1m1h", "1s1s", "1 s", "1e3", "01s", "1.s", ".5s", "1:30", "1h30", "inf"] {
+        for text in
+            ["", "s", "30x", "-1", "-1s", "1m1h", "1s1s", "1 s", "1e3", "01s", "1.s", ".5s", "1:30", "1h30", "inf"]
+        {
             assert!(parse_duration(text).is_err(), "{text}");
         }
         for (seconds, text) in [(0.0, "0s"), (0.05, "50ms"), (2.5, "2.5s"), (5400.0, "1h30m"), (0.0002, "200us")] {
@@ -214,12 +244,16 @@ mod tests {
 
     #[test]
     fn endpoints() {
-        for (text, host, port) in
-            [("127.0.0.1:6379", "127.0.0.1", 6379), ("[::1]:80", "::1", 80), ("mel2001.lxp-prod:65535", "mel2001.lxp-prod", 65535)]
-        {
+        for (text, host, port) in [
+            ("127.0.0.1:6379", "127.0.0.1", 6379),
+            ("[::1]:80", "::1", 80),
+            ("mel2001.lxp-prod:65535", "mel2001.lxp-prod", 65535),
+        ] {
             assert_eq!(parse_endpoint(text), Ok(Endpoint { host: host.into(), port }), "{text}");
         }
-        for text in ["", "host", ":80", "host:", "host:0", "host:65536", "host:+80", "::1:80", "[::1]", "http://h:80", "a b:1"] {
+        for text in
+            ["", "host", ":80", "host:", "host:0", "host:65536", "host:+80", "::1:80", "[::1]", "http://h:80", "a b:1"]
+        {
             assert!(parse_endpoint(text).is_err(), "{text}");
         }
     }
@@ -232,6 +266,25 @@ mod tests {
         for text in ["", "64GB", "64g", "1.5G", "0", "G", "-1G", "64 G"] {
             assert!(check_slurm_memory(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn names_and_volumes() {
+        for (text, name, volume) in [
+            ("redis-1.b_c", true, true),
+            ("/a:/b", false, true),
+            ("/a:/b:ro", false, true),
+            ("/a:/b:ro:x", false, false),
+            ("/a:", false, false),
+            ("/a:/b:R", false, false),
+            ("", false, false),
+            ("-rf", false, true),
+            ("../etc", false, true),
+            ("é", false, true),
+        ] {
+            assert_eq!((check_name(text).is_ok(), check_volume(text).is_ok()), (name, volume), "{text}");
+        }
+        assert!(check_name(&"a".repeat(63)).is_ok() && check_name(&"a".repeat(64)).is_err());
     }
 
     #[test]

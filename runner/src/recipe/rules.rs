@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use super::{
     LoadModel, Recipe,
     campaign::{Draft, Types},
-    document::{Node, join},
-    finding::{Findings, Severity, Span, quoted_list},
+    document::{Content, Node, join},
+    finding::{Findings, Span, did_you_mean, quoted_list},
     formats::{self, format_duration},
     schema,
     secrets::{self, Environment},
@@ -102,17 +102,18 @@ impl Rules<'_> {
 
     /// Service and client are there, and fit each other.
     fn kinds(&mut self) {
-        // An empty section has its own finding.
-        let is_empty = |section: &str| self.tree.get(section).is_some_and(|entry| entry.node.is_null());
-        let (no_service, no_client) = (!is_empty("service"), !is_empty("client"));
-        if no_service && !self.has("service.type") && !self.has("service.command") {
-            let message = format!(
-                "there is no service: give `type` ({}) or `command`",
-                quoted_list(schema::service_names())
-            );
+        // A section that is empty, no section or misspelt has a finding of its own.
+        let sections = |section: &str| match self.tree.get(section) {
+            Some(entry) => matches!(entry.node.content, Content::Mapping(_)),
+            None => !self.tree.entries().iter().any(|entry| did_you_mean(&entry.key, [section]).is_some()),
+        };
+        let (service, client) = (sections("service"), sections("client"));
+        if service && !self.has("service.type") && !self.has("service.command") {
+            let message =
+                format!("there is no service: give `type` ({}) or `command`", quoted_list(schema::service_names()));
             self.error("service", message);
         }
-        if no_client && !self.has("client.type") && !self.has("client.command") {
+        if client && !self.has("client.type") && !self.has("client.command") {
             let able = self.types.service.map(|service| service.clients()).unwrap_or_default();
             let mut names: Vec<&str> = able.iter().map(|client| client.name()).collect();
             names.sort_unstable();
@@ -164,14 +165,21 @@ impl Rules<'_> {
         let service = &self.recipe.service;
         if let Some(endpoint) = service.endpoint.clone() {
             let filled = secrets::fill(&endpoint, self.secrets);
-            if endpoint.contains("${") && secrets::names(&filled).is_empty() && formats::parse_endpoint(&filled).is_err() {
+            if endpoint.contains("${")
+                && secrets::names(&filled).is_empty()
+                && formats::parse_endpoint(&filled).is_err()
+            {
                 self.error("service.endpoint", "with its values filled in, this is not `host:port`");
             }
-            for key in START_KEYS.iter().chain(&JOB_KEYS).map(|key| format!("service.{key}")).chain([
-                "service.settings.port".to_owned(),
-            ]) {
+            for key in START_KEYS
+                .iter()
+                .chain(&JOB_KEYS)
+                .map(|key| format!("service.{key}"))
+                .chain(["service.settings.port".to_owned()])
+            {
                 if self.has(&key) {
-                    let message = "no effect beside `endpoint`: that service runs already and is left alone; remove one";
+                    let message =
+                        "no effect beside `endpoint`: that service runs already and is left alone; remove one";
                     self.findings.error(self.key_span(&key), key, message);
                 }
             }
@@ -179,17 +187,15 @@ impl Rules<'_> {
         if let (Some(port), Some(other)) = (self.tree.find("service.port"), self.tree.find("service.settings.port"))
             && port.node.text() != other.node.text()
         {
-            let message = format!(
-                "`service.port` is {}: remove one of the two",
-                port.node.describe()
-            );
+            let message = format!("`service.port` is {}: remove one of the two", port.node.describe());
             self.error("service.settings.port", message);
         }
         if let Some(image) = &service.image
             && self.has("service.image")
             && has_no_version(image)
         {
-            let message = format!("{image} names no version, so a later run may measure another one: give a tag or a digest");
+            let message =
+                format!("{image} names no version, so a later run may measure another one: give a tag or a digest");
             self.note("service.image", message);
         }
         if self.has("service.command") && self.has("service.type") && self.has("service.settings") {
@@ -227,7 +233,8 @@ impl Rules<'_> {
         if let (Some(served), Some(asked)) = (model(&self.recipe.service.settings), model(&self.recipe.client.settings))
             && served != asked
         {
-            let message = format!("the service serves `{served}`, not `{asked}`: leave it out to ask for what is served");
+            let message =
+                format!("the service serves `{served}`, not `{asked}`: leave it out to ask for what is served");
             self.error(&setting("model"), message);
         }
         if self.has("client.command") && self.has("client.type") {
@@ -239,7 +246,12 @@ impl Rules<'_> {
                 }
             }
         }
-        for (key, winner) in [("num_requests", "num_requests"), ("transactions", "num_requests"), ("num_requests", "duration"), ("transactions", "duration")] {
+        for (key, winner) in [
+            ("num_requests", "num_requests"),
+            ("transactions", "num_requests"),
+            ("num_requests", "duration"),
+            ("transactions", "duration"),
+        ] {
             if self.has(&setting(key)) && self.has(&format!("benchmarks.{winner}")) {
                 self.note(&setting(key), format!("no effect: `benchmarks.{winner}` wins over it"));
                 break;
@@ -274,7 +286,8 @@ impl Rules<'_> {
         }
         let pipeline = self.recipe.client.settings.get("pipeline").and_then(|pipeline| pipeline.as_u64());
         if pipeline.is_some_and(|pipeline| pipeline > 1) {
-            let message = format!("batches are for the closed loop: with `model: {model}`, each request has a time of its own");
+            let message =
+                format!("batches are for the closed loop: with `model: {model}`, each request has a time of its own");
             self.error("client.settings.pipeline", message);
         }
     }
@@ -345,10 +358,10 @@ fn has_no_version(image: &str) -> bool {
     name.split_once(':').is_none_or(|(_, tag)| tag == "latest" || tag.is_empty())
 }
 
-/// The findings of severity note, for the plan: each once, without its place.
+/// The findings without errors, for the plan: each once, without its place.
 pub fn notes(findings: &Findings) -> Vec<String> {
     let mut notes = Vec::new();
-    for finding in findings.iter().filter(|finding| finding.severity == Severity::Note) {
+    for finding in findings.iter() {
         let note = format!("{}: {}", finding.path, finding.message);
         if !notes.contains(&note) {
             notes.push(note);
