@@ -116,8 +116,9 @@ fn from_reading(mut reading: Reading, overrides: &Overrides, machine: Machine<'_
     let mut secrets = BTreeMap::new();
     let points = points(&mut reading, machine, &mut secrets);
     let target = target(&mut reading.findings, &reading.drafts, needs_target);
-    let Reading { findings, file, text, campaign, .. } = reading;
+    let Reading { mut findings, file, text, campaign, .. } = reading;
     if findings.has_errors() {
+        findings.drop_notes();
         return Outcome { findings, plan: None };
     }
     let benchmarks = order::benchmarks(points.len(), campaign.repetitions, campaign.order, campaign.seed);

@@ -41,7 +41,7 @@ pub struct Configuration {
 #[serde(default, deny_unknown_fields)]
 pub struct Service {
     /// Used in job and file names; the type's name when not given.
-    #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"))]
+    #[schemars(extend("format" = "name"))]
     pub name: Option<String>,
     /// A service type.
     #[serde(rename = "type")]
@@ -100,7 +100,7 @@ impl Default for Service {
 #[serde(default, deny_unknown_fields)]
 pub struct Client {
     /// Prefix of the clients' names; `client-<service>` when not given.
-    #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"))]
+    #[schemars(extend("format" = "name"))]
     pub name: Option<String>,
     /// A client type.
     #[serde(rename = "type")]
@@ -152,7 +152,7 @@ pub struct Resources {
     #[schemars(length(min = 1))]
     pub exclude_nodes: Option<String>,
     /// Folders to bind into the container, `host:container[:ro]`.
-    #[schemars(inner(regex(pattern = r"^[^:]+(:[^:]+(:[a-z,]+)?)?$")))]
+    #[schemars(extend("items" = { "type": "string", "format": "volume" }))]
     pub volumes: Vec<String>,
     /// Environment modules to load.
     pub modules: Vec<String>,
@@ -251,7 +251,7 @@ pub enum LoadModel {
 #[serde(default, deny_unknown_fields)]
 pub struct CampaignFile {
     /// Short name, usable as a folder name; the file's name when not given.
-    #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"))]
+    #[schemars(extend("format" = "name"))]
     pub name: Option<String>,
     /// One line for people.
     #[schemars(length(min = 1))]

@@ -187,9 +187,12 @@ fn load(spec: &LoadSpec) -> String {
 }
 
 fn ends(spec: &LoadSpec) -> String {
-    let requests = spec.stop.requests.map(|requests| match spec.arrival {
-        Arrival::Closed { .. } => format!("{requests} requests a client"),
-        _ => format!("{requests} requests"),
+    let requests = spec.stop.requests.map(|requests| {
+        let counted = if requests == 1 { "1 request".to_owned() } else { format!("{requests} requests") };
+        match spec.arrival {
+            Arrival::Closed { .. } => format!("{counted} a client"),
+            _ => counted,
+        }
     });
     let window = spec.stop.duration_s.map(format_duration);
     [window, requests].into_iter().flatten().collect::<Vec<_>>().join(" or ")

@@ -82,7 +82,15 @@ fn resolve_client(recipe: &mut Recipe, types: Types) {
     if known("operation_mix") && !settings.contains_key("operation_mix") && is_timed {
         settings.insert("operation_mix".into(), "50:50".into());
     }
-    client.settings = filled(schema, settings);
+    let mut settings = filled(schema, settings);
+    // Defaults that another setting leaves without effect are left out, as a person must leave them out.
+    if settings.contains_key("prompt_length") && settings.contains_key("prompt") {
+        settings.remove("prompt_length");
+    }
+    if settings.contains_key("num_keys") && !settings.contains_key("operation_mix") {
+        settings.remove("num_keys");
+    }
+    client.settings = settings;
 }
 
 /// The settings over the defaults of their schema, in the order of the schema.

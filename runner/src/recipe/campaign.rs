@@ -295,7 +295,14 @@ impl Reader {
             let node = Node { span, content: Content::Scalar { text, plain: false } };
             bases.iter_mut().for_each(|base| self.put(&mut base.tree, "configuration.target", span, node.clone()));
         }
-        for set in &overrides.set {
+        for (index, set) in overrides.set.iter().enumerate() {
+            let path = set.split('=').next();
+            if overrides.set[..index].iter().any(|earlier| earlier.split('=').next() == path) {
+                let source = self.findings.add_source(format!("--set {set}"), set.as_str(), true);
+                let span = Span { source, line: 1, column: 1, width: 1 };
+                self.findings.error(span, path.unwrap_or_default(), "set twice: remove one of the two options");
+                continue;
+            }
             self.set_option(set, tree, bases, sweep, recipe_keys);
         }
         if let Some((span, text)) = clients {
@@ -315,8 +322,12 @@ impl Reader {
         let Some((path, _)) = set.split_once('=') else {
             return self.findings.error(span, "", "expected `path=value`, for example `--set benchmarks.duration=30s`");
         };
-        let node = document::parse(&mut self.findings, source, path.len() + 1)
-            .unwrap_or(Node { span, content: Content::Scalar { text: String::new(), plain: true } });
+        let errors = self.findings.errors();
+        let node = document::parse(&mut self.findings, source, path.len() + 1);
+        if node.is_none() && self.findings.errors() > errors {
+            return;
+        }
+        let node = node.unwrap_or(Node { span, content: Content::Scalar { text: String::new(), plain: true } });
         if path.split('.').any(str::is_empty) {
             return self.findings.error(span, path, "expected a dotted path, for example `benchmarks.duration`");
         }

@@ -9,7 +9,7 @@ use serde_json::{Map, Number, Value};
 use super::{
     document::{Content, Entry, Node, join},
     finding::{Finding, Findings, Severity, did_you_mean, quoted_list},
-    formats,
+    formats, schema,
 };
 
 /// As many keys are listed when a key is unknown and resembles none.
@@ -83,12 +83,18 @@ impl Check<'_> {
     fn unknown_key(&mut self, properties: &Map<String, Value>, entry: &Entry, section: &str) {
         let path = join(section, &entry.key);
         let known = properties.keys().map(String::as_str);
-        let suggestion = did_you_mean(&entry.key, known.clone());
+        let near = did_you_mean(&entry.key, known.clone());
+        let home = home_of(self.whole, &entry.key, "");
+        let owners = section.strip_suffix(".settings").map(|section| schema::types_with_setting(section, &entry.key));
+        let is_next_door = home.as_deref().is_some_and(|home| section.strip_suffix(".settings") == Some(home));
+        let owners = owners.filter(|owners| !owners.is_empty() && !is_next_door);
         let place = if section.is_empty() { "the file".to_owned() } else { format!("`{section}`") };
-        let cure = if let Some(suggestion) = suggestion {
-            format!("did you mean `{suggestion}`?")
-        } else if let Some(home) = home_of(self.whole, &entry.key, "") {
+        let cure = if let Some(owners) = &owners {
+            format!("it is a setting of {}", quoted_list(owners.iter().copied()))
+        } else if let Some(home) = &home {
             format!("it belongs in `{home}`")
+        } else if let Some(near) = near {
+            format!("did you mean `{near}`?")
         } else if properties.is_empty() {
             format!("{place} takes no keys")
         } else if properties.len() <= LISTED_KEYS {
@@ -101,7 +107,11 @@ impl Check<'_> {
             severity: Severity::Error,
             path,
             message: format!("unknown key; {cure}"),
-            suggestion: suggestion.map(str::to_owned),
+            suggestion: match (owners, home) {
+                (Some(_), _) => None,
+                (None, Some(home)) => Some(join(&home, &entry.key)),
+                (None, None) => near.map(str::to_owned),
+            },
         });
     }
 
@@ -196,6 +206,8 @@ impl Check<'_> {
         let format = match schema["format"].as_str() {
             Some("slurm-time") => formats::parse_slurm_time(text).map(|_| ()),
             Some("slurm-memory") => formats::check_slurm_memory(text),
+            Some("name") => formats::check_name(text),
+            Some("volume") => formats::check_volume(text),
             // With `${NAME}` in it, it can be read only when the values are known.
             Some("endpoint") if !text.contains("${") => formats::parse_endpoint(text).map(|_| ()),
             _ => Ok(()),
@@ -207,9 +219,8 @@ impl Check<'_> {
         if let Some(pattern) = schema["pattern"].as_str()
             && !matches(pattern, text)
         {
-            let what = schema["description"].as_str().map(|text| format!(" ({})", text.trim_end_matches('.')));
-            let message = format!("{} does not match `{pattern}`{}", node.describe(), what.unwrap_or_default());
-            self.findings.error(node.span, path, message);
+            let what = schema["description"].as_str().unwrap_or(pattern).trim_end_matches('.');
+            self.findings.error(node.span, path, format!("{} does not fit: {what}", node.describe()));
             return None;
         }
         Some(text.into())
@@ -272,7 +283,10 @@ impl Check<'_> {
         let above = schema["minimum"].as_f64().is_none_or(|least| value >= least);
         let below = schema["maximum"].as_f64().is_none_or(|most| value <= most);
         // A bound of 64-bit whole numbers is not exact as a float: the typed value decides.
-        if above && below && !typed.is_null() { Some(typed) } else { self.wrong(schema, node, path) }
+        if above && below && !typed.is_null() {
+            return Some(typed);
+        }
+        self.wrong_with(schema, node, path, if above { "; it is too large" } else { "" })
     }
 
     fn wrong<T>(&mut self, schema: &Value, node: &Node, path: &str) -> Option<T> {
@@ -289,12 +303,13 @@ impl Check<'_> {
 /// What a schema asks for, in words.
 pub fn expected(schema: &Value) -> String {
     let bound = |key: &str| {
-        schema[key].as_number().filter(|_| schema[key].as_u64() != Some(u64::MAX)).map(|bound| {
-            if schema["format"] == "duration" {
-                formats::format_duration(bound.as_f64().unwrap_or_default())
-            } else {
-                bound.as_f64().filter(|bound| bound.fract() == 0.0).map_or(bound.to_string(), |bound| bound.to_string())
-            }
+        // What merely fits into the machine's numbers is no bound that a person thinks of.
+        let of_machine = [u64::from(u32::MAX), u64::MAX];
+        let bound =
+            schema[key].as_f64().filter(|_| !schema[key].as_u64().is_some_and(|bound| of_machine.contains(&bound)));
+        bound.map(|bound| match schema["format"] == "duration" {
+            true => formats::format_duration(bound),
+            false => bound.to_string(),
         })
     };
     let range = match (bound("minimum"), bound("maximum")) {

@@ -116,6 +116,7 @@ impl Node {
     pub fn describe(&self) -> String {
         match &self.content {
             _ if self.is_null() => "nothing".into(),
+            Content::Scalar { text, .. } if text.is_empty() => "an empty text".into(),
             Content::Scalar { text, plain } => {
                 let mut shown: String = text.chars().take(60).collect();
                 if shown.len() < text.len() {
@@ -348,6 +349,9 @@ fn syntax_message(kind: &ErrorKind) -> String {
         ErrorKind::MappingValueNotAllowed => "quote a text that contains `: `, or check the indentation",
         ErrorKind::UnclosedQuotedScalar => "close the quote",
         ErrorKind::UnclosedFlowCollection { .. } => "close the bracket",
+        ErrorKind::ExpectedFlowMappingSeparator | ErrorKind::ExpectedFlowSequenceSeparator => {
+            "close the bracket before this, or separate by a comma"
+        }
         ErrorKind::UnexpectedCharacter { .. } => "quote a text that begins with a sign",
         ErrorKind::UnknownQuotedScalarEscape => "use single quotes for a text with backslashes",
         ErrorKind::UnknownAnchor => "an alias (`*name`) needs its anchor (`&name`) before it",

@@ -102,6 +102,11 @@ impl Findings {
         self.found.iter().filter(|finding| finding.severity == Severity::Error).count()
     }
 
+    /// Leaves the errors. Notes are for what can run.
+    pub fn drop_notes(&mut self) {
+        self.found.retain(|finding| finding.severity == Severity::Error);
+    }
+
     /// In order of the texts, then of lines and columns.
     pub fn iter(&self) -> impl Iterator<Item = &Finding> {
         self.found.iter()

@@ -129,6 +129,29 @@ pub fn check_slurm_memory(text: &str) -> Result<(), String> {
     }
 }
 
+/// A name that may stand in file and job names.
+pub fn check_name(text: &str) -> Result<(), String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if first && text.len() <= 63 && text.bytes().all(allowed) {
+        Ok(())
+    } else {
+        Err("expected a name of at most 63 letters, digits, `.`, `_` and `-`, with a letter or digit first".into())
+    }
+}
+
+/// A folder to bind: `host`, `host:container` or `host:container:options`.
+pub fn check_volume(text: &str) -> Result<(), String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let options =
+        parts.get(2).is_none_or(|options| options.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b','));
+    if parts.len() <= 3 && parts.iter().all(|part| !part.is_empty()) && options {
+        Ok(())
+    } else {
+        Err("expected `host:container` or `host:container:ro`".into())
+    }
+}
+
 /// `host:port`, with an IPv6 address in brackets: `[::1]:6379`. The brackets are not part of the host.
 pub fn parse_endpoint(text: &str) -> Result<Endpoint, String> {
     let error = || "expected `host:port`, for example `127.0.0.1:6379` or `[::1]:6379`".to_owned();
@@ -243,6 +266,25 @@ mod tests {
         for text in ["", "64GB", "64g", "1.5G", "0", "G", "-1G", "64 G"] {
             assert!(check_slurm_memory(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn names_and_volumes() {
+        for (text, name, volume) in [
+            ("redis-1.b_c", true, true),
+            ("/a:/b", false, true),
+            ("/a:/b:ro", false, true),
+            ("/a:/b:ro:x", false, false),
+            ("/a:", false, false),
+            ("/a:/b:R", false, false),
+            ("", false, false),
+            ("-rf", false, true),
+            ("../etc", false, true),
+            ("é", false, true),
+        ] {
+            assert_eq!((check_name(text).is_ok(), check_volume(text).is_ok()), (name, volume), "{text}");
+        }
+        assert!(check_name(&"a".repeat(63)).is_ok() && check_name(&"a".repeat(64)).is_err());
     }
 
     #[test]

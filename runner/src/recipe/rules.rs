@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use super::{
     LoadModel, Recipe,
     campaign::{Draft, Types},
-    document::{Node, join},
-    finding::{Findings, Severity, Span, quoted_list},
+    document::{Content, Node, join},
+    finding::{Findings, Span, did_you_mean, quoted_list},
     formats::{self, format_duration},
     schema,
     secrets::{self, Environment},
@@ -102,15 +102,18 @@ impl Rules<'_> {
 
     /// Service and client are there, and fit each other.
     fn kinds(&mut self) {
-        // An empty section has its own finding.
-        let is_empty = |section: &str| self.tree.get(section).is_some_and(|entry| entry.node.is_null());
-        let (no_service, no_client) = (!is_empty("service"), !is_empty("client"));
-        if no_service && !self.has("service.type") && !self.has("service.command") {
+        // A section that is empty, no section or misspelt has a finding of its own.
+        let sections = |section: &str| match self.tree.get(section) {
+            Some(entry) => matches!(entry.node.content, Content::Mapping(_)),
+            None => !self.tree.entries().iter().any(|entry| did_you_mean(&entry.key, [section]).is_some()),
+        };
+        let (service, client) = (sections("service"), sections("client"));
+        if service && !self.has("service.type") && !self.has("service.command") {
             let message =
                 format!("there is no service: give `type` ({}) or `command`", quoted_list(schema::service_names()));
             self.error("service", message);
         }
-        if no_client && !self.has("client.type") && !self.has("client.command") {
+        if client && !self.has("client.type") && !self.has("client.command") {
             let able = self.types.service.map(|service| service.clients()).unwrap_or_default();
             let mut names: Vec<&str> = able.iter().map(|client| client.name()).collect();
             names.sort_unstable();
@@ -355,10 +358,10 @@ fn has_no_version(image: &str) -> bool {
     name.split_once(':').is_none_or(|(_, tag)| tag == "latest" || tag.is_empty())
 }
 
-/// The findings of severity note, for the plan: each once, without its place.
+/// The findings without errors, for the plan: each once, without its place.
 pub fn notes(findings: &Findings) -> Vec<String> {
     let mut notes = Vec::new();
-    for finding in findings.iter().filter(|finding| finding.severity == Severity::Note) {
+    for finding in findings.iter() {
         let note = format!("{}: {}", finding.path, finding.message);
         if !notes.contains(&note) {
             notes.push(note);

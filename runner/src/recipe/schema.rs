@@ -30,7 +30,7 @@ pub const KEYWORDS: &[&str] = &[
 ];
 
 /// Notations of texts and numbers, as values of `format`.
-pub const FORMATS: &[&str] = &["duration", "slurm-time", "slurm-memory", "endpoint", "slo"];
+pub const FORMATS: &[&str] = &["duration", "slurm-time", "slurm-memory", "endpoint", "name", "volume", "slo"];
 
 /// Every client type, once, by name.
 pub fn client_types() -> Vec<&'static dyn ClientType> {
@@ -61,6 +61,21 @@ pub fn recipe(service: Option<&dyn ServiceType>, client: Option<&dyn ClientType>
         put_settings(&mut schema["properties"]["client"], client.settings_schema().into());
     }
     schema
+}
+
+/// The types that have a setting of this name, for `service` or `client`.
+pub fn types_with_setting(section: &str, key: &str) -> Vec<&'static str> {
+    let has = |schema: &schemars::Schema| schema.get("properties").is_some_and(|settings| settings.get(key).is_some());
+    match section {
+        "service" => {
+            let types = SERVICES.iter().filter(|service| has(&service.settings_schema()));
+            types.map(|service| service.name()).collect()
+        }
+        _ => {
+            let types = client_types().into_iter().filter(|client| has(&client.settings_schema()));
+            types.map(|client| client.name()).collect()
+        }
+    }
 }
 
 fn put_settings(section: &mut Value, settings: Value) {
@@ -231,6 +246,8 @@ fn for_editors(schema: &mut Value) {
                 Some("duration") => Some(r"^([0-9]+(\.[0-9]+)?(us|ms|s|m|h))+$|^[0-9]+(\.[0-9]+)?$"),
                 Some("slurm-time") => Some(r"^([0-9]+-)?[0-9]+(:[0-9]{1,2}){0,2}$"),
                 Some("slurm-memory") => Some(r"^[1-9][0-9]*[KMGT]?$"),
+                Some("name") => Some(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"),
+                Some("volume") => Some(r"^[^:]+(:[^:]+(:[a-z,]+)?)?$"),
                 Some("endpoint") => {
                     Some(r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._${}-]+):([0-9]+|\$\{[A-Za-z_][A-Za-z0-9_]*\})$")
                 }
