@@ -56,7 +56,8 @@ fn latency_rises_from_its_knee() {
 #[test]
 fn no_knee_where_there_is_none() {
     let loads = doubling(9);
-    let curves: [(&str, fn(f64) -> f64, Quantity); 7] = [
+    type Curve = (&'static str, fn(f64) -> f64, Quantity);
+    let curves: [Curve; 7] = [
         ("proportional", |x| 10.0 * x, Quantity::Throughput),
         ("a line with an offset", |x| 50.0 + 3.0 * x, Quantity::Throughput),
         ("level", |_| 700.0, Quantity::Throughput),
