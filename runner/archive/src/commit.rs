@@ -192,7 +192,7 @@ fn entry(name: &str, blob: Oid, file: Option<std::fs::Metadata>) -> IndexEntry {
 }
 
 /// A relative path as git writes it.
-fn slashed(path: &Path) -> String {
+pub(crate) fn slashed(path: &Path) -> String {
     let parts = path.components().filter_map(|part| match part {
         Component::Normal(part) => Some(part.to_string_lossy()),
         _ => None,

@@ -4,6 +4,7 @@
 //! never changes a file that was sealed. The format is described in `docs/archive-format.md`.
 
 mod commit;
+mod history;
 mod id;
 mod manifest;
 mod read;
@@ -15,6 +16,7 @@ mod summary;
 mod time;
 
 pub use commit::{CommitError, Committed, Repository, commit};
+pub use history::commit_of;
 pub use id::{BenchmarkId, IdError};
 pub use manifest::{Manifest, ManifestEntry, sha256_hex};
 pub use read::{Archive, Benchmark, ReadError};

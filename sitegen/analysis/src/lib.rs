@@ -3,6 +3,13 @@
 //! Pure: no I/O, no network, no command line, no clock, no randomness but from fixed seeds, so that the same
 //! records give the same figures everywhere. The definitions stand in `docs/metrics.md`.
 
+mod histogram;
+mod knee;
+mod random;
 mod summary;
+mod sweep;
 
+pub use histogram::{CurvePoint, percentile_curve};
+pub use knee::{Answer, Knee, METHOD as KNEE_METHOD, Quantity, knee};
 pub use summary::{Arrival, Facts, Generator, RecordError, limits::Limit, summarise};
+pub use sweep::{Compliance, Peak, compliance, median, peak};

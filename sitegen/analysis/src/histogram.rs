@@ -1,0 +1,68 @@
+//! Reading a stored histogram back, as the curve of its percentiles.
+
+use archive::Histogram;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use hdrhistogram::serialization::Deserializer;
+
+/// Points of a curve for each factor of ten beyond.
+const STEPS_PER_DECADE: i32 = 24;
+
+/// One point of a percentile curve.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CurvePoint {
+    /// 1 / (1 − q): 1 is the minimum, 2 the median, 100 the 99th percentile, 1000 the 99.9th.
+    pub one_in: f64,
+    pub seconds: f64,
+}
+
+/// The percentiles of a stored sample, evenly spaced on a logarithmic axis of `one_in`, to the last that has ten
+/// values beyond it (at least to the median). `None` when it is no histogram, or holds nothing.
+pub fn percentile_curve(histogram: &Histogram) -> Option<Vec<CurvePoint>> {
+    let bytes = BASE64_STANDARD.decode(&histogram.hdr_v2_base64).ok()?;
+    let values: hdrhistogram::Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).ok()?;
+    if values.is_empty() {
+        return None;
+    }
+    let last = (values.len() as f64 / 10.0).max(2.0);
+    let steps = (last.log10() * f64::from(STEPS_PER_DECADE)).floor() as i32;
+    let spaced = (0..=steps).map(|step| 10_f64.powf(f64::from(step) / f64::from(STEPS_PER_DECADE)));
+    let at = |one_in: f64| CurvePoint {
+        one_in,
+        seconds: values.value_at_quantile(1.0 - 1.0 / one_in) as f64 * histogram.unit_s,
+    };
+    Some(spaced.chain([last]).map(at).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use hdrhistogram::serialization::{Serializer, V2Serializer};
+
+    use super::*;
+
+    fn stored(values: impl Iterator<Item = u64>) -> Histogram {
+        let mut histogram = hdrhistogram::Histogram::<u64>::new(3).expect("three digits");
+        values.for_each(|value| histogram.record(value).expect("in range"));
+        let mut bytes = Vec::new();
+        V2Serializer::new().serialize(&histogram, &mut bytes).expect("written");
+        Histogram { unit_s: 1e-9, hdr_v2_base64: BASE64_STANDARD.encode(bytes) }
+    }
+
+    #[test]
+    fn the_curve_ends_where_ten_values_are_left() {
+        let curve = percentile_curve(&stored((1..=10_000).map(|ms| ms * 1_000_000))).expect("a curve");
+        assert_eq!(curve[0].one_in, 1.0);
+        assert_eq!(curve.last().expect("points").one_in, 1000.0);
+        for point in &curve {
+            let expected = (1.0 - 1.0 / point.one_in) * 10.0;
+            assert!((point.seconds - expected).abs() <= 0.002 * expected + 0.002, "{point:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_histogram_has_no_curve() {
+        for text in ["", "not base64!", "AAAA"] {
+            assert_eq!(percentile_curve(&Histogram { unit_s: 1e-9, hdr_v2_base64: text.into() }), None, "{text}");
+        }
+        assert_eq!(percentile_curve(&stored(std::iter::empty())), None);
+    }
+}
