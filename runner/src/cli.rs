@@ -2,9 +2,9 @@
 //!
 //! Exit codes: 0 done, 1 done and the answer is bad, 2 could not do it.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{plan::Machine, recipe::campaign::Overrides};
@@ -95,6 +95,14 @@ impl OverrideArgs {
             repetitions: repetitions.clone(),
             seed: seed.clone(),
         }
+    }
+}
+
+/// Writes to stdout. A reader that has seen enough (`| head`) is no error.
+pub fn print(text: &str) -> Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
+        _ => Ok(()),
     }
 }
 
