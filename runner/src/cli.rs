@@ -2,9 +2,9 @@
 //!
 //! Exit codes: 0 done, 1 done and the answer is bad, 2 could not do it.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use archive::Archive;
 use clap::{Args, Parser, Subcommand};
 
@@ -129,6 +129,14 @@ impl OverrideArgs {
             repetitions: repetitions.clone(),
             seed: seed.clone(),
         }
+    }
+}
+
+/// Writes to stdout. A reader that has seen enough (`| head`) is no error.
+pub fn print(text: &str) -> Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
+        _ => Ok(()),
     }
 }
 

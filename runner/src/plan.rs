@@ -232,3 +232,178 @@ fn name_of(file: &str) -> String {
     let name = name.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
     if name.is_empty() { "campaign".into() } else { name.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn planned(text: &str, overrides: &Overrides) -> Outcome {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("a campaign.yaml");
+        std::fs::write(&file, text).expect("written");
+        let machine = Machine { cores: 4, environment: &|name| (name == "SET").then(|| "value".to_owned()) };
+        make(&file, overrides, machine, true).expect("read")
+    }
+
+    fn plan(text: &str) -> Plan {
+        let outcome = planned(text, &Overrides::default());
+        outcome.plan.unwrap_or_else(|| panic!("{}", outcome.findings.render_all()))
+    }
+
+    const CAMPAIGN: &str = "\
+recipe:
+  configuration: {target: local}
+  service: {type: redis, env: {A: '1'}}
+  client: {type: redis_stress, settings: {key_size_bytes: 40, operation_mix: '${MIX}'}}
+  benchmarks: {duration: 2s, slo: {p99: 20ms}}
+sweep:
+  service.env.A: [x, y]
+  benchmarks.warmup: [1s, 500ms]
+slo: {latency_p99: 1s, success_rate: 99}
+";
+
+    fn campaign() -> String {
+        CAMPAIGN.replace("${MIX}", "80:20")
+    }
+
+    #[test]
+    fn points_are_crossed_in_the_order_of_the_file() {
+        let plan = plan(&campaign());
+        let swept: Vec<Value> = plan.points.iter().map(|point| Value::Object(point.swept.clone())).collect();
+        assert_eq!(
+            swept,
+            [("x", 1.0), ("x", 0.5), ("y", 1.0), ("y", 0.5)]
+                .map(|(a, warmup)| json!({ "service.env.A": a, "benchmarks.warmup": warmup }))
+        );
+        let keys: Vec<&String> = plan.points[0].swept.keys().collect();
+        assert_eq!(keys, ["service.env.A", "benchmarks.warmup"]);
+        assert_eq!(plan.campaign.name, "a-campaign");
+        let hashes: std::collections::BTreeSet<&String> = plan.points.iter().map(|point| &point.recipe_hash).collect();
+        assert_eq!(hashes.len(), 4);
+    }
+
+    #[test]
+    fn limits_of_the_recipe_win_over_the_campaigns() {
+        let point = &plan(&campaign()).points[0];
+        assert_eq!(point.slo, BTreeMap::from([("latency_p99_s".into(), 0.02), ("success_rate".into(), 99.0)]));
+        assert_eq!(point.resolved["benchmarks"]["slo"], json!({ "latency_p99_s": 0.02, "success_rate": 99.0 }));
+    }
+
+    #[test]
+    fn every_default_is_filled_in() {
+        let point = &plan(&campaign()).points[0];
+        for (pointer, value) in [
+            ("/service/name", json!("redis")),
+            ("/service/image", json!("redis:7.4.1")),
+            ("/service/settings/maxmemory_policy", json!("noeviction")),
+            ("/client/name", json!("client-redis")),
+            ("/client/settings/value_size_bytes", json!(256)),
+            ("/benchmarks/timeout", json!(60.0)),
+            ("/benchmarks/load/model", json!("closed")),
+        ] {
+            assert_eq!(point.resolved.pointer(pointer), Some(&value), "{pointer}");
+        }
+        assert_eq!(
+            serde_json::to_value(&point.recipe).ok().map(|recipe| recipe["client"]["name"].clone()),
+            Some(json!("client-redis"))
+        );
+    }
+
+    #[test]
+    fn timed_load_without_a_mix_reads_and_writes_by_halves() {
+        let text = campaign().replace(", operation_mix: '80:20'", "");
+        assert_eq!(plan(&text).points[0].resolved["client"]["settings"]["operation_mix"], "50:50");
+    }
+
+    #[test]
+    fn secrets_are_gathered_and_nowhere_else() {
+        let text = campaign().replace("A: '1'", "A: '1', TOKEN: '${SET}'");
+        let plan = plan(&text);
+        assert_eq!(plan.secrets, BTreeMap::from([("SET".into(), "value".into())]));
+        assert_eq!(plan.points[0].recipe.service.env["TOKEN"], "${SET}");
+        assert!(!format!("{:?}", plan.points).contains("value\""));
+    }
+
+    #[test]
+    fn several_recipe_files_are_an_axis_of_their_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, value) in [("a.yaml", 64), ("b.yaml", 128)] {
+            let text = format!(
+                "configuration: {{target: local}}\nservice: {{type: redis}}\n\
+                 client: {{type: redis_stress, settings: {{value_size_bytes: {value}}}}}\n"
+            );
+            std::fs::write(folder.path().join(name), text).expect("written");
+        }
+        let file = folder.path().join("both.yaml");
+        std::fs::write(&file, "recipes: [a.yaml, b.yaml]\nsweep: {benchmarks.num_clients: [1, 2]}\n").expect("written");
+        let machine = Machine { cores: 4, environment: &|_| None };
+        let plan = make(&file, &Overrides::default(), machine, true).expect("read").plan.expect("a plan");
+        assert_eq!(plan.points.len(), 4);
+        assert_eq!(
+            Value::Object(plan.points[2].swept.clone()),
+            json!({ "recipe": "b.yaml", "benchmarks.num_clients": 1 })
+        );
+        assert!(plan.points[2].recipe_text.as_ref().is_some_and(|text| text.contains("128")));
+    }
+
+    #[test]
+    fn a_target_is_needed_to_run_and_may_come_from_the_command_line() {
+        let text = campaign().replace("  configuration: {target: local}\n", "");
+        let outcome = planned(&text, &Overrides::default());
+        assert!(outcome.plan.is_none() && outcome.findings.render_all().contains("there is no target to run on"));
+        let overrides = Overrides { target: Some("local".into()), ..Overrides::default() };
+        assert_eq!(planned(&text, &overrides).plan.expect("a plan").campaign.target, "local");
+    }
+
+    #[test]
+    fn what_the_local_target_leaves_out_is_noted_once() {
+        let text = campaign().replace("type: redis,", "type: redis, partition: gpu, num_gpus: 1,");
+        let notes = plan(&text).notes;
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        assert!(notes[0].contains("`service.partition`, `service.num_gpus`"), "{notes:?}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        /// Whatever is cut out of a campaign or put into it: a plan, or a reason with a place.
+        #[test]
+        fn a_damaged_campaign_gives_a_plan_or_a_reason(
+            at in 0..CAMPAIGN.len(),
+            length in 0_usize..12,
+            put in "[-a:&*!|>'\"%@#,{}\\[\\]? \n~.0-9]{0,4}",
+        ) {
+            let mut text = campaign();
+            let end = (at + length).min(text.len());
+            text.replace_range(at.min(text.len())..end.max(at.min(text.len())), &put);
+            let outcome = planned(&text, &Overrides::default());
+            prop_assert_eq!(outcome.plan.is_none(), outcome.findings.has_errors());
+            for finding in outcome.findings.iter() {
+                prop_assert!(finding.span.line >= 1 && finding.span.column >= 1);
+                prop_assert!(!outcome.findings.render(finding).is_empty());
+            }
+            if let Some(plan) = outcome.plan {
+                prop_assert!(!plan.points.is_empty() && plan.benchmarks.len() == plan.points.len());
+            }
+        }
+
+        /// As many points as there are combinations, each different.
+        #[test]
+        fn a_crossed_sweep_has_every_combination(clients in 1_usize..5, sizes in 1_usize..5, warmups in 1_usize..4) {
+            let list = |count: usize| (1..=count).map(|value| value.to_string()).collect::<Vec<_>>().join(", ");
+            let text = format!(
+                "recipe: {{configuration: {{target: local}}, service: {{type: redis}}, client: {{type: redis_stress}}}}\n\
+                 sweep: {{benchmarks.num_clients: [{}], client.settings.value_size_bytes: [{}], benchmarks.warmup: [{}]}}\n",
+                list(clients), list(sizes), list(warmups)
+            );
+            let points = plan(&text).points;
+            let different: std::collections::BTreeSet<String> =
+                points.iter().map(|point| Value::Object(point.swept.clone()).to_string()).collect();
+            prop_assert_eq!(points.len(), clients * sizes * warmups);
+            prop_assert_eq!(different.len(), points.len());
+        }
+    }
+}

@@ -16,7 +16,10 @@ use archive::{BenchmarkId, CampaignFacts, RecipeFacts, Seeds, TargetFacts, Times
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::load::{Endpoint, LoadSpec};
+use crate::{
+    load::{Endpoint, LoadSpec},
+    recipe::secrets,
+};
 
 /// `plan.json`: one start of a service and the points it serves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -216,7 +219,7 @@ impl Secrets {
 
     /// `text` with every `${NAME}` of a known secret replaced by its value.
     pub fn fill(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
+        secrets::fill(text, &self.0)
     }
 
     /// [`Secrets::fill`] on every string inside a JSON value.
@@ -232,8 +235,8 @@ impl Secrets {
     }
 
     /// The name of a secret that `text` would reveal, if any.
-    pub fn named_in(&self, text: &str) -> Option<&str> {
-        self.0.keys().find(|name| text.contains(&format!("${{{name}}}"))).map(String::as_str)
+    pub fn named_in<'a>(&self, text: &'a str) -> Option<&'a str> {
+        secrets::names(text).into_iter().find(|name| self.0.contains_key(*name))
     }
 
     /// `text` with every secret value replaced by its name. Very short values are left: they would hide

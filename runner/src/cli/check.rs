@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 
-use super::{Global, OverrideArgs, this_machine};
+use super::{Global, OverrideArgs, print, this_machine};
 use crate::plan;
 
 #[derive(Debug, clap::Args)]
@@ -26,19 +26,19 @@ impl Check {
             bad |= outcome.plan.is_none();
             if global.json {
                 for finding in outcome.findings.iter() {
-                    println!("{}", outcome.findings.to_json(finding));
+                    print(&format!("{}\n", outcome.findings.to_json(finding)))?;
                 }
                 continue;
             }
-            print!("{}", outcome.findings.render_all());
+            print(&outcome.findings.render_all())?;
             let file = file.display();
             match outcome.plan {
                 Some(plan) if !global.quiet => {
                     let (points, benchmarks) = (plan.points.len(), plan.benchmarks.len());
-                    println!("{file}: fine ({})", counted(points, benchmarks));
+                    print(&format!("{file}: fine ({})\n", counted(points, benchmarks)))?;
                 }
                 Some(_) => {}
-                None => println!("{file}: not fine, {}", errors(outcome.findings.errors())),
+                None => print(&format!("{file}: not fine, {}\n", errors(outcome.findings.errors())))?,
             }
         }
         Ok(ExitCode::from(u8::from(bad)))

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::{Global, check::counted, this_machine};
+use super::{Global, check::counted, print, this_machine};
 use crate::{
     plan::{self, Machine},
     recipe::campaign::Overrides,
@@ -54,13 +54,13 @@ impl ListRecipes {
                     "errors": outcome.findings.errors(),
                 }));
             } else {
-                println!("{title} ({}): {about}", file.display());
+                print(&format!("{title} ({}): {about}\n", file.display()))?;
             }
         }
         if global.json {
-            println!("{}", serde_json::to_string_pretty(&listed)?);
+            print(&format!("{:#}\n", json!(listed)))?;
         } else if files.is_empty() && !global.quiet {
-            println!("no recipes in {folder}");
+            print(&format!("no recipes in {folder}\n"))?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
-use super::{Global, OverrideArgs, check::counted, this_machine};
+use super::{Global, OverrideArgs, check::counted, print, this_machine};
 use crate::{
     load::{Arrival, LoadSpec},
     plan::{self, Plan as Planned, Point, scripts},
@@ -31,12 +31,12 @@ impl Plan {
         for (number, file) in self.files.iter().enumerate() {
             let planned = planned(file, &self.overrides)?;
             if global.json {
-                println!("{}", as_json(&planned));
+                print(&format!("{}\n", as_json(&planned)))?;
             } else {
                 if number > 0 {
-                    println!();
+                    print("\n")?;
                 }
-                print!("{}", for_people(&planned));
+                print(&for_people(&planned))?;
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -7,6 +7,6 @@ use anyhow::Result;
 use crate::recipe::schema;
 
 pub fn execute() -> Result<ExitCode> {
-    println!("{}", serde_json::to_string_pretty(&schema::published())?);
+    super::print(&format!("{:#}\n", schema::published()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -64,7 +64,7 @@ const MAX_CONNECTIONS: u32 = 1_000_000;
 
 fn share(requests: u64, connections: u32, path: &'static str) -> Result<u64, (&'static str, String)> {
     let connections = u64::from(connections);
-    if requests % connections == 0 {
+    if requests.is_multiple_of(connections) {
         return Ok(requests / connections);
     }
     let message = format!(

@@ -1,6 +1,6 @@
 //! A located tree against a schema → a typed JSON value, and everything that is wrong with the tree.
 //!
-//! Knows the keywords of `schema.rs` and no service. A value that is wrong is reported and left out, and the
+//! Knows the keywords that `schema.rs` uses, and no service. A value that is wrong is reported and left out, and the
 //! rest is checked all the same.
 
 use regex_lite::Regex;

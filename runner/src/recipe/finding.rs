@@ -173,9 +173,14 @@ pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
     let plain = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
     let word = plain(word);
     let allowed = (word.chars().count() / 3).clamp(1, 3);
+    let distance = |candidate: &str| match word.chars().count() >= 3 && candidate.starts_with(&word) {
+        // A beginning of the word is as good as one slip.
+        true => 1,
+        false => strsim::damerau_levenshtein(&word, candidate),
+    };
     known
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word, &plain(candidate)), candidate))
+        .map(|candidate| (distance(&plain(candidate)), candidate))
         .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.chars().count())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -198,6 +203,8 @@ mod tests {
             ("num-clients", Some("num_clients")),
             ("Num_Clients", Some("num_clients")),
             ("typ", Some("type")),
+            ("part", Some("partition")),
+            ("en", Some("env")),
             ("endpoint", None),
             ("x", None),
             ("", None),

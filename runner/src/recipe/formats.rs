@@ -59,7 +59,7 @@ pub fn format_duration(seconds: f64) -> String {
         };
     }
     let whole = seconds.floor();
-    if whole < 60.0 || whole > 1e9 {
+    if !(60.0..=1e9).contains(&whole) {
         return format!("{}s", round(seconds));
     }
     let (hours, minutes, rest) = (whole as u64 / 3600, whole as u64 / 60 % 60, whole as u64 % 60);

@@ -335,12 +335,16 @@ impl Rules<'_> {
                 self.error(&format!("{section}.nodes"), message);
             }
         }
-        let image = self.has("service.image").then_some("service.image".to_owned());
+        if self.has("service.image") && self.recipe.service.endpoint.is_none() {
+            let message =
+                "used only where the service runs in a container: a program of this machine has the version it has";
+            self.note("service.image", message);
+        }
         let jobs = ["service", "client"].iter().flat_map(|section| JOB_KEYS.iter().map(|key| join(section, key)));
-        let left_out: Vec<String> = jobs.chain(image).filter(|path| self.has(path)).collect();
+        let left_out: Vec<String> = jobs.filter(|path| self.has(path)).collect();
         if let (Some(first), None) = (left_out.first(), &self.recipe.service.endpoint) {
             let message = format!(
-                "the target `local` runs programs of this machine and leaves out {}",
+                "the target `local` is this machine and leaves out {}",
                 quoted_list(left_out.iter().map(String::as_str))
             );
             self.findings.note(self.key_span(first), "configuration.target", message);

@@ -1,36 +1,14 @@
 //! The JSON Schema of recipes and campaigns, generated from the Rust types and from each type's settings.
 //!
 //! One description, two uses: [`recipe`] and [`campaign`] are what files are checked against, [`published`] is
-//! what `runner schema` prints for editors. Only the keywords in [`KEYWORDS`] occur in the former.
+//! what `runner schema` prints for editors. The former use only keywords and formats that `check.rs` knows; a test
+//! has the list.
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{CampaignFile, Recipe, formats::SLO_PATTERN};
 use crate::services::{ClientType, RAW_CLIENT, RAW_SERVICE, SERVICES, ServiceType};
-
-/// Keywords that the schemas of this module may use; the check knows what each means.
-pub const KEYWORDS: &[&str] = &[
-    "title",
-    "description",
-    "default",
-    "type",
-    "format",
-    "enum",
-    "properties",
-    "additionalProperties",
-    "propertyNames",
-    "items",
-    "minItems",
-    "minimum",
-    "maximum",
-    "minLength",
-    "maxLength",
-    "pattern",
-];
-
-/// Notations of texts and numbers, as values of `format`.
-pub const FORMATS: &[&str] = &["duration", "slurm-time", "slurm-memory", "endpoint", "name", "volume", "slo"];
 
 /// Every client type, once, by name.
 pub fn client_types() -> Vec<&'static dyn ClientType> {
@@ -104,7 +82,7 @@ fn generate<T: JsonSchema>() -> Value {
     plain(generator.into_root_schema_for::<T>().into())
 }
 
-/// The schema in the few keywords of [`KEYWORDS`]: references inlined, `null` taken out (a key is left out
+/// The schema in few keywords: references inlined, `null` taken out (a key is left out
 /// rather than empty), Rust's number formats as bounds, and no empty text unless that is the default.
 fn plain(mut schema: Value) -> Value {
     let definitions = schema.get("$defs").cloned().unwrap_or_default();
@@ -277,6 +255,29 @@ fn for_editors(schema: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Keywords that the schemas of this module may use; the check knows what each means.
+    const KEYWORDS: &[&str] = &[
+        "title",
+        "description",
+        "default",
+        "type",
+        "format",
+        "enum",
+        "properties",
+        "additionalProperties",
+        "propertyNames",
+        "items",
+        "minItems",
+        "minimum",
+        "maximum",
+        "minLength",
+        "maxLength",
+        "pattern",
+    ];
+
+    /// Notations of texts and numbers, as values of `format`.
+    const FORMATS: &[&str] = &["duration", "slurm-time", "slurm-memory", "endpoint", "name", "volume", "slo"];
 
     fn visit(schema: &Value, path: &str, seen: &mut dyn FnMut(&str, &Value)) {
         seen(path, schema);
