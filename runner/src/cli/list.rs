@@ -42,7 +42,7 @@ impl List {
                 continue;
             }
             if global.json {
-                println!("{}", table::as_json(&run, summary.as_ref(), None));
+                super::print(&format!("{}\n", table::as_json(&run, summary.as_ref(), None)))?;
                 continue;
             }
             let figures = summary.as_ref();
@@ -60,9 +60,9 @@ impl List {
         }
         if !global.json {
             if rows.row_count() == 0 {
-                println!("no benchmarks in {}", global.results.display());
+                super::print(&format!("no benchmarks in {}\n", global.results.display()))?;
             } else {
-                println!("{rows}");
+                super::print(&format!("{rows}\n"))?;
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -1,6 +1,6 @@
 //! `runner summary ID`: one benchmark on one page.
 
-use std::process::ExitCode;
+use std::{fmt::Write, process::ExitCode};
 
 use anyhow::Result;
 use archive::{Archive, Distribution, Severity};
@@ -22,33 +22,42 @@ impl Summary {
         let benchmark = archive.open(archive.find(&self.id)?)?;
         let (run, summary) = (benchmark.run()?, benchmark.summary()?);
         if global.json {
-            println!("{}", serde_json::to_string_pretty(&serde_json::json!({"run": run, "summary": summary}))?);
+            super::print(&format!("{:#}\n", serde_json::json!({"run": run, "summary": summary})))?;
             return Ok(ExitCode::SUCCESS);
         }
-        println!("{} · {} · {}", run.benchmark_id, run.campaign.name, console::label(&run.campaign.swept));
+        // Writing to a String cannot fail.
+        let mut out = String::new();
+        _ = writeln!(out, "{} · {} · {}", run.benchmark_id, run.campaign.name, console::label(&run.campaign.swept));
         let status = match &run.failure {
             Some(failure) => format!("{} while {}: {}", status_word(run.status), failure.stage, failure.reason),
             None => status_word(run.status).to_owned(),
         };
-        println!("{status}; repetition {} of {}", run.campaign.repetition, run.campaign.repetitions);
+        _ = writeln!(out, "{status}; repetition {} of {}", run.campaign.repetition, run.campaign.repetitions);
         let version = run.service.version.as_deref().unwrap_or("version unknown");
-        println!("service  {} ({}), {version}, {}", run.service.name, run.service.kind, run.service.started_as);
-        println!(
+        _ = writeln!(
+            out,
+            "service  {} ({}), {version}, {}",
+            run.service.name, run.service.kind, run.service.started_as
+        );
+        _ = writeln!(
+            out,
             "client   {} ({}), {} clients, {} threads",
             run.client.name, run.client.kind, run.client.num_clients, run.client.threads
         );
-        println!("created  {}", run.created_at.to_human());
-        println!("folder   {}", benchmark.folder.display());
+        _ = writeln!(out, "created  {}", run.created_at.to_human());
+        _ = writeln!(out, "folder   {}", benchmark.folder.display());
         if let Some(summary) = summary {
-            print_figures(&summary);
+            figures(&mut out, &summary);
         }
+        super::print(&out)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn print_figures(summary: &archive::Summary) {
+fn figures(out: &mut String, summary: &archive::Summary) {
     let rate = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), units::figure);
-    println!(
+    _ = writeln!(
+        out,
         "\n{} requests in {}, {} failed, {} warm-up; {} req/s",
         units::grouped(summary.total_requests as i64),
         units::seconds(summary.test_duration_s),
@@ -57,7 +66,7 @@ fn print_figures(summary: &archive::Summary) {
         rate(summary.requests_per_second),
     );
     if let Some(tokens) = summary.tokens_per_second {
-        println!("{} output tokens/s", units::figure(tokens));
+        _ = writeln!(out, "{} output tokens/s", units::figure(tokens));
     }
     let mut rows = table::new_table();
     rows.set_header(["", "n", "avg", "p50", "p90", "p95", "p99", "p99.9", "max"]);
@@ -90,17 +99,17 @@ fn print_figures(summary: &archive::Summary) {
     add("TTFT", summary.ttft_s.as_ref());
     add("TPOT", summary.tpot_s.as_ref());
     add("ITL", summary.itl_s.as_ref());
-    println!("{rows}");
+    _ = writeln!(out, "{rows}");
     for outcome in &summary.slo {
         let word = match outcome.met {
             Some(true) => "met",
             Some(false) => "NOT met",
             None => "not known",
         };
-        println!("SLO {} ≤ {}: {word}", outcome.metric, units::figure(outcome.limit));
+        _ = writeln!(out, "SLO {} ≤ {}: {word}", outcome.metric, units::figure(outcome.limit));
     }
     for (error, count) in &summary.error_summary {
-        println!("{} × {error}", units::grouped(*count as i64));
+        _ = writeln!(out, "{} × {error}", units::grouped(*count as i64));
     }
     for finding in &summary.findings {
         let word = match finding.severity {
@@ -108,6 +117,6 @@ fn print_figures(summary: &archive::Summary) {
             Severity::Warning => "warning",
             Severity::Note => "note",
         };
-        println!("{word}: {}", finding.message);
+        _ = writeln!(out, "{word}: {}", finding.message);
     }
 }

@@ -18,7 +18,10 @@ use crate::{
 pub fn print_benchmarks(done: &[Done], plans: &[Plan], global: &Global) -> Result<()> {
     if global.json {
         for benchmark in done {
-            println!("{}", as_json(&benchmark.run, benchmark.summary.as_ref(), benchmark.commit.as_deref()));
+            super::print(&format!(
+                "{}\n",
+                as_json(&benchmark.run, benchmark.summary.as_ref(), benchmark.commit.as_deref())
+            ))?;
         }
         return Ok(());
     }
@@ -60,8 +63,7 @@ pub fn print_benchmarks(done: &[Done], plans: &[Plan], global: &Global) -> Resul
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    println!("{table}");
-    Ok(())
+    super::print(&format!("{table}\n"))
 }
 
 pub fn new_table() -> Table {
