@@ -1,14 +1,17 @@
 //! Raw services and clients: a shell command of the recipe's own.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::net::TcpStream;
 
 use super::{BoxFuture, ClientType, Launch, LaunchRequest, LoadDefaults, Probe, ServiceType};
-use crate::load::{Control, Endpoint, LoadJob, LoadReport};
+use crate::load::{self, Control, Endpoint, LoadJob, LoadReport};
 
-/// A service of which only the command is known: ready when its port, if it has one, accepts connections.
+mod runs;
+
+/// A service of which only the command is known: ready when its port, if it has one (0: none), accepts connections.
 pub struct RawService;
 
 /// `service.settings` beside a raw `command`: there are none.
@@ -37,12 +40,21 @@ impl ServiceType for RawService {
         &[]
     }
 
-    fn launch(&self, _request: &LaunchRequest<'_>) -> Result<Launch> {
-        bail!("not written yet")
+    fn launch(&self, request: &LaunchRequest<'_>) -> Result<Launch> {
+        let command = request.command.context("a service without a type needs a `service.command`")?;
+        Ok(Launch::shell(command))
     }
 
-    fn probe<'a>(&'a self, _endpoint: &'a Endpoint, _settings: &'a Value) -> BoxFuture<'a, Probe> {
-        Box::pin(async { Probe::NotYet("not written yet".into()) })
+    fn probe<'a>(&'a self, endpoint: &'a Endpoint, _settings: &'a Value) -> BoxFuture<'a, Probe> {
+        Box::pin(async move {
+            if endpoint.port == 0 {
+                return Probe::Ready { version: None };
+            }
+            match TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await {
+                Ok(_) => Probe::Ready { version: None },
+                Err(err) => Probe::NotYet(format!("cannot connect to {endpoint}: {err}")),
+            }
+        })
     }
 }
 
@@ -87,7 +99,7 @@ impl ClientType for RawClient {
         })
     }
 
-    fn run(&self, _job: &LoadJob, _control: &Control) -> Result<LoadReport> {
-        bail!("not written yet")
+    fn run(&self, job: &LoadJob, control: &Control) -> Result<LoadReport> {
+        load::drive(runs::CommandLoad::new(job)?, job, control)
     }
 }
