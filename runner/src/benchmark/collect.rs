@@ -11,6 +11,8 @@ use archive::{
 };
 
 use super::{Journal, State};
+use serde::Serialize;
+
 use crate::{
     agent::{self, DeploymentPlan, Layout, PointPlan, Secrets},
     load::{self, Arrival, LoadReport},
@@ -146,10 +148,10 @@ fn seal(
 
     let facts = summary_facts(plan, point, &measured, report.as_ref(), status);
     let summary = analysis::summarise(&facts, || RequestReader::open(&requests))?;
-    agent::write_json(&staged.join("summary.json"), &summary)?;
+    write_masked(&staged.join("summary.json"), &summary, &secrets)?;
 
     let run = run_facts(layout, plan, point, points_events, &measured, report.as_ref(), (status, failure), span.1);
-    agent::write_json(&staged.join("run.json"), &run)?;
+    write_masked(&staged.join("run.json"), &run, &secrets)?;
 
     mark_uncommitted(&work, id, plan.facts.commit)?;
     archive::seal(archive.folder(), id, &staged, &SealOptions { raw_limit_bytes: plan.facts.raw_limit_bytes })?;
@@ -295,6 +297,13 @@ fn write_resources(
     }
     encoder.finish()?.sync_all()?;
     Ok(())
+}
+
+/// Writes a file of the archive; an error message or a recipe may hold a secret that somebody typed or echoed.
+fn write_masked<T: Serialize>(path: &Path, value: &T, secrets: &Secrets) -> Result<()> {
+    let mut bytes = secrets.mask(&serde_json::to_vec_pretty(value)?);
+    bytes.push(b'\n');
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Copies all logs that say anything, without secrets.

@@ -105,7 +105,7 @@ fn a_secret_reaches_the_service_and_nothing_else() {
         "secret.yaml",
         "configuration: {target: local}\n\
          service: {command: 'echo \"token is $TOKEN\"; exec sleep 1000', env: {TOKEN: '${LIFE_TEST_TOKEN}'}}\n\
-         client: {command: 'test \"$TOKEN\" = hush-hush-4711', env: {TOKEN: '${LIFE_TEST_TOKEN}'}}\n",
+         client: {command: 'test ${#TOKEN} = 14', env: {TOKEN: '${LIFE_TEST_TOKEN}'}}\n",
     );
     project.runner_with(&[("LIFE_TEST_TOKEN", "hush-hush-4711")], &["run", "secret.yaml", "--keep"]).code(0);
     let id = project.ids()[0];
