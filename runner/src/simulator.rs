@@ -18,9 +18,11 @@ mod openai;
 
 /// Serves until the process ends.
 pub fn serve(settings: SimulatorSettings, host: &str, port: u16) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
     runtime.block_on(LocalSet::new().run_until(async {
-        let listener = TcpListener::bind((host, port)).await.with_context(|| format!("cannot listen on {host}:{port}"))?;
+        let listener =
+            TcpListener::bind((host, port)).await.with_context(|| format!("cannot listen on {host}:{port}"))?;
         serve_on(listener, settings).await
     }))
 }
@@ -38,7 +40,9 @@ async fn serve_on(listener: TcpListener, settings: SimulatorSettings) -> Result<
         let _ = stream.set_nodelay(true);
         let engine = engine.clone();
         let service = service_fn(move |request| openai::answer(engine.clone(), request));
-        tokio::task::spawn_local(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        tokio::task::spawn_local(
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+        );
     }
 }
 

@@ -131,8 +131,7 @@ mod tests {
     #[test]
     fn a_change_anywhere_shows_and_a_gap_gives_none() {
         let stop = Stop { requests: Some(4), duration_s: None };
-        let coverage =
-            Coverage::new(&spec(Arrival::Closed { think_time_s: 0.0 }, stop, Warmup::default()), None);
+        let coverage = Coverage::new(&spec(Arrival::Closed { think_time_s: 0.0 }, stop, Warmup::default()), None);
         let digest = |change: &dyn Fn(Place) -> Option<u64>| {
             let mut digest = SequenceDigest::new(coverage);
             for place in places(4, 0) {

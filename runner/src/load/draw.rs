@@ -82,11 +82,19 @@ mod tests {
 
     #[test]
     fn content_mix_sees_every_byte_order_and_the_length() {
-        let mixed: std::collections::HashSet<_> =
-            [&b""[..], b"\0", b"\0\0", b"abcdefgh", b"abcdefgi", b"abcdefgh\0", b"ijklmnopabcdefgh", b"abcdefghijklmnop"]
-                .iter()
-                .map(|bytes| content_mix(bytes, 7))
-                .collect();
+        let mixed: std::collections::HashSet<_> = [
+            &b""[..],
+            b"\0",
+            b"\0\0",
+            b"abcdefgh",
+            b"abcdefgi",
+            b"abcdefgh\0",
+            b"ijklmnopabcdefgh",
+            b"abcdefghijklmnop",
+        ]
+        .iter()
+        .map(|bytes| content_mix(bytes, 7))
+        .collect();
         assert_eq!(mixed.len(), 8);
     }
 

@@ -57,7 +57,9 @@ pub fn drive<W: Workload>(workload: W, job: &LoadJob, control: &Control) -> Resu
     let mut workload = workload;
     let name = job.endpoint.to_string();
     block_on(async {
-        stoppable(control, workload.prepare()).await?.map_err(|err| anyhow!("cannot prepare {name} for the load: {err}"))
+        stoppable(control, workload.prepare())
+            .await?
+            .map_err(|err| anyhow!("cannot prepare {name} for the load: {err}"))
     })?;
     let report = drive_prepared(&workload, job, control);
     // Also after a failure: what was put into the service is not the next benchmark's to find.
@@ -76,14 +78,20 @@ pub fn drive<W: Workload>(workload: W, job: &LoadJob, control: &Control) -> Resu
 fn check(spec: &LoadSpec) -> Result<()> {
     let positive = |value: f64| value.is_finite() && value > 0.0;
     ensure!(spec.clients > 0 && spec.threads > 0 && spec.pipeline > 0, "a load needs clients, threads and a pipeline");
-    ensure!(spec.stop.requests.is_some() || spec.stop.duration_s.is_some(), "a load needs a number of requests or a duration");
+    ensure!(
+        spec.stop.requests.is_some() || spec.stop.duration_s.is_some(),
+        "a load needs a number of requests or a duration"
+    );
     ensure!(spec.stop.duration_s.is_none_or(positive), "a load's duration must be above zero");
     ensure!(positive(spec.timeout_s), "a request's timeout must be above zero");
     match spec.arrival {
         Arrival::Closed { think_time_s } => ensure!(think_time_s >= 0.0, "a think time cannot be negative"),
         Arrival::Constant { rate } | Arrival::Poisson { rate } => {
             ensure!(positive(rate), "a request rate must be above zero");
-            ensure!(spec.pipeline == 1, "pipelining is for the closed loop: in an open loop every request has its own time");
+            ensure!(
+                spec.pipeline == 1,
+                "pipelining is for the closed loop: in an open loop every request has its own time"
+            );
         }
     }
     Ok(())
@@ -145,8 +153,10 @@ fn drive_prepared<W: Workload>(workload: &W, job: &LoadJob, control: &Control) -
             .name("load-writer".into())
             .spawn_scoped(scope, move || writer.run(start.origin))
             .context("cannot start a thread")?;
-        let ends: Vec<Option<LoopEnd>> =
-            loops.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a load thread panicked"))?).collect::<Result<_>>()?;
+        let ends: Vec<Option<LoopEnd>> = loops
+            .into_iter()
+            .map(|thread| thread.join().map_err(|_| anyhow!("a load thread panicked"))?)
+            .collect::<Result<_>>()?;
         writing.join().map_err(|_| anyhow!("the writer of the records panicked"))??;
         let ends: Vec<LoopEnd> = ends.into_iter().flatten().collect();
         Ok(report(&shared, start, threads, &ends))
@@ -160,13 +170,15 @@ fn report(shared: &Shared, start: Start, threads: u32, ends: &[LoopEnd]) -> Load
     let stopped_ns = shared.stopped_ns.load(Ordering::Relaxed);
     let interrupted = stopped_ns != u64::MAX;
     // Stopped in warm-up there is no window: it is empty, where it would have begun.
-    let window_start_ns = shared.window_start_ns.load(Ordering::Relaxed).min(last_end_ns.max(stopped_ns.min(u64::MAX - 1)));
+    let window_start_ns =
+        shared.window_start_ns.load(Ordering::Relaxed).min(last_end_ns.max(stopped_ns.min(u64::MAX - 1)));
     let window_end_ns = if interrupted {
         stopped_ns
     } else if shared.ended_by_time.load(Ordering::Relaxed) {
         window_start_ns + Duration::from_secs_f64(shared.spec.stop.duration_s.unwrap_or(0.0)).as_nanos() as u64
     } else {
-        last_end_ns
+        // The window is half open, and the last request ended in it.
+        last_end_ns + 1
     };
     let interruption = shared.gave_up.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
     LoadReport {
@@ -275,6 +287,7 @@ async fn stoppable<F: Future>(control: &Control, future: F) -> Result<F::Output>
 }
 
 fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
     runtime.block_on(LocalSet::new().run_until(future))
 }

@@ -210,8 +210,8 @@ impl EventLoop {
             self.sleep_until_even_if_stopping(due).await;
             let now = Instant::now();
             let late = now.saturating_duration_since(due);
-            let in_window = self.window_start().is_some_and(|start| start <= due)
-                && self.window_end().is_none_or(|end| due < end);
+            let in_window =
+                self.window_start().is_some_and(|start| start <= due) && self.window_end().is_none_or(|end| due < end);
             if in_window && !was_stopping {
                 self.longest_stall.set(self.longest_stall.get().max(late));
             }

@@ -42,13 +42,7 @@ pub struct PacedClient<W: Workload> {
 }
 
 impl<W: Workload> PacedClient<W> {
-    pub fn new(
-        event_loop: Rc<EventLoop>,
-        workload: Rc<W>,
-        number: u32,
-        watch: usize,
-        client: W::Client,
-    ) -> Self {
+    pub fn new(event_loop: Rc<EventLoop>, workload: Rc<W>, number: u32, watch: usize, client: W::Client) -> Self {
         let timeout = Duration::from_secs_f64(event_loop.shared.spec.timeout_s);
         Self {
             event_loop,

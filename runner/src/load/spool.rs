@@ -111,12 +111,13 @@ struct SpoolReader {
 impl SpoolReader {
     fn open(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        let mut file = BufReader::with_capacity(
-            1 << 17,
-            File::open(path).with_context(|| format!("cannot open {name}"))?,
-        );
+        let mut file =
+            BufReader::with_capacity(1 << 17, File::open(path).with_context(|| format!("cannot open {name}"))?);
         let mut magic = Vec::new();
-        file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut magic).with_context(|| format!("cannot read {name}"))?;
+        file.by_ref()
+            .take(MAGIC.len() as u64)
+            .read_to_end(&mut magic)
+            .with_context(|| format!("cannot read {name}"))?;
         ensure!(MAGIC.starts_with(&magic), "{name} is not a spool of this version of the runner");
         Ok(Self {
             file,

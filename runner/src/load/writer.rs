@@ -139,7 +139,8 @@ impl Recorder {
             Outcome::Pending => self.error_number("no outcome"),
         };
         let streamed = exchange.streamed.as_mut().map(|streamed| {
-            let since = |time: Option<Instant>| time.map(|time| time.saturating_duration_since(start).as_nanos() as u64);
+            let since =
+                |time: Option<Instant>| time.map(|time| time.saturating_duration_since(start).as_nanos() as u64);
             StreamedRecord {
                 first_chunk_ns: since(streamed.first_chunk),
                 first_ns: since(streamed.first),
@@ -278,9 +279,9 @@ impl Writer {
             if let Some(Buffer { thread, mut bytes }) = buffer {
                 if result.is_ok() {
                     self.live.take_in(&bytes);
-                    result = self.files[thread].write_all(&bytes).with_context(|| {
-                        format!("cannot write {}", spool::path(&self.folder, thread).display())
-                    });
+                    result = self.files[thread]
+                        .write_all(&bytes)
+                        .with_context(|| format!("cannot write {}", spool::path(&self.folder, thread).display()));
                     self.state.failed.fetch_or(result.is_err(), Ordering::Relaxed);
                 }
                 bytes.clear();

@@ -48,7 +48,8 @@ pub struct Arrived {
 
 impl Http {
     pub async fn connect(endpoint: &Endpoint) -> Result<Self, String> {
-        let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(|err| err.to_string())?;
+        let stream =
+            TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(|err| err.to_string())?;
         stream.set_nodelay(true).map_err(|err| err.to_string())?;
         Ok(Self { stream, input: Vec::with_capacity(16 << 10), read_at: Instant::now(), body: Body::Done })
     }
@@ -169,12 +170,21 @@ enum Body {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Chunked {
     /// In the line with a chunk's size.
-    Size { value: u64, digits: u8, extension: bool, line: usize },
-    Data { left: u64 },
+    Size {
+        value: u64,
+        digits: u8,
+        extension: bool,
+        line: usize,
+    },
+    Data {
+        left: u64,
+    },
     /// Behind the data: its line end.
     DataEnd,
     /// In a line behind the last chunk, of so many characters so far.
-    Trailer { line: usize },
+    Trailer {
+        line: usize,
+    },
 }
 
 impl Body {
@@ -227,7 +237,12 @@ impl Chunked {
             (Self::Size { value, .. }, b'\n') => Self::Data { left: value },
             (Self::Size { value, digits, extension: false, line }, _) if byte.is_ascii_hexdigit() && digits < 15 => {
                 let digit = (byte as char).to_digit(16).unwrap_or(0);
-                Self::Size { value: value * 16 + u64::from(digit), digits: digits + 1, extension: false, line: line + 1 }
+                Self::Size {
+                    value: value * 16 + u64::from(digit),
+                    digits: digits + 1,
+                    extension: false,
+                    line: line + 1,
+                }
             }
             (Self::Size { value, digits, line, .. }, b';' | b' ' | b'\t' | b'\r') if digits > 0 => {
                 Self::Size { value, digits, extension: true, line: line + 1 }
@@ -301,7 +316,10 @@ mod tests {
             ("HTTP/1.0 200 OK\r\n\r\nabc", Ok((200, "abc", false))),
             ("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", Err("wrong answer: a body of `x` bytes")),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz", Err("wrong answer: a broken chunk at `z`")),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc", Err("wrong answer: a broken chunk at `b`")),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc",
+                Err("wrong answer: a broken chunk at `b`"),
+            ),
             ("-ERR unknown command\r\n", Err("wrong answer: not HTTP: invalid HTTP version")),
         ] {
             let expect = expect.map(|(status, body, done)| (status, body.as_bytes().to_vec(), done));

@@ -16,6 +16,8 @@ use crate::load::{self, Control, Endpoint, LoadJob, LoadReport};
 
 mod resp;
 mod stress;
+#[cfg(test)]
+mod tests;
 
 pub struct Redis;
 
@@ -130,7 +132,9 @@ async fn probe(endpoint: &Endpoint) -> Result<Probe, String> {
             return Ok(Probe::Wrong(format!("the Redis on {endpoint} asks for a password: {text}")));
         }
         Answer::Text(text) | Answer::Error(text) | Answer::Other(text) => {
-            return Ok(Probe::Wrong(format!("{endpoint} is no Redis that can be used: it answered PING with `{text}`")));
+            return Ok(Probe::Wrong(format!(
+                "{endpoint} is no Redis that can be used: it answered PING with `{text}`"
+            )));
         }
     }
     let version = match ask(&mut stream, b"INFO server").await? {

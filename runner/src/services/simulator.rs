@@ -103,7 +103,8 @@ impl ServiceType for Simulator {
         let settings = SimulatorSettings::deserialize(request.settings)?;
         let program = std::env::current_exe().context("cannot tell where this program is")?;
         let program = program.into_os_string().into_string();
-        let program = program.map_err(|path| anyhow::anyhow!("the path of this program is not UTF-8: {}", path.display()))?;
+        let program =
+            program.map_err(|path| anyhow::anyhow!("the path of this program is not UTF-8: {}", path.display()))?;
         let port = request.port.to_string();
         let settings = serde_json::to_string(&settings)?;
         let args = ["agent", "simulate", "--host", request.host, "--port", &port, "--settings", &settings];

@@ -10,6 +10,8 @@ use crate::load::{self, Control, Endpoint, LoadJob, LoadReport};
 
 mod sse;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub const DEFAULT_MODEL: &str = "facebook/opt-125m";
 
@@ -106,8 +108,12 @@ impl ServiceType for Vllm {
 pub async fn probe(endpoint: &Endpoint, model: Option<&str>) -> Probe {
     match http::get(endpoint, "/health").await {
         Ok((200, _)) => {}
-        Ok((status @ 500.., body)) => return Probe::NotYet(format!("/health: status {status}: {}", stream::message(&body))),
-        Ok((status, _)) => return Probe::Wrong(format!("{endpoint} is no vLLM: its /health answers with status {status}")),
+        Ok((status @ 500.., body)) => {
+            return Probe::NotYet(format!("/health: status {status}: {}", stream::message(&body)));
+        }
+        Ok((status, _)) => {
+            return Probe::Wrong(format!("{endpoint} is no vLLM: its /health answers with status {status}"));
+        }
         Err(err) if err.starts_with("wrong answer") => return Probe::Wrong(format!("{endpoint} is no vLLM: {err}")),
         Err(err) => return Probe::NotYet(err),
     }

@@ -133,7 +133,9 @@ async fn complete(engine: Rc<Engine>, request: Request<Incoming>, api: Api) -> R
     if question.model.as_ref().is_some_and(|asked| asked != model) {
         return error(StatusCode::NOT_FOUND, &format!("the model is {model}"));
     }
-    if matches!(api, Api::Completions) && question.prompt.is_none() || matches!(api, Api::Chat) && question.messages.is_none() {
+    if matches!(api, Api::Completions) && question.prompt.is_none()
+        || matches!(api, Api::Chat) && question.messages.is_none()
+    {
         return error(StatusCode::BAD_REQUEST, "the request has no prompt");
     }
     let input = question.input_tokens();
@@ -279,7 +281,10 @@ fn metrics(engine: &Engine) -> String {
 }
 
 fn error(status: StatusCode, message: &str) -> Response<Answer> {
-    whole_json(status, &json!({ "error": { "message": message, "type": status.canonical_reason(), "code": status.as_u16() } }))
+    whole_json(
+        status,
+        &json!({ "error": { "message": message, "type": status.canonical_reason(), "code": status.as_u16() } }),
+    )
 }
 
 fn whole_json(status: StatusCode, value: &Value) -> Response<Answer> {

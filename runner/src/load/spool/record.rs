@@ -33,7 +33,9 @@ pub enum Record {
     /// The text of the next error number; they count from 1 in every spool.
     Error(String),
     /// Where the measurement window begins.
-    Window { start_ns: u64 },
+    Window {
+        start_ns: u64,
+    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

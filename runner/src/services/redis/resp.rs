@@ -105,7 +105,8 @@ impl Reader {
                     input = rest;
                     take(Piece::Value { length, offset, bytes });
                     let offset = offset + bytes.len();
-                    self.state = if offset == length { State::End { length, read: 0 } } else { State::Value { length, offset } };
+                    self.state =
+                        if offset == length { State::End { length, read: 0 } } else { State::Value { length, offset } };
                 }
                 State::End { length, read } => {
                     if input[0] != b"\r\n"[read] {
@@ -181,7 +182,15 @@ mod tests {
 
     #[test]
     fn a_stream_is_read() {
-        let expect = ["Status([79, 75])", r"value a\r\nb\n", "Integer([49, 50])", "Nil", "value ", "Error([69, 82, 82, 32, 110, 111])", "Status([])"];
+        let expect = [
+            "Status([79, 75])",
+            r"value a\r\nb\n",
+            "Integer([49, 50])",
+            "Nil",
+            "value ",
+            "Error([69, 82, 82, 32, 110, 111])",
+            "Status([])",
+        ];
         assert_eq!(read([STREAM]), Ok(expect.map(String::from).to_vec()));
     }
 

@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, bail};
@@ -24,7 +24,9 @@ use super::{
     RedisStressSettings,
     resp::{self, Piece},
 };
-use crate::load::{Arrival, Client, Connection, Draw, Endpoint, Exchange, LoadJob, Outcome, Place, Workload, content_mix, mix};
+use crate::load::{
+    Arrival, Client, Connection, Draw, Endpoint, Exchange, LoadJob, Outcome, Place, Workload, content_mix, mix,
+};
 
 const SET: u8 = 0;
 const GET: u8 = 1;
@@ -42,6 +44,8 @@ const DRAW_VALUE: u64 = 2;
 const BULK: u64 = 500;
 /// Bytes in one batch while preloading, at most about.
 const BULK_BYTES: usize = 4 << 20;
+/// Longest wait for some answer while preloading and cleaning up.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Least and most bytes read at once.
 const INPUT: [usize; 2] = [4 << 10, 64 << 10];
@@ -103,9 +107,12 @@ impl RedisLoad {
             // Time would cut the phases anywhere.
             (None, _, _) => Mode::Mix { get_share: 0.5, keys: pooled },
         };
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_nanos() as u64);
         let unique = mix(now ^ mix(u64::from(std::process::id())));
-        let token: [u8; TOKEN] = std::array::from_fn(|i| b"0123456789abcdefghijklmnopqrstuv"[(unique >> (5 * i)) as usize & 31]);
+        let token: [u8; TOKEN] =
+            std::array::from_fn(|i| b"0123456789abcdefghijklmnopqrstuv"[(unique >> (5 * i)) as usize & 31]);
         Ok(Self {
             endpoint: job.endpoint.clone(),
             seed: spec.seed,
@@ -181,7 +188,11 @@ impl RedisLoad {
     }
 
     /// Sends `commands` in batches over one connection and awaits every answer.
-    async fn bulk(&self, commands: impl Iterator<Item = impl FnOnce(&mut Vec<u8>)>, expect: &str) -> Result<(), String> {
+    async fn bulk(
+        &self,
+        commands: impl Iterator<Item = impl FnOnce(&mut Vec<u8>)>,
+        expect: &str,
+    ) -> Result<(), String> {
         let mut stream = connect(&self.endpoint).await?;
         let mut commands = commands.peekable();
         let (mut out, mut input, mut reader) = (Vec::new(), vec![0; 1 << 16], resp::Reader::default());
@@ -195,7 +206,9 @@ impl RedisLoad {
             }
             stream.write_all(&out).await.map_err(|err| format!("connection lost: {err}"))?;
             while waiting > 0 {
-                let count = stream.read(&mut input).await.map_err(|err| format!("connection lost: {err}"))?;
+                let read = tokio::time::timeout(PATIENCE, stream.read(&mut input)).await;
+                let read = read.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?;
+                let count = read.map_err(|err| format!("connection lost: {err}"))?;
                 if count == 0 {
                     return Err("connection closed by the server".into());
                 }
@@ -222,7 +235,9 @@ fn get_share(mix: &str) -> Result<f64> {
     let shares = mix.split_once(':').and_then(|(get, set)| Some((get.parse::<f64>().ok()?, set.parse::<f64>().ok()?)));
     match shares {
         Some((get, set)) if get >= 0.0 && set >= 0.0 && get + set > 0.0 => Ok(get / (get + set)),
-        _ => bail!("operation_mix must be the shares of GET and SET, such as `80:20`, with one above zero, not `{mix}`"),
+        _ => {
+            bail!("operation_mix must be the shares of GET and SET, such as `80:20`, with one above zero, not `{mix}`")
+        }
     }
 }
 
@@ -246,7 +261,8 @@ impl Workload for RedisLoad {
     /// Writes the pooled keys.
     async fn prepare(&mut self) -> Result<(), String> {
         let Mode::Mix { keys, .. } = self.mode else { return Ok(()) };
-        let all = (0..self.owners).flat_map(|owner| (0..keys).map(move |number| Key { kind: Kind::Pooled, owner, number }));
+        let all =
+            (0..self.owners).flat_map(|owner| (0..keys).map(move |number| Key { kind: Kind::Pooled, owner, number }));
         let load = &*self;
         let commands = all.map(|key| {
             move |out: &mut Vec<u8>| {
