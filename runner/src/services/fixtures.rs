@@ -172,13 +172,16 @@ pub enum Fault {
     Stall,
 }
 
-/// A server that does the same to every request, once it is big enough to be one.
+/// What to do with a request, by what was read of it.
+type Decide = dyn Fn(&[u8]) -> Fault + Send + Sync;
+
+/// A server that does the same to every request.
 pub fn faulty(fault: Fault) -> Endpoint {
     faulty_by(Arc::new(move |_: &[u8]| fault.clone()))
 }
 
 /// A server that looks at what it has read before it decides. One read is taken for one request.
-pub fn faulty_by(decide: Arc<dyn Fn(&[u8]) -> Fault + Send + Sync>) -> Endpoint {
+pub fn faulty_by(decide: Arc<Decide>) -> Endpoint {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let endpoint = local(listener.local_addr().expect("bound").port());
     std::thread::spawn(move || {
@@ -190,7 +193,7 @@ pub fn faulty_by(decide: Arc<dyn Fn(&[u8]) -> Fault + Send + Sync>) -> Endpoint 
     endpoint
 }
 
-fn misbehave(mut stream: TcpStream, decide: &dyn Fn(&[u8]) -> Fault) {
+fn misbehave(mut stream: TcpStream, decide: &Decide) {
     let mut input = vec![0; 1 << 16];
     while let Ok(count @ 1..) = stream.read(&mut input) {
         let (answer, end) = match decide(&input[..count]) {

@@ -141,7 +141,7 @@ impl RedisLoad {
             // In open loop warm-up is the head of the one sequence, and its phases begin with the measured part.
             Mode::Phases { .. } if place.warmup => {
                 let number = place.index / 2 % self.warmup_keys;
-                (if place.index % 2 == 0 { SET } else { GET }, Key { kind: Kind::Warmup, owner, number })
+                (if place.index.is_multiple_of(2) { SET } else { GET }, Key { kind: Kind::Warmup, owner, number })
             }
             Mode::Phases { keys } => {
                 let index = place.index;

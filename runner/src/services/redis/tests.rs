@@ -104,12 +104,13 @@ fn time_ends_a_load_and_its_warm_up() {
     let driven = drive(&RedisStress, server.endpoint.clone(), spec, json!({ "num_keys": 20 })).expect("driven");
     let [start, end] = driven.report.window_s;
     assert_eq!((start, (end * 10.0).round()), (0.2, 6.0));
-    for request in &driven.requests {
-        assert!(request.success && request.start_s < end);
-        // A client decides just before it stamps.
-        assert!(!request.warmup || request.start_s < start + 0.1);
-        assert!(request.warmup || request.start_s >= start);
-    }
+    assert_eq!(driven.errors(), [""; 0]);
+    assert!(driven.requests.iter().all(|request| request.warmup || request.start_s >= start));
+    // A client looks at the clock, then stamps: the last of each phase may be stamped late, never more.
+    let late = |warmup: bool, limit: f64| {
+        driven.requests.iter().filter(|request| request.warmup == warmup && request.start_s >= limit).count()
+    };
+    assert!(late(true, start) <= 3 && late(false, end) <= 3);
     assert!(driven.requests.iter().any(|request| request.warmup));
     let digest = driven.report.sequence_digest.expect("each client sends more than its first 100");
     assert_eq!(digest.len(), 64);
