@@ -128,7 +128,7 @@ impl Control {
 pub struct LoadReport {
     /// Wall clock at offset 0 of the records.
     pub started_at: archive::Timestamp,
-    /// Measurement window, in seconds from `started_at`.
+    /// Measurement window, in seconds from `started_at`; half open.
     pub window_s: [f64; 2],
     /// Records written, warm-up included.
     pub recorded: u64,

@@ -12,6 +12,8 @@ use serde_json::Value;
 use crate::load::{Endpoint, LoadJob};
 
 mod command;
+#[cfg(test)]
+pub mod fixtures;
 mod http;
 mod redis;
 mod simulator;

@@ -177,7 +177,8 @@ fn report(shared: &Shared, start: Start, threads: u32, ends: &[LoopEnd]) -> Load
     } else if shared.ended_by_time.load(Ordering::Relaxed) {
         window_start_ns + Duration::from_secs_f64(shared.spec.stop.duration_s.unwrap_or(0.0)).as_nanos() as u64
     } else {
-        last_end_ns
+        // The window is half open, and the last request ended in it.
+        last_end_ns + 1
     };
     let interruption = shared.gave_up.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
     LoadReport {

@@ -226,7 +226,8 @@ impl Drop for Recorder {
 
 /// The first [`ERROR_BYTES`] bytes, cut between characters.
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(ERROR_BYTES)]
+    let end = (0..=ERROR_BYTES.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
 
 /// The other end: the thread that writes.

@@ -16,6 +16,8 @@ use crate::load::{self, Control, Endpoint, LoadJob, LoadReport};
 
 mod resp;
 mod stress;
+#[cfg(test)]
+mod tests;
 
 pub struct Redis;
 

@@ -10,6 +10,8 @@ use crate::load::{self, Control, Endpoint, LoadJob, LoadReport};
 
 mod sse;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub const DEFAULT_MODEL: &str = "facebook/opt-125m";
 

@@ -205,9 +205,11 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// Splits the first whole record off `bytes`: its body, and what follows. `None` when the record is not all
-/// there; an error when it is too long to be one.
-pub fn split(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, &'static str> {
+/// The body of a record and what follows it; `None` when the record is not all there.
+type Split<'a> = Option<(&'a [u8], &'a [u8])>;
+
+/// Splits the first whole record off `bytes`. An error: what stands there is no record.
+pub fn split(bytes: &[u8]) -> Result<Split<'_>, &'static str> {
     let mut rest = Bytes(bytes);
     let Some(length) = rest.number() else {
         return if bytes.len() > 10 { Err("a record's length is no number") } else { Ok(None) };

@@ -131,3 +131,80 @@ fn in_words(status: ExitStatus) -> String {
         (None, None) => "ended in an unknown way".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use nix::sys::signal::kill;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        load::LoadSpec,
+        services::{
+            LaunchRequest, Probe, RAW_CLIENT, RAW_SERVICE,
+            fixtures::{Driven, drive, free_port, local, probe, spec},
+        },
+    };
+
+    fn run(spec: LoadSpec, command: &str) -> Driven {
+        drive(RAW_CLIENT, local(0), spec, json!({ "command": command })).expect("driven")
+    }
+
+    #[test]
+    fn exit_codes_are_outcomes_and_output_goes_to_the_log() {
+        for (command, expect) in [
+            ("echo I am $CLIENT_NAME; echo oops >&2", None),
+            ("exit 3", Some("exit code 3")),
+            ("kill -9 $$", Some("killed by signal 9")),
+            ("no-such-program", Some("exit code 127")),
+        ] {
+            let driven = run(LoadSpec { clients: 2, ..spec(3) }, command);
+            assert_eq!((driven.errors(), driven.requests.len()), (expect.into_iter().collect(), 6), "{command}");
+            let log = |client| std::fs::read_to_string(driven.folder.path().join(format!("logs/client-{client}.log")));
+            if expect.is_none() {
+                assert_eq!(log(1).expect("a log"), "I am client-test-1\noops\n".repeat(3));
+                assert_eq!(log(2).expect("a log"), "I am client-test-2\noops\n".repeat(3));
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_that_takes_too_long_is_killed_with_all_it_started() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let note = folder.path().join("pids");
+        let command = format!("sleep 1000 & echo $! >> {0}; echo $$ >> {0}; wait", note.display());
+        let driven = run(LoadSpec { timeout_s: 0.5, ..spec(2) }, &command);
+        assert_eq!((driven.errors(), driven.requests.len()), (vec!["timeout"], 2));
+        let pids = std::fs::read_to_string(&note).expect("noted");
+        let patience = Instant::now() + Duration::from_secs(30);
+        for pid in pids.lines().map(|pid| pid.parse().expect("a number")) {
+            while is_running(pid) {
+                assert!(Instant::now() < patience, "{pid} lives on");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        assert_eq!(pids.lines().count(), 4);
+    }
+
+    /// Dead processes that nobody has reaped do not count.
+    fn is_running(pid: i32) -> bool {
+        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        kill(Pid::from_raw(pid), None).is_ok() && !state.contains(") Z ")
+    }
+
+    #[test]
+    fn a_raw_service_is_ready_when_its_port_answers() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let settings = json!({});
+        let ask = |port| probe(RAW_SERVICE, &local(port), &settings);
+        let ready = Probe::Ready { version: None };
+        assert_eq!((ask(listener.local_addr().expect("bound").port()), ask(0)), (ready.clone(), ready));
+        assert!(matches!(ask(free_port()), Probe::NotYet(_)));
+        let request = LaunchRequest { settings: &settings, host: "", port: 0, scratch: "/tmp".as_ref(), command: None };
+        assert!(RAW_SERVICE.launch(&request).is_err());
+        let launch = RAW_SERVICE.launch(&LaunchRequest { command: Some("sleep 1"), ..request }).expect("a launch");
+        assert_eq!((launch.program.as_str(), launch.args.join(" ").as_str()), ("sh", "-c sleep 1"));
+    }
+}

@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, bail};
@@ -44,6 +44,8 @@ const DRAW_VALUE: u64 = 2;
 const BULK: u64 = 500;
 /// Bytes in one batch while preloading, at most about.
 const BULK_BYTES: usize = 4 << 20;
+/// Longest wait for some answer while preloading and cleaning up.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Least and most bytes read at once.
 const INPUT: [usize; 2] = [4 << 10, 64 << 10];
@@ -139,7 +141,7 @@ impl RedisLoad {
             // In open loop warm-up is the head of the one sequence, and its phases begin with the measured part.
             Mode::Phases { .. } if place.warmup => {
                 let number = place.index / 2 % self.warmup_keys;
-                (if place.index % 2 == 0 { SET } else { GET }, Key { kind: Kind::Warmup, owner, number })
+                (if place.index.is_multiple_of(2) { SET } else { GET }, Key { kind: Kind::Warmup, owner, number })
             }
             Mode::Phases { keys } => {
                 let index = place.index;
@@ -204,7 +206,9 @@ impl RedisLoad {
             }
             stream.write_all(&out).await.map_err(|err| format!("connection lost: {err}"))?;
             while waiting > 0 {
-                let count = stream.read(&mut input).await.map_err(|err| format!("connection lost: {err}"))?;
+                let read = tokio::time::timeout(PATIENCE, stream.read(&mut input)).await;
+                let read = read.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?;
+                let count = read.map_err(|err| format!("connection lost: {err}"))?;
                 if count == 0 {
                     return Err("connection closed by the server".into());
                 }

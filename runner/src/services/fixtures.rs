@@ -1,0 +1,224 @@
+//! Real servers and jobs for the tests of clients; servers that misbehave on purpose, over real sockets.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use archive::{Request, RequestReader};
+use serde_json::Value;
+
+use super::{ClientType, Probe, ServiceType};
+use crate::load::{Arrival, Control, Endpoint, LoadJob, LoadReport, LoadSpec, Stop, Warmup, spool};
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").port()
+}
+
+pub fn local(port: u16) -> Endpoint {
+    Endpoint { host: "127.0.0.1".into(), port }
+}
+
+/// A closed loop of one client, one thread and so many requests.
+pub fn spec(requests: u64) -> LoadSpec {
+    LoadSpec {
+        arrival: Arrival::Closed { think_time_s: 0.0 },
+        clients: 1,
+        threads: 1,
+        stop: Stop { requests: Some(requests), duration_s: None },
+        warmup: Warmup::default(),
+        stagger_s: 0.0,
+        timeout_s: 10.0,
+        pipeline: 1,
+        seed: 7,
+    }
+}
+
+/// What a load left behind.
+pub struct Driven {
+    pub report: LoadReport,
+    pub requests: Vec<Request>,
+    pub folder: tempfile::TempDir,
+}
+
+impl Driven {
+    /// The distinct errors, in order of appearance.
+    pub fn errors(&self) -> Vec<&str> {
+        let mut errors: Vec<&str> = self.requests.iter().filter_map(|request| request.error.as_deref()).collect();
+        errors.dedup();
+        errors
+    }
+}
+
+/// Drives a load to its end and reads its records back.
+pub fn drive(client: &dyn ClientType, endpoint: Endpoint, spec: LoadSpec, settings: Value) -> anyhow::Result<Driven> {
+    drive_until(client, endpoint, spec, settings, &Control::default())
+}
+
+pub fn drive_until(
+    client: &dyn ClientType,
+    endpoint: Endpoint,
+    spec: LoadSpec,
+    settings: Value,
+    control: &Control,
+) -> anyhow::Result<Driven> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut job = job(endpoint, spec, settings, folder.path());
+    if let Some(command) = job.settings.as_object_mut().and_then(|settings| settings.remove("command")) {
+        job.command = command.as_str().map(str::to_owned);
+    }
+    let report = client.run(&job, control)?;
+    let out = folder.path().join("requests.jsonl.zst");
+    let spooled = spool::to_requests(folder.path(), &out)?;
+    assert!(!spooled.truncated);
+    assert_eq!((spooled.recorded, spooled.started_at), (report.recorded, Some(report.started_at)));
+    let requests = RequestReader::open(&out)?.collect::<anyhow::Result<Vec<_>>>()?;
+    assert_eq!(requests.len() as u64, report.recorded);
+    Ok(Driven { report, requests, folder })
+}
+
+fn job(endpoint: Endpoint, spec: LoadSpec, settings: Value, folder: &Path) -> LoadJob {
+    LoadJob {
+        spec,
+        settings,
+        service_settings: Value::Object(Default::default()),
+        endpoint,
+        folder: folder.to_owned(),
+        env: [("CLIENT_NAME".to_owned(), "client-test".to_owned())].into(),
+        command: None,
+    }
+}
+
+/// Asks until the service is ready, or something else is certain.
+pub fn probe(service: &dyn ServiceType, endpoint: &Endpoint, settings: &Value) -> Probe {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(service.probe(endpoint, settings))
+}
+
+/// A `redis-server` in a folder of its own, as the service type starts it.
+pub struct RedisServer {
+    pub endpoint: Endpoint,
+    child: Child,
+    _scratch: tempfile::TempDir,
+}
+
+impl RedisServer {
+    pub fn start() -> Self {
+        let service = super::service_type("redis").expect("redis");
+        let scratch = tempfile::tempdir().expect("a folder");
+        let endpoint = local(free_port());
+        let settings = serde_json::json!({});
+        let request = super::LaunchRequest {
+            settings: &settings,
+            host: &endpoint.host,
+            port: endpoint.port,
+            scratch: scratch.path(),
+            command: None,
+        };
+        let launch = service.launch(&request).expect("a launch");
+        let child = Command::new(&launch.program).args(&launch.args).stdout(Stdio::null()).spawn();
+        let child = child.expect("redis-server on PATH: install the Debian package `redis-server`");
+        let server = Self { endpoint, child, _scratch: scratch };
+        let patience = Instant::now() + Duration::from_secs(30);
+        loop {
+            match probe(service, &server.endpoint, &settings) {
+                Probe::Ready { version } => {
+                    assert!(version.is_some_and(|version| version.contains('.')));
+                    return server;
+                }
+                other => assert!(Instant::now() < patience, "redis-server does not come up: {other:?}"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Sends an inline command; the first line of the answer.
+    pub fn ask(&self, command: &str) -> String {
+        let mut stream = TcpStream::connect((self.endpoint.host.as_str(), self.endpoint.port)).expect("connected");
+        stream.write_all(format!("{command}\r\n").as_bytes()).expect("sent");
+        let mut answer = [0; 256];
+        let count = stream.read(&mut answer).expect("answered");
+        String::from_utf8_lossy(&answer[..count]).lines().next().unwrap_or_default().to_owned()
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("reaped");
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a server that misbehaves does with each request, after it has read it.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// Answers so.
+    Answer(Vec<u8>),
+    /// Answers so and closes.
+    AnswerAndClose(Vec<u8>),
+    /// Answers so and resets the connection: what is not read by then is lost.
+    AnswerAndReset(Vec<u8>),
+    /// Never answers.
+    Stall,
+}
+
+/// What to do with a request, by what was read of it.
+type Decide = dyn Fn(&[u8]) -> Fault + Send + Sync;
+
+/// A server that does the same to every request.
+pub fn faulty(fault: Fault) -> Endpoint {
+    faulty_by(Arc::new(move |_: &[u8]| fault.clone()))
+}
+
+/// A server that looks at what it has read before it decides. One read is taken for one request.
+pub fn faulty_by(decide: Arc<Decide>) -> Endpoint {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let endpoint = local(listener.local_addr().expect("bound").port());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let decide = decide.clone();
+            std::thread::spawn(move || misbehave(stream, &*decide));
+        }
+    });
+    endpoint
+}
+
+fn misbehave(mut stream: TcpStream, decide: &Decide) {
+    let mut input = vec![0; 1 << 16];
+    while let Ok(count @ 1..) = stream.read(&mut input) {
+        let (answer, end) = match decide(&input[..count]) {
+            Fault::Stall => continue,
+            Fault::Answer(answer) => (answer, false),
+            Fault::AnswerAndClose(answer) => (answer, true),
+            Fault::AnswerAndReset(answer) => {
+                let _ = stream.write_all(&answer);
+                // Time to read the answer; then closing with unread input makes the kernel send a reset.
+                std::thread::sleep(Duration::from_millis(50));
+                reset(stream);
+                return;
+            }
+        };
+        if stream.write_all(&answer).is_err() || end {
+            return;
+        }
+    }
+}
+
+/// Closes so that the peer sees a reset.
+fn reset(stream: TcpStream) {
+    stream.set_nonblocking(true).expect("non-blocking");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let _inside = runtime.enter();
+    let stream = tokio::net::TcpStream::from_std(stream).expect("a stream");
+    stream.set_zero_linger().expect("lingers not");
+}

@@ -1,0 +1,279 @@
+//! The streaming clients against the simulator, and against servers that misbehave.
+
+use serde_json::json;
+
+use super::*;
+use crate::{
+    load::{Arrival, LoadSpec, Stop, Warmup},
+    services::{
+        Decode, SimulatorSettings,
+        fixtures::{Driven, Fault, RedisServer, drive, faulty, free_port, local, probe, spec},
+        http,
+    },
+    simulator::tests::start as simulator,
+};
+
+const STRESS: &VllmClient = &VllmClient { smoke: false };
+const SMOKE: &VllmClient = &VllmClient { smoke: true };
+
+/// 2 ms + 0.1 ms a word of input + 1 ms a token: 14 ms for 40 words and 8 tokens.
+fn settings(slots: u32) -> SimulatorSettings {
+    SimulatorSettings {
+        slots,
+        prefill_base_s: 0.002,
+        prefill_per_token_s: 0.0001,
+        decode_per_token_s: 0.001,
+        ..SimulatorSettings::default()
+    }
+}
+
+fn stress() -> Value {
+    json!({ "prompt_length": 40, "max_tokens": 8 })
+}
+
+fn get(endpoint: &Endpoint, path: &str) -> (u16, String) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (status, body) = runtime.block_on(http::get(endpoint, path)).expect("answered");
+    (status, String::from_utf8_lossy(&body).into_owned())
+}
+
+/// The figures of vLLM's metrics by name.
+fn metric(endpoint: &Endpoint, name: &str) -> f64 {
+    let (_, text) = get(endpoint, "/metrics");
+    let line = text.lines().find(|line| line.starts_with(&format!("vllm:{name}{{"))).expect(name);
+    line.rsplit(' ').next().expect("a value").parse().expect("a number")
+}
+
+#[test]
+fn the_simulator_keeps_its_closed_form() {
+    for (api, clients, slots) in [("completions", 1, 1), ("completions", 8, 2), ("chat", 6, 3)] {
+        let endpoint = simulator(settings(slots));
+        let spec = LoadSpec { clients, threads: 2, ..spec(5) };
+        let mut asked = stress();
+        asked["api"] = json!(api);
+        let driven = drive(STRESS, endpoint.clone(), spec, asked).expect("driven");
+        assert_eq!(driven.errors(), [""; 0]);
+        let total = u64::from(clients) * 5;
+        assert_eq!(driven.requests.len() as u64, total);
+        let (prefill, decode) = (0.002 + 40.0 * 0.0001, 0.001);
+        let service = prefill + 8.0 * decode;
+        for request in &driven.requests {
+            assert_eq!(
+                (request.input_tokens, request.output_tokens, request.tokens_by_chunk),
+                (Some(40), Some(8), false)
+            );
+            assert_eq!((request.chunk_gaps_us.len(), request.http_status), (7, Some(200)));
+            let (ttft, first_chunk) = (request.ttft_s.expect("a token"), request.ttft_first_chunk_s.expect("a chunk"));
+            assert!(request.service_time() >= service && ttft >= prefill + decode, "{request:?}");
+            // A chat begins with the role, one decode time before the first token.
+            if api == "chat" {
+                assert!(first_chunk <= ttft)
+            } else {
+                assert_eq!(first_chunk, ttft)
+            }
+            let gaps: f64 = request.chunk_gaps_us.iter().map(|gap| f64::from(*gap) / 1e6).sum();
+            assert!(ttft + gaps <= request.service_time());
+        }
+        // Nobody serves more than `slots` at a time: the ceiling is slots / service time.
+        let [start, end] = driven.report.window_s;
+        assert!(end - start >= total as f64 * service / f64::from(slots), "{}", end - start);
+        assert_eq!(metric(&endpoint, "num_requests_running") + metric(&endpoint, "num_requests_waiting"), 0.0);
+        assert_eq!(metric(&endpoint, "generation_tokens_total"), 8.0 * total as f64);
+        assert_eq!(metric(&endpoint, "request_success_total"), total as f64);
+    }
+}
+
+#[test]
+fn requests_that_wait_for_a_slot_start_when_it_is_free() {
+    // All at once for one slot, first come first served: the k-th leaves after k service times, or later.
+    let endpoint = simulator(settings(1));
+    let spec = LoadSpec { clients: 6, ..spec(1) };
+    let driven = drive(STRESS, endpoint, spec, stress()).expect("driven");
+    let begin = driven.requests.iter().map(|request| request.start_s).fold(f64::MAX, f64::min);
+    for (place, request) in driven.requests.iter().enumerate() {
+        assert!(request.end() - begin >= 0.014 * (place + 1) as f64, "{place}: {}", request.end() - begin);
+    }
+}
+
+#[test]
+fn a_kv_limit_holds_requests_back() {
+    // Room for two requests of 48 tokens, though there are slots for all.
+    let endpoint = simulator(SimulatorSettings { kv_limit_tokens: 100, ..settings(64) });
+    let driven = drive(STRESS, endpoint.clone(), LoadSpec { clients: 8, ..spec(2) }, stress()).expect("driven");
+    assert_eq!(driven.errors(), [""; 0]);
+    let [start, end] = driven.report.window_s;
+    assert!(end - start >= 16.0 * 0.014 / 2.0);
+    let too_long = drive(STRESS, endpoint, spec(1), json!({ "prompt_length": 200 })).expect("driven");
+    assert_eq!(too_long.errors(), ["status 400: the request is longer than the KV limit"]);
+}
+
+#[test]
+fn sequences_do_not_depend_on_threads_and_prompts_are_all_different() {
+    let endpoint = simulator(SimulatorSettings { decode_per_token_s: 0.0, ..settings(64) });
+    let digest = |threads, seed, api: &str| {
+        let warmup = Warmup { duration_s: 0.0, requests: 2 };
+        let spec = LoadSpec { clients: 4, threads, seed, warmup, ..spec(3) };
+        let driven = drive(STRESS, endpoint.clone(), spec, json!({ "max_tokens": 1, "api": api })).expect("driven");
+        assert_eq!(driven.requests.iter().filter(|request| request.warmup).count(), 8);
+        driven.report.sequence_digest.expect("a digest")
+    };
+    let one = digest(1, 7, "completions");
+    assert_eq!((&one, &one), (&digest(2, 7, "completions"), &digest(4, 7, "completions")));
+    assert_ne!(one, digest(1, 8, "completions"));
+    assert_ne!(one, digest(1, 7, "chat"));
+}
+
+#[test]
+fn failures_of_the_server_are_failures() {
+    let endpoint = simulator(SimulatorSettings { failure_rate: 1.0, ..settings(4) });
+    let driven = drive(SMOKE, endpoint, spec(3), json!({})).expect("driven");
+    assert_eq!(driven.errors(), ["status 500: simulated failure"]);
+    assert!(driven.requests.iter().all(|request| request.http_status == Some(500) && request.ttft_s.is_none()));
+    let endpoint = simulator(SimulatorSettings { failure_rate: 0.5, ..settings(4) });
+    let failed = |driven: Driven| driven.requests.iter().filter(|request| !request.success).count();
+    let half = failed(drive(SMOKE, endpoint, spec(100), json!({ "max_tokens": 1 })).expect("driven"));
+    // The draws are seeded: this is one number, somewhere near the middle.
+    assert!((30..=70).contains(&half), "{half}");
+}
+
+#[test]
+fn a_client_that_goes_away_frees_its_slot() {
+    let slow = SimulatorSettings { decode_per_token_s: 3600.0, ..settings(1) };
+    let endpoint = simulator(slow);
+    let driven = drive(STRESS, endpoint.clone(), LoadSpec { clients: 3, timeout_s: 0.2, ..spec(1) }, stress());
+    assert_eq!(driven.expect("driven").errors(), ["timeout"]);
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while metric(&endpoint, "num_requests_running") + metric(&endpoint, "num_requests_waiting") > 0.0 {
+        assert!(std::time::Instant::now() < patience, "a slot is held for nobody");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn an_open_loop_streams_too() {
+    let endpoint = simulator(SimulatorSettings { decode_distribution: Decode::Exponential, ..settings(16) });
+    let stop = Stop { requests: None, duration_s: Some(0.5) };
+    let spec = LoadSpec { arrival: Arrival::Poisson { rate: 200.0 }, clients: 32, threads: 2, stop, ..spec(1) };
+    let driven = drive(STRESS, endpoint, spec, stress()).expect("driven");
+    assert_eq!((driven.errors(), driven.report.window_s), (vec![], [0.0, 0.5]));
+    assert!(driven.requests.iter().all(|request| request.send_lag() >= 0.0 && request.intended() < 0.5));
+}
+
+/// An answer of 200 with this body in one chunk, its end left open.
+fn stream(body: &str) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n",
+        body.len()
+    )
+    .into_bytes()
+}
+
+fn ended(body: &str) -> Vec<u8> {
+    [stream(body), b"0\r\n\r\n".to_vec()].concat()
+}
+
+const TOKEN: &str = "data: {\"choices\":[{\"index\":0,\"text\":\" hello\",\"finish_reason\":null}]}\n\n";
+
+#[test]
+fn every_fault_is_a_counted_failure() {
+    for (fault, expect) in [
+        (Fault::Answer(b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 38\r\n\r\n{\"error\":{\"message\":\"slow down, you\"}} ".to_vec()), "status 429: slow down, you"),
+        (Fault::Answer(b"HTTP/1.1 500 Oops\r\nContent-Length: 9\r\n\r\nit broke\n".to_vec()), "status 500: it broke"),
+        (Fault::AnswerAndClose(b"HTTP/1.1 503 No\r\n\r\n".to_vec()), "status 503: "),
+        (Fault::Answer(ended(&format!("{TOKEN}data: {{\"error\":{{\"message\":\"out of memory\"}}}}\n\n"))), "error in the stream: out of memory"),
+        (Fault::Answer(ended(TOKEN)), "stream ended before [DONE]"),
+        (Fault::Answer(ended(&TOKEN[..30])), "stream ended before [DONE]"),
+        (Fault::Answer(ended("data: what?\n\n")), "wrong answer: an event that is no chunk: expected value at line 1 column 1"),
+        (Fault::Answer(ended("")[..3].to_vec()), "timeout"),
+        (Fault::Answer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec()), "stream ended before [DONE]"),
+        (Fault::AnswerAndClose(stream(&TOKEN[..30])), "connection closed within the answer"),
+        (Fault::AnswerAndClose(stream(TOKEN)), "connection closed within the answer"),
+        (Fault::AnswerAndReset(stream(TOKEN)), "connection lost within the answer: Connection reset by peer (os error 104)"),
+        (Fault::AnswerAndClose(Vec::new()), "connection closed before the answer"),
+        (Fault::AnswerAndClose(b"+OK\r\n".to_vec()), "wrong answer: not HTTP: invalid HTTP version"),
+        (Fault::Stall, "timeout"),
+        (Fault::Answer(stream(TOKEN)), "timeout"),
+    ] {
+        let name = format!("{fault:?} {expect}");
+        let spec = LoadSpec { timeout_s: 0.3, ..spec(3) };
+        let driven = drive(SMOKE, faulty(fault), spec, json!({ "model": "any" })).expect(&name);
+        assert_eq!((driven.errors(), driven.requests.len()), (vec![expect], 3), "{name}");
+        assert!(!driven.report.interrupted && driven.requests.iter().all(|request| !request.success), "{name}");
+    }
+}
+
+#[test]
+fn odd_but_right_streams_are_successes() {
+    let role = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":null}}]}\r\n\r\n";
+    let thought = "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}]}\n\n";
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":9}}\n\n";
+    let stopped = "data: {\"choices\":[{\"text\":\"\",\"finish_reason\":\"stop\"}]}\n\n";
+    for (body, tokens, by_chunk, gaps) in [
+        // No usage: chunks are counted, and only those with content.
+        (format!(": hi\n\n{role}{TOKEN}{TOKEN}data: [DONE]\n\n"), 2, true, 1),
+        // Several tokens a chunk: usage counts.
+        (format!("{role}{TOKEN}{usage}data: [DONE]\n\n"), 9, false, 0),
+        (format!("{thought}{TOKEN}{stopped}"), 2, true, 1),
+        // The last event without its empty line.
+        (format!("{TOKEN}data: [DONE]\n"), 1, true, 0),
+    ] {
+        let driven =
+            drive(SMOKE, faulty(Fault::Answer(ended(&body))), spec(2), json!({ "model": "any" })).expect("driven");
+        assert_eq!(driven.errors(), [""; 0], "{body}");
+        for request in &driven.requests {
+            assert_eq!((request.output_tokens, request.tokens_by_chunk), (Some(tokens), by_chunk), "{body}");
+            assert_eq!(request.chunk_gaps_us.len(), gaps, "{body}");
+            assert!(request.ttft_s >= request.ttft_first_chunk_s);
+        }
+    }
+}
+
+#[test]
+fn a_server_that_closes_after_each_answer_is_reached_again() {
+    let body = format!("{TOKEN}data: [DONE]\n\n");
+    let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let driven =
+        drive(SMOKE, faulty(Fault::AnswerAndClose(answer.into())), spec(5), json!({ "model": "any" })).expect("driven");
+    assert_eq!((driven.errors(), driven.requests.len()), (vec![], 5));
+}
+
+#[test]
+fn the_model_is_the_clients_or_the_servers() {
+    let endpoint = simulator(SimulatorSettings { model: "org/some-model".into(), ..settings(4) });
+    let ask = |settings: Value| drive(SMOKE, endpoint.clone(), spec(1), settings).expect("driven");
+    assert_eq!(ask(json!({})).errors(), [""; 0]);
+    assert_eq!(ask(json!({ "model": "org/other" })).errors(), ["status 404: the model is org/some-model"]);
+}
+
+#[test]
+fn a_probe_tells_ready_from_not_yet_from_wrong() {
+    let endpoint = simulator(settings(1));
+    let ready = Probe::Ready { version: Some(env!("CARGO_PKG_VERSION").into()) };
+    assert_eq!(probe(&crate::services::simulator::Simulator, &endpoint, &json!({ "model": "simulator" })), ready);
+    let ask = |endpoint: &Endpoint| probe(&Vllm, endpoint, &json!({ "model": "facebook/opt-125m" }));
+    let other_model = format!("{endpoint} serves simulator, not facebook/opt-125m");
+    assert_eq!(ask(&endpoint), Probe::Wrong(other_model));
+    assert!(matches!(ask(&local(free_port())), Probe::NotYet(reason) if reason.contains("Connection refused")));
+    assert!(matches!(ask(&RedisServer::start().endpoint), Probe::Wrong(_) | Probe::NotYet(_)));
+    let loading = faulty(Fault::AnswerAndClose(b"HTTP/1.1 503 Busy\r\n\r\nloading".to_vec()));
+    assert_eq!(ask(&loading), Probe::NotYet("/health: status 503: loading".into()));
+    let other = faulty(Fault::AnswerAndClose(b"HTTP/1.1 404 No\r\n\r\n".to_vec()));
+    assert!(matches!(ask(&other), Probe::Wrong(reason) if reason.contains("no vLLM")));
+}
+
+#[test]
+fn settings_become_arguments() {
+    let settings = json!({ "model": "m", "tensor_parallel_size": 4, "max_model_len": 4096, "dtype": "bfloat16" });
+    let request =
+        LaunchRequest { settings: &settings, host: "0.0.0.0", port: 8000, scratch: "/tmp".as_ref(), command: None };
+    assert_eq!(
+        Vllm.launch(&request).expect("a launch").args.join(" "),
+        "serve m --host 0.0.0.0 --port 8000 --tensor-parallel-size 4 --max-model-len 4096 --dtype bfloat16"
+    );
+    let simulated = json!({ "slots": 3 });
+    let request = LaunchRequest { settings: &simulated, host: "127.0.0.1", ..request };
+    let args = crate::services::simulator::Simulator.launch(&request).expect("a launch").args;
+    assert_eq!(args[..7], ["agent", "simulate", "--host", "127.0.0.1", "--port", "8000", "--settings"]);
+    let read: SimulatorSettings = serde_json::from_str(&args[7]).expect("settings");
+    assert_eq!((read.slots, read.model.as_str()), (3, "simulator"));
+}
