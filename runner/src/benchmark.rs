@@ -81,6 +81,7 @@ pub fn execute(
         run.layout.create(&deployment, &Secrets::new(plan.secrets.clone()))?;
         let mut journal = Journal::open(run.layout.folder())?;
         journal.write(State::Planned)?;
+        tracing::info!("deployment {} of {} in {}", number + 1, plan.deployments.len(), run.layout.folder().display());
 
         target.launch(run.layout.folder())?;
         journal.write(State::Submitted)?;
@@ -123,6 +124,7 @@ fn watch(
         }
         let ready = agent::find(layout, Agent::Serve, "ready").is_some();
         if ready && state == State::Starting {
+            tracing::info!("the service is ready");
             state = State::Ready;
             journal.write(state)?;
         }

@@ -2,11 +2,16 @@
 //!
 //! Exit codes: 0 done, 1 done and the answer is bad, 2 could not do it.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result};
 use archive::Archive;
 use clap::{Args, Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
 
 use crate::{
     agent::AgentCommand,
@@ -83,6 +88,7 @@ enum Command {
 impl Cli {
     /// Runs the command. An error is something that could not be done.
     pub fn execute(self) -> Result<ExitCode> {
+        self.start_logging();
         match self.command {
             Command::Check(check) => check.execute(&self.global),
             Command::Plan(plan) => plan.execute(&self.global),
@@ -96,6 +102,21 @@ impl Cli {
             Command::Rerun(rerun) => rerun.execute(&self.global),
             Command::Agent(agent) => agent.execute().map(|()| ExitCode::SUCCESS),
         }
+    }
+
+    /// Remarks of the program's own go to stderr; those of an agent end up in its log in the run folder.
+    fn start_logging(&self) {
+        let level = match (&self.command, self.global.verbose) {
+            (Command::Agent(_), 0) | (_, 1) => LevelFilter::INFO,
+            (_, 0) => LevelFilter::WARN,
+            _ => LevelFilter::DEBUG,
+        };
+        tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            .init();
     }
 }
 

@@ -67,17 +67,17 @@ impl Console {
     pub fn live(&self, point: &PointPlan, live: &Progress) {
         let p99 = live.latency_p99_s.map_or_else(|| "–".to_owned(), units::seconds);
         let failed = if live.failures > 0 { format!(" · {} failed", live.failures) } else { String::new() };
-        let phase = match live.phase {
-            Phase::Warmup => "warm-up",
-            Phase::Loading => "load",
-            Phase::Ended => "collecting",
+        let (phase, elapsed_s) = match live.phase {
+            Phase::Warmup => ("warm-up", live.elapsed_s),
+            Phase::Loading => ("load", live.measured_s),
+            Phase::Ended => ("collecting after", live.elapsed_s),
         };
         self.bar.set_message(format!(
             "{} {} · {} {:.1} s · {} req/s · p99 {p99}{failed}",
             self.place(),
             label(&point.campaign.swept),
             phase,
-            live.elapsed_s,
+            elapsed_s,
             units::figure(live.requests_per_second),
         ));
     }

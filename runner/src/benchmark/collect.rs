@@ -351,6 +351,7 @@ fn commit(archive: &Archive, id: BenchmarkId) -> Result<Done> {
     match archive::commit(archive.folder(), id, &message(&done.run, &benchmark.digest()?)) {
         Ok(committed) => {
             done.commit = committed.map(|committed| committed.commit);
+            tracing::info!("committed {id} as {}", done.commit.as_deref().unwrap_or("part of HEAD already"));
             fs::remove_file(&note)?;
         }
         // Neither is going to change by trying again.

@@ -106,7 +106,9 @@ fn figures(out: &mut String, summary: &archive::Summary) {
             Some(false) => "NOT met",
             None => "not known",
         };
-        _ = writeln!(out, "SLO {} ≤ {}: {word}", outcome.metric, units::figure(outcome.limit));
+        let limit =
+            if outcome.metric.ends_with("_s") { units::seconds(outcome.limit) } else { units::figure(outcome.limit) };
+        _ = writeln!(out, "SLO {} ≤ {}: {word}", outcome.metric, limit);
     }
     for (error, count) in &summary.error_summary {
         _ = writeln!(out, "{} × {error}", units::grouped(*count as i64));
