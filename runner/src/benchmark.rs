@@ -226,6 +226,7 @@ fn service_plan(recipe: &recipe::Recipe) -> Result<ServicePlan> {
         port: service.port,
         env: service.env.clone(),
         pre_run_commands: service.pre_run_commands.clone(),
+        volumes: service.resources.volumes.clone(),
         ready_timeout_s: service.ready_timeout,
         time_limit_s: time_limit_s(&service.resources)?,
     })

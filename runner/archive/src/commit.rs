@@ -5,6 +5,8 @@
 //! same before and after. Hooks are not run. No network.
 
 use std::{
+    fs::{self, File},
+    io,
     path::{Component, Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -30,7 +32,7 @@ pub enum CommitError {
     #[error("cannot commit {id}: {source}")]
     Git { id: BenchmarkId, source: git2::Error },
     #[error("cannot read {path}: {source}")]
-    Io { path: PathBuf, source: std::io::Error },
+    Io { path: PathBuf, source: io::Error },
 }
 
 /// A commit that was made.
@@ -93,10 +95,10 @@ pub fn commit(results: &Path, id: BenchmarkId, message: &str) -> Result<Option<C
     let deadline = Instant::now() + PATIENCE;
     loop {
         match add_on_head(&repository, &entries, message) {
-            Ok(None) => return Ok(None),
-            Ok(Some(commit)) => {
+            Ok(commit) => {
+                // Also without a new commit: the one who made it may have died before this.
                 update_index(&repository, &root, &entries, deadline).map_err(git)?;
-                return Ok(Some(Committed { commit: commit.to_string() }));
+                return Ok(commit.map(|commit| Committed { commit: commit.to_string() }));
             }
             // Someone else moved the branch or holds its lock: build on the new HEAD.
             Err(err) if Instant::now() < deadline && is_contention(&err) => thread::sleep(Duration::from_millis(50)),
@@ -139,28 +141,69 @@ fn add_on_head(
 }
 
 /// Adds the committed paths to the user's index and leaves all its other entries as they are.
+///
+/// By git's own rules: whoever holds `index.lock` may read the index, and put the lock file in its place.
+/// libgit2 alone takes the lock only to write, and would undo what others did since it read.
 fn update_index(
     repository: &git2::Repository,
     root: &Path,
     entries: &[(String, Oid)],
     deadline: Instant,
 ) -> Result<(), git2::Error> {
-    loop {
-        let mut index = repository.index()?;
-        index.read(true)?;
-        for (name, blob) in entries {
-            index.add(&entry(name, *blob, std::fs::metadata(root.join(name)).ok()))?;
+    let failed = |err: io::Error| git2::Error::from_str(&format!("cannot update the index: {err}"));
+    let path = repository.index()?.path().map_or_else(|| repository.path().join("index"), Path::to_owned);
+    let lock = IndexLock::take(&path, deadline).map_err(failed)?;
+    if let Err(err) = fs::copy(&path, &lock.path) {
+        if err.kind() != io::ErrorKind::NotFound {
+            return Err(failed(err));
         }
-        match index.write() {
-            Err(err) if err.code() == ErrorCode::Locked && Instant::now() < deadline => {
-                thread::sleep(Duration::from_millis(50));
+        // A repository without an index yet. An empty file is no index, an absent one is.
+        fs::remove_file(&lock.path).map_err(failed)?;
+    }
+    let mut index = git2::Index::open(&lock.path)?;
+    for (name, blob) in entries {
+        index.add(&entry(name, *blob, fs::metadata(root.join(name)).ok()))?;
+    }
+    index.write()?;
+    lock.put_in_place(&path).map_err(failed)
+}
+
+/// git's `index.lock`, removed again unless it becomes the index.
+struct IndexLock {
+    path: PathBuf,
+    done: bool,
+}
+
+impl IndexLock {
+    fn take(index: &Path, deadline: Instant) -> io::Result<Self> {
+        let path = index.with_extension("lock");
+        loop {
+            match File::options().write(true).create_new(true).open(&path) {
+                Ok(_) => return Ok(Self { path, done: false }),
+                Err(err) if err.kind() == io::ErrorKind::AlreadyExists && Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(20));
+                }
+                Err(err) => return Err(io::Error::new(err.kind(), format!("{}: {err}", path.display()))),
             }
-            done => return done,
+        }
+    }
+
+    fn put_in_place(mut self, index: &Path) -> io::Result<()> {
+        fs::rename(&self.path, index)?;
+        self.done = true;
+        Ok(())
+    }
+}
+
+impl Drop for IndexLock {
+    fn drop(&mut self) {
+        if !self.done {
+            let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-fn entry(name: &str, blob: Oid, file: Option<std::fs::Metadata>) -> IndexEntry {
+fn entry(name: &str, blob: Oid, file: Option<fs::Metadata>) -> IndexEntry {
     use std::os::unix::fs::MetadataExt;
     // With the file's own times git need not read it again to see that it is unchanged.
     let (mtime, ctime, size, ino, dev, uid, gid) = match file {
@@ -202,7 +245,7 @@ pub(crate) fn slashed(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, process::Command};
+    use std::process::Command;
 
     use super::*;
 
@@ -252,7 +295,10 @@ mod tests {
         let names = git(root, &["show", "--name-status", "--format=", "HEAD"]);
         assert_eq!(names, "A\tresults/BM-20260301-001/logs/service.log\nA\tresults/BM-20260301-001/run.json\n");
         assert_eq!(git(root, &["fsck", "--strict"]), "");
-        assert_eq!(commit(&root.join("results"), id, "again").expect("nothing to do"), None);
+        // A committer that died before it updated the index is finished by the next.
+        git(root, &["rm", "-q", "-r", "--cached", "results"]);
+        assert_eq!(commit(&root.join("results"), id, "again").expect("nothing to commit"), None);
+        assert_eq!(git(root, &["status", "--porcelain"]), before.0);
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct ServicePlan {
     /// `${NAME}` stands for a secret.
     pub env: BTreeMap<String, String>,
     pub pre_run_commands: Vec<String>,
+    /// Binds of a container, `host:container[:ro]`.
+    pub volumes: Vec<String>,
     pub ready_timeout_s: f64,
     pub time_limit_s: Option<f64>,
 }

@@ -227,7 +227,7 @@ impl Serving {
         {
             bail!("the secret ${{{name}}} would stand on the service's command line: give it through `service.env`");
         }
-        let found = locate(&launch, self.plan.image.as_deref())?;
+        let found = locate(&launch, &self.plan)?;
         for (path, text) in &launch.files {
             fs::write(path, self.secrets.fill(text)).with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -417,7 +417,7 @@ struct Located {
 }
 
 /// The program itself if it is here, else the image in podman if that is here.
-fn locate(launch: &Launch, image: Option<&str>) -> Result<Located> {
+fn locate(launch: &Launch, plan: &ServicePlan) -> Result<Located> {
     if let Some(program) = on_path(&launch.program) {
         // A service may be started hundreds of times; its program is read once each, from the page cache.
         let program_sha256 = fs::read(&program).ok().map(|bytes| archive::sha256_hex(&bytes));
@@ -425,7 +425,7 @@ fn locate(launch: &Launch, image: Option<&str>) -> Result<Located> {
         return Ok(Located { program, args, started_as: "child", program_sha256, image: None });
     }
     let name = &launch.program;
-    let Some(image) = image else {
+    let Some(image) = &plan.image else {
         bail!("`{name}` is not on PATH: install it, or give `service.endpoint` of one that runs");
     };
     let Some(podman) = on_path("podman") else {
@@ -434,10 +434,14 @@ fn locate(launch: &Launch, image: Option<&str>) -> Result<Located> {
         );
     };
     let mut args: Vec<String> = ["run", "--rm", "--network=host", "--pull=missing"].map(str::to_owned).to_vec();
-    for (variable, _) in &launch.env {
-        args.extend(["--env".to_owned(), variable.clone()]); // by name: the value stays in the environment
+    // By name: the values stay in the environment, out of the argument list.
+    for variable in launch.env.keys().chain(plan.env.keys()) {
+        args.extend(["--env".to_owned(), variable.clone()]);
     }
-    args.extend([image.to_owned(), name.clone()]);
+    for volume in &plan.volumes {
+        args.extend(["--volume".to_owned(), volume.clone()]);
+    }
+    args.extend([image.clone(), name.clone()]);
     args.extend(launch.args.iter().cloned());
     let digest = std::process::Command::new(&podman)
         .args(["image", "inspect", "--format", "{{.Digest}}", image])
@@ -445,7 +449,7 @@ fn locate(launch: &Launch, image: Option<&str>) -> Result<Located> {
         .ok()
         .filter(|output| output.status.success())
         .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    let image = Some(ImageFacts { reference: image.to_owned(), digest });
+    let image = Some(ImageFacts { reference: image.clone(), digest });
     Ok(Located { program: podman, args, started_as: "podman", program_sha256: None, image })
 }
 
