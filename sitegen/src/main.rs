@@ -1,1 +1,27 @@
-fn main() {}
+//! `sitegen`: turns the archive into a versioned static site. Parses, runs, prints the error, chooses the exit code.
+
+mod charts;
+mod check;
+mod cli;
+mod html;
+mod load;
+mod model;
+mod pages;
+mod render;
+mod theme;
+mod units;
+mod write;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().execute() {
+        Ok(code) => code,
+        Err(err) => {
+            eprintln!("error: {err:#}");
+            ExitCode::from(2)
+        }
+    }
+}

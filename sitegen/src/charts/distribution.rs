@@ -1,0 +1,108 @@
+//! The distribution of a benchmark's durations, on an axis of percentiles.
+
+use analysis::percentile_curve;
+use archive::{Distribution, Summary};
+
+use super::{Chart, Kind, Panel, XAxis, color, height, line, plot};
+use crate::{
+    pages::table::{Cell, Column, Table},
+    units::{self, TimeUnit},
+};
+
+const PANEL_PX: u32 = 260;
+
+/// Percentile curves of latency and, where they were measured, its parts; `None` when nothing succeeded.
+pub fn chart(summary: &Summary) -> Option<Chart> {
+    let named: [(&str, Option<&Distribution>); 6] = [
+        ("latency", Some(&summary.latency_s)),
+        ("service time", summary.service_time_s.as_ref()),
+        ("send lag", summary.send_lag_s.as_ref()),
+        ("TTFT", summary.ttft_s.as_ref()),
+        ("TPOT", summary.tpot_s.as_ref()),
+        ("ITL", summary.itl_s.as_ref()),
+    ];
+    let curves: Vec<_> = named
+        .into_iter()
+        .filter_map(|(name, distribution)| Some((name, percentile_curve(distribution?.histogram.as_ref()?)?)))
+        .collect();
+    let seconds: Vec<f64> = curves.iter().flat_map(|(_, curve)| curve).map(|point| point.seconds).collect();
+    let largest = seconds.iter().copied().fold(0.0, f64::max);
+    let smallest = seconds.iter().copied().filter(|value| *value > 0.0).fold(f64::MAX, f64::min);
+    let last = curves.iter().filter_map(|(_, curve)| curve.last()).map(|point| point.one_in).fold(2.0, f64::max);
+    let (_, latency) = curves.first()?;
+
+    let unit = TimeUnit::for_largest(largest);
+    let log = largest > 20.0 * smallest;
+    let series = curves.iter().enumerate().map(|(i, (name, curve))| {
+        let points =
+            curve.iter().map(|point| (point.one_in, Some(unit.of(point.seconds)).filter(|y| !log || *y > 0.0)));
+        line(name, &color(i), points, false)
+    });
+    let panel = Panel { y_name: format!("duration, {}", unit.name), log, series: series.collect(), ..Panel::default() };
+    let x = XAxis {
+        name: "percentile".to_owned(),
+        kind: Kind::Log { base: 10.0 },
+        min: Some(1.0),
+        max: Some(last),
+        labels: "@percentile",
+    };
+
+    let figures = &summary.latency_s.figures;
+    let end = latency.last()?;
+    let finding = format!(
+        "Half of the requests took {} or less; the curve ends at p{}, the last percentile with ten requests beyond it.",
+        figures.p50.map_or_else(|| "–".to_owned(), units::duration),
+        percentile_name(end.one_in),
+    );
+    Some(Chart {
+        id: "distribution".to_owned(),
+        title: "Distribution".to_owned(),
+        finding,
+        option: plot(&x, vec![panel], PANEL_PX),
+        height_px: height(1, PANEL_PX),
+        group: None,
+        table: table(&curves, unit),
+    })
+}
+
+/// 1000 → `99.9`.
+fn percentile_name(one_in: f64) -> String {
+    let percentile = 100.0 - 100.0 / one_in;
+    let decimals = (one_in.log10().ceil() as usize).saturating_sub(1).clamp(0, 6);
+    let text = format!("{percentile:.decimals$}");
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
+}
+
+fn table(curves: &[(&str, Vec<analysis::CurvePoint>)], unit: TimeUnit) -> Table {
+    let mut columns = vec![Column::text("percentile")];
+    columns.extend(curves.iter().map(|(name, _)| Column::number(name, unit.name)));
+    let wanted = [2.0, 4.0, 10.0, 20.0, 100.0, 1000.0, 10_000.0, 100_000.0, 1_000_000.0];
+    let rows = wanted.iter().filter_map(|one_in| {
+        let at = |curve: &[analysis::CurvePoint]| {
+            // Between two points of the curve the later is at least as far out.
+            let point = curve.iter().find(|point| point.one_in >= one_in * 0.999_999)?;
+            Some(Cell::sorted(&units::number(unit.of(point.seconds)), point.seconds))
+        };
+        let cells: Vec<_> = curves.iter().map(|(_, curve)| at(curve)).collect();
+        cells.iter().any(Option::is_some).then(|| {
+            let name = Cell::text(&format!("p{}", percentile_name(*one_in)));
+            std::iter::once(name).chain(cells.into_iter().map(|cell| cell.unwrap_or_else(Cell::none))).collect()
+        })
+    });
+    Table::new(columns, rows.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_named_as_people_do() {
+        for (one_in, name) in [(1.0, "0"), (2.0, "50"), (10.0, "90"), (20.0, "95"), (100.0, "99"), (1000.0, "99.9")] {
+            assert_eq!(percentile_name(one_in), name);
+        }
+    }
+}

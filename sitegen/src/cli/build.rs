@@ -1,0 +1,119 @@
+//! `sitegen build`: archive → `site/<version>`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use rayon::prelude::*;
+
+use crate::{
+    load::{self, Contents},
+    model::Model,
+    pages::{self, Page},
+    render::Renderer,
+    theme::Theme,
+    write::{Outcome, Site, VersionEntry},
+};
+
+/// Builds a version of the site from the archive.
+///
+/// An archive that has not changed gives the same version, byte for byte. Prints the page to open.
+#[derive(Debug, Args)]
+pub struct Build {
+    /// The archive to read.
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    results: PathBuf,
+    /// The folder of all versions.
+    #[arg(long, value_name = "DIR", default_value = "site")]
+    out: PathBuf,
+    /// Templates, style sheet and script that take the place of the built-in ones of the same name.
+    #[arg(long, value_name = "DIR")]
+    theme: Option<PathBuf>,
+    /// Name of the version; the date of the newest benchmark and the archive's commit when not given.
+    #[arg(long, value_name = "NAME")]
+    version: Option<String>,
+}
+
+impl Build {
+    pub fn execute(self) -> Result<ExitCode> {
+        let contents = load::load(&self.results)?;
+        let version = match self.version {
+            Some(name) => checked(name)?,
+            None => default_version(&contents),
+        };
+        let theme = Theme::load(self.theme.as_deref())?;
+        let model = Model::new(&contents);
+        let mut pages = vec![pages::dashboard::page(&model), pages::benchmarks::page(&model)];
+        let campaigns: Vec<Vec<Page>> =
+            model.campaigns.par_iter().map(|campaign| pages::campaign::pages(&model, campaign)).collect();
+        pages.extend(campaigns.into_iter().flatten());
+
+        let mut site = Site::open(&self.out)?;
+        let renderer = Renderer::new(theme, &version, &contents)?;
+        let staged = site.stage(&version)?;
+        pages.par_iter().try_for_each(|page| staged.write_all(renderer.render(page)?))?;
+        // One at a time in each thread: the pages of a large archive would not fit together.
+        contents
+            .benchmarks
+            .par_iter()
+            .try_for_each(|benchmark| staged.write_all(renderer.render(&pages::benchmark::page(&model, benchmark))?))?;
+
+        let entry = VersionEntry {
+            version: version.clone(),
+            title: format!(
+                "{} of {} campaigns",
+                pages::plural(contents.benchmarks.len(), "benchmark"),
+                model.campaigns.len()
+            ),
+            date: contents.benchmarks.iter().map(|benchmark| benchmark.run.ended_at).max(),
+            commit: contents.commit.clone(),
+            digest: contents.digest.clone(),
+            aliases: Vec::new(),
+        };
+        let outcome = site.publish(staged, entry, renderer.assets(), &renderer)?;
+        let words = match outcome {
+            Outcome::Written => "written",
+            Outcome::Unchanged => "unchanged",
+        };
+        eprintln!("{} {words}, from {}", version, pages::plural(contents.benchmarks.len(), "benchmark"));
+        println!("{}", self.out.join(&version).join("index.html").display());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Refuses a name that is no plain folder name, or that the site uses itself.
+fn checked(name: String) -> Result<String> {
+    if crate::model::slug::slug(&name) != name || ["latest", "assets"].contains(&name.as_str()) || name.contains(".js")
+    {
+        bail!(
+            "`{name}` cannot name a version: use letters, digits, `.`, `_` and `-`, beginning with a letter or digit, \
+             and not `latest` or `assets`"
+        );
+    }
+    Ok(name)
+}
+
+/// The date of the newest benchmark, and the commit of the archive; its digest while not all of it is committed.
+fn default_version(contents: &Contents) -> String {
+    let Some(newest) = contents.benchmarks.iter().map(|benchmark| benchmark.run.ended_at).max() else {
+        return "empty".to_owned();
+    };
+    let date = newest.to_human();
+    let state = contents.commit.as_deref().unwrap_or(&contents.digest);
+    format!("{}-{}", date.get(..10).unwrap_or_default(), state.get(..8).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_names_are_folder_names() {
+        for name in ["2026-03-01-1a2b3c4d", "v1.0", "test"] {
+            assert!(checked(name.to_owned()).is_ok(), "{name}");
+        }
+        for name in ["", "latest", "assets", "../x", "a/b", ".x", "versions.json", "index.html"] {
+            assert!(checked(name.to_owned()).is_err(), "{name}");
+        }
+    }
+}

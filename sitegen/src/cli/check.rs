@@ -1,0 +1,25 @@
+//! `sitegen check`: is every link of a built site good?
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::Args;
+
+/// Checks a built site: dead links, missing anchors, assets that are not what their name says.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The folder of all versions.
+    #[arg(long, value_name = "DIR", default_value = "site")]
+    out: PathBuf,
+}
+
+impl Check {
+    pub fn execute(self) -> Result<ExitCode> {
+        let report = crate::check::check(&self.out)?;
+        for finding in &report.findings {
+            println!("{finding}");
+        }
+        eprintln!("{} pages, {} links, {} findings", report.pages, report.links, report.findings.len());
+        Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    }
+}

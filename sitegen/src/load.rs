@@ -1,0 +1,142 @@
+//! Archive → memory: every benchmark with its metadata, figures, samples and the ends of its logs.
+//!
+//! Reads only. Request records are not opened: what pages show of them is in the summary.
+
+use std::{
+    fs::File,
+    io::{BufReader, Read},
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use archive::{Archive, Benchmark, BenchmarkId, ResourceSample, Run, Summary};
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+/// What a page shows of a log at most: its end.
+const LOG_LIMIT: usize = 48 << 10;
+
+/// Everything the site is made from.
+pub struct Contents {
+    /// Oldest first.
+    pub benchmarks: Vec<Loaded>,
+    /// sha256 over the ids and digests of all benchmarks.
+    pub digest: String,
+    /// The commit that the benchmarks date from, when git has them all.
+    pub commit: Option<String>,
+}
+
+/// One benchmark of the archive.
+pub struct Loaded {
+    pub id: BenchmarkId,
+    /// sha256 of its manifest.
+    pub digest: String,
+    pub run: Run,
+    pub summary: Option<Summary>,
+    pub resources: Vec<ResourceSample>,
+    pub logs: Vec<Log>,
+    /// Size of the request records; `None` when there are none.
+    pub requests_bytes: Option<u64>,
+    /// The request records are kept outside git.
+    pub requests_external: bool,
+}
+
+/// The end of a log file.
+pub struct Log {
+    pub name: String,
+    pub text: String,
+    /// Bytes before `text` that are left out.
+    pub left_out: u64,
+}
+
+/// Reads the whole archive in `results`, with all cores.
+pub fn load(results: &Path) -> Result<Contents> {
+    let archive = Archive::new(results);
+    let ids = archive.ids()?;
+    let read = |id: &BenchmarkId| {
+        let benchmark = archive.open(*id)?;
+        load_benchmark(&benchmark)
+            .with_context(|| format!("cannot read {id}: `runner verify {id}` tells what is wrong"))
+    };
+    let benchmarks: Vec<Loaded> = ids.par_iter().map(read).collect::<Result<_>>()?;
+    let mut digest = Sha256::new();
+    for benchmark in &benchmarks {
+        digest.update(format!("{} {}\n", benchmark.id, benchmark.digest));
+    }
+    let digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Contents { benchmarks, digest, commit: archive::commit_of(results, &ids) })
+}
+
+fn load_benchmark(benchmark: &Benchmark) -> Result<Loaded> {
+    let requests = benchmark.manifest.files.get("requests.jsonl.zst");
+    let resources = match benchmark.resources()? {
+        Some(reader) => reader.collect::<Result<_>>()?,
+        None => Vec::new(),
+    };
+    let log = |name: &str| -> Result<Option<Log>> {
+        let Some(path) = benchmark.path_of(&format!("logs/{name}")) else { return Ok(None) };
+        read_log(name, &path).map(Some).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let logs = benchmark.logs().into_iter().filter_map(|name| log(name).transpose()).collect::<Result<_>>()?;
+    Ok(Loaded {
+        id: benchmark.id,
+        digest: benchmark.digest()?,
+        run: benchmark.run()?,
+        summary: benchmark.summary()?,
+        resources,
+        logs,
+        requests_bytes: requests.map(|entry| entry.size_bytes),
+        requests_external: requests.is_some_and(|entry| entry.external),
+    })
+}
+
+/// The end of a log, whatever its length, in bounded memory.
+fn read_log(name: &str, path: &Path) -> Result<Log> {
+    let file = BufReader::new(File::open(path)?);
+    let (name, mut reader): (&str, Box<dyn Read>) = match name.strip_suffix(".zst") {
+        Some(name) => (name, Box::new(zstd::Decoder::with_buffer(file)?)),
+        None => (name, Box::new(file)),
+    };
+    let mut end = Vec::new();
+    let mut left_out = 0;
+    let mut chunk = vec![0; LOG_LIMIT];
+    loop {
+        let read = reader.read(&mut chunk)?;
+        if read == 0 {
+            break;
+        }
+        end.extend_from_slice(&chunk[..read]);
+        let excess = end.len().saturating_sub(LOG_LIMIT);
+        end.drain(..excess);
+        left_out += excess as u64;
+    }
+    if left_out > 0 {
+        // Begins with a whole line.
+        let first = end.iter().position(|byte| *byte == b'\n').map_or(0, |place| place + 1);
+        end.drain(..first);
+        left_out += first as u64;
+    }
+    Ok(Log { name: name.to_owned(), text: String::from_utf8_lossy(&end).into_owned(), left_out })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_log_the_end_is_kept() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let text: String = (0..10_000).map(|line| format!("line {line}\n")).collect();
+        let plain = folder.path().join("service.log");
+        std::fs::write(&plain, &text).expect("written");
+        let packed = folder.path().join("service.log.zst");
+        std::fs::write(&packed, zstd::encode_all(text.as_bytes(), 3).expect("packed")).expect("written");
+        for (name, path) in [("service.log", &plain), ("service.log.zst", &packed)] {
+            let log = read_log(name, path).expect("read");
+            assert_eq!(log.name, "service.log");
+            assert!(log.text.starts_with("line ") && log.text.ends_with("line 9999\n"), "{}", &log.text[..20]);
+            assert_eq!(log.left_out as usize + log.text.len(), text.len());
+            assert!(log.text.len() <= LOG_LIMIT);
+        }
+    }
+}

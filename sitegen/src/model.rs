@@ -1,0 +1,163 @@
+//! What pages show, as the pages see it: campaigns, their executions, points and repetitions. Pure.
+
+pub mod metric;
+pub mod slug;
+pub mod sweep;
+
+use std::collections::BTreeMap;
+
+use archive::{Severity, Status};
+
+use crate::load::{Contents, Loaded};
+use sweep::Sweep;
+
+/// The whole archive, put in order.
+pub struct Model<'a> {
+    pub contents: &'a Contents,
+    /// Last run first.
+    pub campaigns: Vec<Campaign<'a>>,
+}
+
+/// Everything that was run under one campaign name.
+pub struct Campaign<'a> {
+    pub name: &'a str,
+    pub slug: String,
+    /// Newest first; never empty.
+    pub executions: Vec<Execution<'a>>,
+}
+
+/// One run of a campaign.
+pub struct Execution<'a> {
+    pub slug: String,
+    /// By id; never empty.
+    pub benchmarks: Vec<&'a Loaded>,
+    pub sweep: Sweep<'a>,
+}
+
+/// Whether a benchmark's figures may be used.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    Valid,
+    /// Measured, but not a measurement of the service: why.
+    Invalid(String),
+    /// The service failed: at which stage and why.
+    Failed(String),
+    Cancelled(String),
+}
+
+impl Loaded {
+    pub fn standing(&self) -> Standing {
+        let failure = || match &self.run.failure {
+            Some(failure) => format!("at stage {}: {}", failure.stage, failure.reason),
+            None => "no reason recorded".to_owned(),
+        };
+        match (self.run.status, &self.summary) {
+            (Status::Failed, _) => Standing::Failed(failure()),
+            (Status::Cancelled, _) => Standing::Cancelled(failure()),
+            (Status::Completed, None) => Standing::Invalid("nothing was measured".to_owned()),
+            (Status::Completed, Some(summary)) => {
+                match summary.findings.iter().find(|finding| finding.severity == Severity::Invalid) {
+                    Some(finding) => Standing::Invalid(finding.message.clone()),
+                    None => Standing::Valid,
+                }
+            }
+        }
+    }
+
+    pub fn is_valid(&self) -> bool {
+        self.standing() == Standing::Valid
+    }
+}
+
+impl Standing {
+    /// One word for a table.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Standing::Valid => "valid",
+            Standing::Invalid(_) => "invalid",
+            Standing::Failed(_) => "failed",
+            Standing::Cancelled(_) => "cancelled",
+        }
+    }
+
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Standing::Valid => None,
+            Standing::Invalid(reason) | Standing::Failed(reason) | Standing::Cancelled(reason) => Some(reason),
+        }
+    }
+}
+
+impl<'a> Model<'a> {
+    pub fn new(contents: &'a Contents) -> Self {
+        let mut by_name: BTreeMap<&str, BTreeMap<&str, Vec<&Loaded>>> = BTreeMap::new();
+        for benchmark in &contents.benchmarks {
+            let facts = &benchmark.run.campaign;
+            by_name.entry(&facts.name).or_default().entry(&facts.execution).or_default().push(benchmark);
+        }
+        let execution = |(key, benchmarks): (&str, Vec<&'a Loaded>)| Execution {
+            slug: slug::slug(key),
+            sweep: Sweep::new(&benchmarks),
+            benchmarks,
+        };
+        let mut campaigns: Vec<_> = by_name
+            .into_iter()
+            .map(|(name, executions)| {
+                let mut executions: Vec<_> = executions.into_iter().map(execution).collect();
+                executions.sort_by_key(|execution| std::cmp::Reverse(execution.begun()));
+                Campaign { name, slug: slug::slug(name), executions }
+            })
+            .collect();
+        campaigns.sort_by_key(|campaign| std::cmp::Reverse(campaign.newest().begun()));
+        Self { contents, campaigns }
+    }
+
+    /// The campaign and the execution that a benchmark belongs to.
+    pub fn place_of(&self, benchmark: &Loaded) -> Option<(&Campaign<'a>, &Execution<'a>)> {
+        let facts = &benchmark.run.campaign;
+        let campaign = self.campaigns.iter().find(|campaign| campaign.name == facts.name)?;
+        let execution = campaign.executions.iter().find(|execution| execution.key() == facts.execution)?;
+        Some((campaign, execution))
+    }
+}
+
+impl<'a> Campaign<'a> {
+    pub fn newest(&self) -> &Execution<'a> {
+        &self.executions[0]
+    }
+
+    /// The title of its newest execution, else its name.
+    pub fn title(&self) -> &'a str {
+        self.newest().first().run.campaign.title.as_deref().unwrap_or(self.name)
+    }
+}
+
+impl<'a> Execution<'a> {
+    pub fn first(&self) -> &'a Loaded {
+        self.benchmarks[0]
+    }
+
+    pub fn key(&self) -> &'a str {
+        &self.first().run.campaign.execution
+    }
+
+    /// Orders executions by time, and by id where the time is the same.
+    fn begun(&self) -> (archive::Timestamp, archive::BenchmarkId) {
+        let created = self.benchmarks.iter().map(|benchmark| benchmark.run.created_at).min();
+        (created.unwrap_or(self.first().run.created_at), self.first().id)
+    }
+
+    pub fn ended(&self) -> archive::Timestamp {
+        self.benchmarks.iter().map(|benchmark| benchmark.run.ended_at).max().unwrap_or(self.first().run.ended_at)
+    }
+
+    /// Benchmarks that the campaign asked for.
+    pub fn planned(&self) -> usize {
+        let facts = &self.first().run.campaign;
+        facts.points.saturating_mul(facts.repetitions as usize).max(self.benchmarks.len())
+    }
+
+    pub fn count_of(&self, word: &str) -> usize {
+        self.benchmarks.iter().filter(|benchmark| benchmark.standing().word() == word).count()
+    }
+}

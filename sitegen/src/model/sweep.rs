@@ -1,0 +1,285 @@
+//! The sweep of an execution: which axis is the load, and the points along it.
+
+use std::{collections::BTreeMap, sync::OnceLock};
+
+use analysis::{Answer, Compliance, Knee, Peak, Quantity, compliance, knee, median, peak};
+use serde_json::{Map, Value};
+
+use super::{Standing, metric::Metric};
+use crate::{load::Loaded, units};
+
+/// Swept paths that are a load: more of it asks more of the service.
+const LOAD_AXES: [(&str, &str); 2] =
+    [("benchmarks.num_clients", "clients"), ("benchmarks.load.rate", "requests/s offered")];
+
+/// The points of one execution, as series along one axis.
+pub struct Sweep<'a> {
+    /// `None` when nothing was swept.
+    pub axis: Option<Axis>,
+    /// In the order of the campaign; never empty.
+    pub series: Vec<Series<'a>>,
+}
+
+/// The axis that is drawn as x.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Axis {
+    /// As people write it: `benchmarks.num_clients`.
+    pub path: String,
+    /// What it counts, for an axis title: `clients`.
+    pub name: String,
+    pub scale: Scale,
+    /// Whether it is a load, so that a knee and a limit mean something.
+    pub is_load: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    Log2,
+    Linear,
+    /// The values are no numbers, or not all of them.
+    Category,
+}
+
+/// The points that differ in the axis only.
+pub struct Series<'a> {
+    /// The values of the other axes: `model=opt-125m`; empty when there is one series.
+    pub label: String,
+    /// Ascending on the axis.
+    pub points: Vec<Point<'a>>,
+    knee: OnceLock<Knee>,
+}
+
+/// One combination of the sweep, with its repetitions.
+pub struct Point<'a> {
+    /// Place on the axis: the value, or its index on an axis of categories.
+    pub x: f64,
+    /// The value as people read it.
+    pub label: String,
+    /// By number of the repetition.
+    pub repetitions: Vec<&'a Loaded>,
+}
+
+/// A limit of the SLO and how far it holds.
+pub struct LimitOutcome {
+    pub metric: String,
+    pub limit: f64,
+    pub compliance: Compliance,
+}
+
+impl<'a> Sweep<'a> {
+    /// `benchmarks` of one execution; at least one.
+    pub fn new(benchmarks: &[&'a Loaded]) -> Self {
+        let swept = |benchmark: &'a Loaded| &benchmark.run.campaign.swept;
+        let mut values: Vec<(&str, Vec<&Value>)> = Vec::new();
+        for (path, value) in benchmarks.iter().flat_map(|benchmark| swept(benchmark)) {
+            match values.iter_mut().find(|(known, _)| known == path) {
+                Some((_, known)) if known.contains(&value) => {}
+                Some((_, known)) => known.push(value),
+                None => values.push((path, vec![value])),
+            }
+        }
+        let axis = choose_axis(&values);
+        let path = axis.as_ref().map(|axis| axis.path.as_str());
+        let categories: &[&Value] =
+            values.iter().find(|(known, _)| Some(*known) == path).map_or(&[], |(_, values)| values);
+        let place = |benchmark: &Loaded| -> (f64, String) {
+            let Some(value) = path.and_then(|path| benchmark.run.campaign.swept.get(path)) else {
+                return (0.0, "–".to_owned());
+            };
+            match (axis.as_ref().map(|axis| axis.scale), value.as_f64()) {
+                (Some(Scale::Log2 | Scale::Linear), Some(number)) => (number, units::load(number)),
+                _ => {
+                    let index = categories.iter().position(|known| *known == value).unwrap_or(categories.len());
+                    (index as f64, in_words(value))
+                }
+            }
+        };
+
+        // By the number of the point, so that series stand in the campaign's order.
+        let mut ordered = benchmarks.to_vec();
+        ordered
+            .sort_by_key(|benchmark| (benchmark.run.campaign.point, benchmark.run.campaign.repetition, benchmark.id));
+        let mut series: Vec<Series<'a>> = Vec::new();
+        for benchmark in ordered {
+            let label = label_of(swept(benchmark), path, &values);
+            let (x, text) = place(benchmark);
+            let place = series.iter().position(|series| series.label == label).unwrap_or_else(|| {
+                series.push(Series { label, points: Vec::new(), knee: OnceLock::new() });
+                series.len() - 1
+            });
+            let points = &mut series[place].points;
+            match points.iter_mut().find(|point| point.x == x) {
+                Some(point) => point.repetitions.push(benchmark),
+                None => points.push(Point { x, label: text, repetitions: vec![benchmark] }),
+            }
+        }
+        for series in &mut series {
+            series.points.sort_by(|a, b| a.x.total_cmp(&b.x));
+        }
+        Self { axis, series }
+    }
+
+    pub fn is_load(&self) -> bool {
+        self.axis.as_ref().is_some_and(|axis| axis.is_load)
+    }
+}
+
+/// The load, if it was swept over numbers; else the axis of numbers with the most values; else the longest.
+fn choose_axis(values: &[(&str, Vec<&Value>)]) -> Option<Axis> {
+    let numbers = |values: &[&Value]| values.iter().map(|value| value.as_f64()).collect::<Option<Vec<f64>>>();
+    let load = LOAD_AXES.iter().find_map(|(path, name)| {
+        let (_, values) = values.iter().find(|(known, values)| known == path && numbers(values).is_some())?;
+        Some((*path, (*name).to_owned(), values, true))
+    });
+    let longest = || {
+        let longest = values.iter().rev().max_by_key(|(_, values)| (numbers(values).is_some(), values.len()))?;
+        let name = longest.0.rsplit('.').next().unwrap_or(longest.0);
+        Some((longest.0, name.replace('_', " "), &longest.1, false))
+    };
+    let (path, name, values, is_load) = load.or_else(longest)?;
+    let scale = match numbers(values) {
+        Some(numbers) => {
+            let (low, high) = numbers.iter().fold((f64::MAX, f64::MIN), |(a, b), x| (a.min(*x), b.max(*x)));
+            if low > 0.0 && high / low >= 8.0 { Scale::Log2 } else { Scale::Linear }
+        }
+        None => Scale::Category,
+    };
+    Some(Axis { path: path.to_owned(), name, scale, is_load })
+}
+
+/// The values of the axes other than `path` that take more than one value.
+fn label_of(swept: &Map<String, Value>, path: Option<&str>, values: &[(&str, Vec<&Value>)]) -> String {
+    let varies = |path: &str| values.iter().any(|(known, values)| *known == path && values.len() > 1);
+    let parts = swept
+        .iter()
+        .filter(|(key, _)| Some(key.as_str()) != path && varies(key))
+        .map(|(key, value)| format!("{} = {}", key.rsplit('.').next().unwrap_or(key), in_words(value)));
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+/// A value as people write it.
+pub fn in_words(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), units::load),
+        other => other.to_string(),
+    }
+}
+
+impl<'a> Point<'a> {
+    pub fn valid(&self) -> impl Iterator<Item = &'a Loaded> + '_ {
+        self.repetitions.iter().copied().filter(|benchmark| benchmark.is_valid())
+    }
+
+    /// The values of its valid repetitions.
+    pub fn values(&self, metric: Metric) -> Vec<f64> {
+        self.valid().filter_map(|benchmark| metric.of(benchmark.summary.as_ref()?)).collect()
+    }
+
+    pub fn median(&self, metric: Metric) -> Option<f64> {
+        median(self.values(metric))
+    }
+
+    /// Smallest and largest value of its valid repetitions, when there are several.
+    pub fn spread(&self, metric: Metric) -> Option<(f64, f64)> {
+        let values = self.values(metric);
+        (values.len() > 1).then(|| values.iter().fold((f64::MAX, f64::MIN), |(a, b), x| (a.min(*x), b.max(*x))))
+    }
+}
+
+impl<'a> Series<'a> {
+    /// Place on the axis and value of every valid repetition.
+    pub fn values(&self, metric: Metric) -> Vec<(f64, f64)> {
+        self.points.iter().flat_map(|point| point.values(metric).into_iter().map(|y| (point.x, y))).collect()
+    }
+
+    /// The knee of its throughput; means something on an axis that is a load.
+    pub fn knee(&self) -> &Knee {
+        self.knee.get_or_init(|| knee(&self.values(Metric::Throughput), Quantity::Throughput))
+    }
+
+    pub fn peak(&self) -> Option<Peak> {
+        peak(&self.values(Metric::Throughput))
+    }
+
+    /// How far every limit holds. Where the service failed, no limit holds; a benchmark that was cancelled or
+    /// badly measured says nothing.
+    pub fn limits(&self) -> Vec<LimitOutcome> {
+        let slo: BTreeMap<&String, f64> = self
+            .points
+            .iter()
+            .flat_map(|point| &point.repetitions)
+            .flat_map(|benchmark| benchmark.run.campaign.slo.iter().map(|(metric, limit)| (metric, *limit)))
+            .collect();
+        let outcome = |(metric, limit): (&String, f64)| {
+            let values: Vec<(f64, Option<f64>)> = self
+                .points
+                .iter()
+                .flat_map(|point| point.repetitions.iter().map(move |benchmark| (point.x, *benchmark)))
+                .filter_map(|(x, benchmark)| Some((x, value_against_limit(benchmark, metric)?)))
+                .collect();
+            let compliance = compliance(&values, limit, metric != "success_rate")?;
+            Some(LimitOutcome { metric: metric.clone(), limit, compliance })
+        };
+        slo.into_iter().filter_map(outcome).collect()
+    }
+
+    /// What the sweep says in words, without the series' name: `knee at 8.1 clients [7.4–9.0]; peak …`.
+    pub fn in_words(&self, axis: &Axis) -> String {
+        let mut parts = Vec::new();
+        if axis.is_load {
+            let knee = self.knee();
+            parts.push(match knee.answer {
+                Answer::At { load, low, high, .. } => format!(
+                    "knee at {} {} [{}–{}]",
+                    units::number(load),
+                    axis.name,
+                    units::number(low),
+                    units::number(high)
+                ),
+                Answer::NotInRange => format!("no knee in the range swept ({})", knee.reason),
+                Answer::CannotTell => format!("knee cannot be told ({})", knee.reason),
+            });
+        }
+        if let Some(peak) = self.peak() {
+            let label = self.points.iter().find(|point| point.x == peak.load).map_or("", |point| point.label.as_str());
+            let place = match axis.scale {
+                Scale::Category => format!("{} = {label}", axis.name),
+                _ => format!("{label} {}", axis.name),
+            };
+            parts.push(format!("peak {} requests/s at {place}", units::number(peak.value)));
+        }
+        if axis.is_load {
+            parts.extend(self.limits().iter().map(|outcome| {
+                let limit = super::metric::limit_in_words(&outcome.metric, outcome.limit);
+                match outcome.compliance {
+                    Compliance::Never { first } => format!("{limit} holds at no load, not even {}", units::load(first)),
+                    Compliance::UpTo { load, .. } => format!("{limit} holds to {} {}", units::number(load), axis.name),
+                    Compliance::Throughout { last } => {
+                        format!("{limit} holds to the end of the sweep, {}", units::load(last))
+                    }
+                }
+            }));
+        }
+        match parts.is_empty() {
+            true => "nothing valid was measured".to_owned(),
+            false => parts.join("; "),
+        }
+    }
+}
+
+/// `Some(None)` where the service itself failed; `None` where nothing can be said.
+fn value_against_limit(benchmark: &Loaded, metric: &str) -> Option<Option<f64>> {
+    match benchmark.standing() {
+        Standing::Failed(_) => Some(None),
+        Standing::Cancelled(_) => None,
+        standing => {
+            let summary = benchmark.summary.as_ref()?;
+            if standing != Standing::Valid {
+                let service_failed = summary.findings.iter().any(|finding| finding.code == "failures");
+                return service_failed.then_some(None);
+            }
+            summary.slo.iter().find(|outcome| outcome.metric == metric).map(|outcome| outcome.value)
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Model → pages: one file a page kind, each a context for its template.
+
+pub mod benchmark;
+pub mod benchmarks;
+pub mod campaign;
+pub mod dashboard;
+pub mod table;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::model::{Campaign, Execution};
+
+/// One page of the site, ready to be rendered.
+pub struct Page {
+    /// Where it goes, within the version: `benchmarks/BM-…/index.html`.
+    pub path: String,
+    pub template: &'static str,
+    /// Whether the charts' library is needed.
+    pub has_charts: bool,
+    pub context: Value,
+}
+
+impl Page {
+    fn new(path: String, template: &'static str, has_charts: bool, context: impl Serialize) -> Self {
+        // Contexts are structs of texts, numbers and lists of them: they always serialise.
+        Self { path, template, has_charts, context: serde_json::to_value(context).unwrap_or_default() }
+    }
+
+    /// What leads from the page to the folder of its version.
+    pub fn to_version(&self) -> String {
+        "../".repeat(self.path.matches('/').count())
+    }
+}
+
+/// A link in running text or in a table.
+#[derive(Clone, Serialize)]
+pub struct Link {
+    pub text: String,
+    pub href: String,
+}
+
+/// Where the page of an execution is: the newest has the campaign's own page.
+pub fn execution_path(campaign: &Campaign<'_>, execution: &Execution<'_>) -> String {
+    match execution.key() == campaign.newest().key() {
+        true => format!("campaigns/{}/index.html", campaign.slug),
+        false => format!("campaigns/{}/{}/index.html", campaign.slug, execution.slug),
+    }
+}
+
+/// `1 benchmark`, `2 benchmarks`.
+pub fn plural(count: usize, noun: &str) -> String {
+    format!("{} {noun}{}", crate::units::count(count as u64), if count == 1 { "" } else { "s" })
+}

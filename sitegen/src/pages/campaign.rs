@@ -1,0 +1,229 @@
+//! A campaign: how far the service scales, by its newest execution; earlier ones have pages of their own.
+
+use serde::Serialize;
+
+use super::{
+    Link, Page, benchmarks, execution_path, plural,
+    table::{Cell, Column, Table},
+};
+use crate::{
+    charts::{self, Chart},
+    model::{
+        Campaign, Execution, Model, Standing,
+        metric::{Metric, Percentile, Timed},
+    },
+    units::{self, TimeUnit},
+};
+
+#[derive(Serialize)]
+struct Context {
+    title: String,
+    name: String,
+    /// One sentence a series.
+    says: Vec<String>,
+    facts: Vec<(String, String)>,
+    left_out: Vec<LeftOut>,
+    charts: Vec<Chart>,
+    points: Table,
+    benchmarks: Table,
+    executions: Vec<EarlierExecution>,
+    method: &'static str,
+    shows_knee: bool,
+    /// How to run it again.
+    rerun: String,
+}
+
+#[derive(Serialize)]
+struct LeftOut {
+    benchmark: Link,
+    word: &'static str,
+    point: String,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct EarlierExecution {
+    link: Link,
+    count: String,
+    says: Vec<String>,
+    shown: bool,
+}
+
+/// The pages of all executions of a campaign.
+pub fn pages(model: &Model<'_>, campaign: &Campaign<'_>) -> Vec<Page> {
+    campaign.executions.iter().map(|execution| page(model, campaign, execution)).collect()
+}
+
+/// What an execution says: a sentence for each of its series.
+pub fn says(execution: &Execution<'_>) -> Vec<String> {
+    let sweep = &execution.sweep;
+    let Some(axis) = &sweep.axis else {
+        let series = sweep.series.first();
+        let median = |metric| series.and_then(|series| series.points.first()?.median(metric));
+        let sentence = match (median(Metric::Throughput), median(Metric::Time(Timed::Latency, Percentile::P99))) {
+            (Some(rate), Some(p99)) => {
+                format!("{} requests/s, p99 latency {}", units::number(rate), units::duration(p99))
+            }
+            _ => "nothing valid was measured".to_owned(),
+        };
+        return vec![capitalised(&sentence)];
+    };
+    let sentence = |series: &crate::model::sweep::Series<'_>| match series.label.is_empty() {
+        true => capitalised(&series.in_words(axis)),
+        false => format!("{}: {}", series.label, series.in_words(axis)),
+    };
+    sweep.series.iter().map(sentence).collect()
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+fn page(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>) -> Page {
+    let path = execution_path(campaign, execution);
+    let to_version = "../".repeat(path.matches('/').count());
+    let charts = charts::sweep::charts(&execution.sweep, &to_version);
+    let left_out = execution.benchmarks.iter().filter_map(|benchmark| {
+        let standing = benchmark.standing();
+        let id = benchmark.id.to_string();
+        (standing != Standing::Valid).then(|| LeftOut {
+            benchmark: Link { href: format!("{to_version}benchmarks/{id}/index.html"), text: id },
+            word: standing.word(),
+            point: benchmarks::point(benchmark),
+            reason: standing.reason().unwrap_or_default().to_owned(),
+        })
+    });
+    let earlier = campaign.executions.iter().map(|other| EarlierExecution {
+        link: Link {
+            text: format!("{} UTC", benchmarks::minute(other.ended())),
+            href: format!("{to_version}{}", execution_path(campaign, other)),
+        },
+        count: format!("{} valid of {}", other.count_of("valid"), plural(other.benchmarks.len(), "benchmark")),
+        says: says(other),
+        shown: other.key() == execution.key(),
+    });
+    let context = Context {
+        title: campaign.title().to_owned(),
+        name: campaign.name.to_owned(),
+        says: says(execution),
+        facts: facts(execution),
+        left_out: left_out.collect(),
+        points: points(execution, &to_version),
+        benchmarks: benchmarks::table(model, &execution.benchmarks, &to_version),
+        executions: earlier.collect(),
+        method: analysis::KNEE_METHOD,
+        shows_knee: execution.sweep.is_load(),
+        rerun: format!("runner rerun {}", execution.first().id),
+        charts,
+    };
+    Page::new(path, "campaign.html", !context.charts.is_empty(), context)
+}
+
+/// What all benchmarks of the execution share.
+fn facts(execution: &Execution<'_>) -> Vec<(String, String)> {
+    let run = &execution.first().run;
+    let mut facts = vec![
+        ("Service".to_owned(), with_version(&run.service.kind, run.service.version.as_deref())),
+        ("Load".to_owned(), run.client.kind.clone()),
+        ("Target".to_owned(), run.target.name.clone()),
+    ];
+    let nodes: std::collections::BTreeSet<String> = execution
+        .benchmarks
+        .iter()
+        .flat_map(|benchmark| &benchmark.run.nodes)
+        .map(|node| match (&node.cpu_model, node.cpus) {
+            (Some(model), Some(cpus)) => format!("{} ({cpus} CPUs, {model})", node.hostname),
+            (None, Some(cpus)) => format!("{} ({cpus} CPUs)", node.hostname),
+            _ => node.hostname.clone(),
+        })
+        .collect();
+    if !nodes.is_empty() {
+        facts.push(("Nodes".to_owned(), nodes.into_iter().collect::<Vec<_>>().join("; ")));
+    }
+    let campaign = &run.campaign;
+    facts.push((
+        "Sweep".to_owned(),
+        format!(
+            "{} × {}, {} here",
+            plural(campaign.points, "point"),
+            plural(campaign.repetitions as usize, "repetition"),
+            plural(execution.benchmarks.len(), "benchmark")
+        ),
+    ));
+    let (first, last) = (run.created_at, execution.ended());
+    facts.push((
+        "Run".to_owned(),
+        format!(
+            "{} to {} UTC, {}",
+            benchmarks::minute(first),
+            benchmarks::minute(last),
+            units::duration(last.seconds_since(first).max(0.0))
+        ),
+    ));
+    facts
+}
+
+fn with_version(kind: &str, version: Option<&str>) -> String {
+    version.map_or_else(|| kind.to_owned(), |version| format!("{kind} {version}"))
+}
+
+/// One row a point: medians over its valid repetitions, and links to all of them.
+fn points(execution: &Execution<'_>, to_version: &str) -> Table {
+    let sweep = &execution.sweep;
+    let several = sweep.series.len() > 1;
+    let time = |timed, percentile| Metric::Time(timed, percentile);
+    let all = || sweep.series.iter().flat_map(|series| &series.points);
+    let largest = all().filter_map(|point| point.median(time(Timed::Latency, Percentile::P99))).fold(0.0, f64::max);
+    let unit = TimeUnit::for_largest(largest);
+    let has = |metric| all().any(|point| point.median(metric).is_some());
+
+    let mut figures: Vec<(Column, Metric)> = vec![(Column::number("throughput", "/s"), Metric::Throughput)];
+    for percentile in Percentile::ALL {
+        figures.push((
+            Column::number(&format!("{} latency", percentile.name()), unit.name),
+            time(Timed::Latency, percentile),
+        ));
+    }
+    if has(time(Timed::Ttft, Percentile::P50)) {
+        figures.push((Column::number("p50 TTFT", unit.name), time(Timed::Ttft, Percentile::P50)));
+        figures.push((Column::number("p99 TTFT", unit.name), time(Timed::Ttft, Percentile::P99)));
+    }
+    if has(Metric::TokensPerSecond) {
+        figures.push((Column::number("output tokens", "/s"), Metric::TokensPerSecond));
+    }
+
+    let axis = sweep.axis.as_ref().map_or("point", |axis| axis.name.as_str());
+    let mut columns = vec![Column::number(axis, "")];
+    if several {
+        columns.insert(0, Column::text("series"));
+    }
+    let mut repetition_counts: Vec<usize> = all().map(|point| point.repetitions.len()).collect();
+    repetition_counts.sort_unstable();
+    let repetitions = repetition_counts.last().copied().unwrap_or(0);
+    columns.extend(figures.iter().map(|(column, _)| column.clone()));
+    columns.extend((1..=repetitions).map(|number| Column::text(&format!("rep. {number}"))));
+    let mut rows = Vec::new();
+    for series in &sweep.series {
+        for point in &series.points {
+            let mut row = vec![Cell::sorted(&point.label, point.x)];
+            if several {
+                row.insert(0, Cell::text(&series.label));
+            }
+            row.extend(figures.iter().map(|(_, metric)| match (point.median(*metric), metric) {
+                (Some(value), Metric::Time(..)) => Cell::sorted(&units::number(unit.of(value)), value),
+                (value, _) => Cell::optional(value),
+            }));
+            row.extend((0..repetitions).map(|place| match point.repetitions.get(place) {
+                Some(benchmark) => {
+                    let id = benchmark.id.to_string();
+                    let class = if benchmark.is_valid() { "" } else { "struck" };
+                    Cell::link(&id, format!("{to_version}benchmarks/{id}/index.html")).with_class(class)
+                }
+                None => Cell::none(),
+            }));
+            rows.push(row);
+        }
+    }
+    Table::new(columns, rows)
+}

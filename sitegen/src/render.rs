@@ -1,0 +1,114 @@
+//! Pages → bytes: templates, and the data of charts, in the page when small and in a script beside it when not.
+//!
+//! Everything from the archive passes through the templates' escaping; data in scripts cannot end the script.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use tera::{Context, Tera};
+
+use crate::{load::Contents, pages::Page, theme::Theme};
+
+/// Larger options are put into a script of their own, loaded when the chart is scrolled to.
+const INLINE_LIMIT: usize = 50 << 10;
+
+/// The theme's files that pages load: name in templates, file in the theme, extension.
+const ASSETS: [(&str, &str, &str); 3] =
+    [("css", "site.css", "css"), ("js", "site.js", "js"), ("echarts", "vendor/echarts.min.js", "js")];
+
+/// Renders the pages of one version.
+pub struct Renderer {
+    tera: Tera,
+    site: Value,
+    /// File name within `assets/` → bytes.
+    assets: BTreeMap<String, Vec<u8>>,
+}
+
+/// One file of a version: its path, and what it holds.
+pub type File = (String, Vec<u8>);
+
+impl Renderer {
+    pub fn new(theme: Theme, version: &str, contents: &Contents) -> Result<Self> {
+        let mut tera = Tera::new();
+        // Every template is HTML, whatever it is called.
+        tera.autoescape_on([""]);
+        tera.add_raw_templates(theme.templates()?).context("the theme's templates do not parse")?;
+        let mut assets = BTreeMap::new();
+        let mut names = serde_json::Map::new();
+        for (key, file, extension) in ASSETS {
+            let bytes = theme.file(file)?.to_vec();
+            let name = format!("{}.{extension}", archive::sha256_hex(&bytes));
+            names.insert(key.to_owned(), json!(name));
+            assets.insert(name, bytes);
+        }
+        let short = |text: &str| text.get(..12).unwrap_or(text).to_owned();
+        let site = json!({
+            "version": version,
+            "commit": contents.commit.as_deref().map(short),
+            "digest": short(&contents.digest),
+            "build": env!("CARGO_PKG_VERSION"),
+            "assets": names,
+        });
+        Ok(Self { tera, site, assets })
+    }
+
+    pub fn assets(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.assets
+    }
+
+    /// The page, and the scripts with data that it loads.
+    pub fn render(&self, page: &Page) -> Result<Vec<File>> {
+        let mut files = Vec::new();
+        let mut context = page.context.clone();
+        if let Some(charts) = context.get_mut("charts").and_then(Value::as_array_mut) {
+            for chart in charts {
+                let option = script_json(&chart["option"].take());
+                if option.len() <= INLINE_LIMIT {
+                    chart["inline"] = json!(option);
+                    continue;
+                }
+                let id = chart["id"].as_str().unwrap_or_default();
+                let key = format!("{}-{id}", page.path.trim_end_matches("/index.html").replace('/', "-"));
+                let path = format!("data/{key}.js");
+                chart["src"] = json!(format!("{}{path}", page.to_version()));
+                chart["key"] = json!(key);
+                files.push((path, format!("siteChart({}, {option});\n", script_json(&json!(key))).into_bytes()));
+            }
+        }
+        let mut values = Context::from_serialize(&context).context("the page's context is no map")?;
+        values.insert("site", &self.site);
+        values.insert("to_version", &page.to_version());
+        values.insert("to_site", &format!("{}../", page.to_version()));
+        values.insert("has_charts", &page.has_charts);
+        values.insert("path", &page.path);
+        let html = self.tera.render(page.template, &values).with_context(|| format!("cannot render {}", page.path))?;
+        files.push((page.path.clone(), html.into_bytes()));
+        Ok(files)
+    }
+
+    /// A page that leads to `target`, a relative path, at once.
+    pub fn redirect(&self, target: &str) -> Result<Vec<u8>> {
+        let mut values = Context::new();
+        values.insert("target", target);
+        Ok(self.tera.render("redirect.html", &values).context("cannot render a redirect")?.into_bytes())
+    }
+}
+
+/// JSON that can stand in a script element, whatever texts it holds.
+pub fn script_json(value: &Value) -> String {
+    value.to_string().replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_cannot_end_its_script() {
+        let value = json!({ "name": "</script><script>alert(1)</script><!--" });
+        let text = script_json(&value);
+        assert!(!text.contains('<'), "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).expect("still JSON"), value);
+    }
+}

@@ -1,0 +1,169 @@
+//! The folder of all versions: a version is put in place whole, and never changed after.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use archive::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    render::{File, Renderer, script_json},
+    theme::files_below,
+};
+
+/// One entry of `versions.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VersionEntry {
+    pub version: String,
+    pub title: String,
+    /// When the newest benchmark ended.
+    pub date: Option<Timestamp>,
+    pub commit: Option<String>,
+    /// sha256 over the ids and digests of all benchmarks.
+    pub digest: String,
+    /// `latest`.
+    pub aliases: Vec<String>,
+}
+
+/// What publishing came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Written,
+    /// The version was there already, with the same bytes.
+    Unchanged,
+}
+
+/// The folder that holds all versions.
+pub struct Site {
+    root: PathBuf,
+    /// The latest first.
+    versions: Vec<VersionEntry>,
+}
+
+/// A version that is being written, out of sight. Removed when it is not published.
+pub struct Staged {
+    folder: PathBuf,
+}
+
+impl Staged {
+    /// Writes files by their paths within the version; from any thread.
+    pub fn write_all(&self, files: Vec<File>) -> Result<()> {
+        for (path, bytes) in files {
+            write(&self.folder.join(path), &bytes)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Gone already when it was published; else nobody needs it.
+        _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Site {
+    pub fn open(root: &Path) -> Result<Self> {
+        fs::create_dir_all(root).with_context(|| format!("cannot create {}", root.display()))?;
+        let path = root.join("versions.json");
+        let versions = match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .with_context(|| format!("{} is no list of versions: restore it or remove it", path.display()))?,
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(err) => return Err(err).with_context(|| format!("cannot read {}", path.display())),
+        };
+        Ok(Self { root: root.to_owned(), versions })
+    }
+
+    pub fn stage(&self, version: &str) -> Result<Staged> {
+        let folder = self.root.join(format!(".staged-{version}-{}", std::process::id()));
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        Ok(Staged { folder })
+    }
+
+    /// Puts the version in its place, makes it the latest, and writes what all versions share.
+    pub fn publish(
+        &mut self,
+        staged: Staged,
+        entry: VersionEntry,
+        assets: &BTreeMap<String, Vec<u8>>,
+        renderer: &Renderer,
+    ) -> Result<Outcome> {
+        let name = entry.version.clone();
+        let folder = self.root.join(&name);
+        let outcome = match folder.exists() {
+            true if is_same(&staged.folder, &folder)? => Outcome::Unchanged,
+            true => bail!(
+                "{} exists with other content, and a version is never changed: give this one a name with --version",
+                folder.display()
+            ),
+            false => {
+                fs::rename(&staged.folder, &folder).with_context(|| format!("cannot create {}", folder.display()))?;
+                Outcome::Written
+            }
+        };
+        for (file, bytes) in assets {
+            write_if_changed(&self.root.join("assets").join(file), bytes)?;
+        }
+        self.versions.retain(|version| version.version != name);
+        self.versions.iter_mut().for_each(|version| version.aliases.clear());
+        self.versions.insert(0, VersionEntry { aliases: vec!["latest".to_owned()], ..entry });
+        let mut json = serde_json::to_string_pretty(&self.versions)?;
+        json.push('\n');
+        write_if_changed(&self.root.join("versions.json"), json.as_bytes())?;
+        // The same for pages that are opened as files, where a script may not read JSON.
+        let script = format!("siteVersions({});\n", script_json(&serde_json::to_value(&self.versions)?));
+        write_if_changed(&self.root.join("versions.js"), script.as_bytes())?;
+        self.write_latest(&name, renderer)?;
+        write_if_changed(&self.root.join("index.html"), &renderer.redirect(&format!("{name}/index.html"))?)?;
+        Ok(outcome)
+    }
+
+    /// `latest/` has a page for each page of the version, which leads to it.
+    fn write_latest(&self, version: &str, renderer: &Renderer) -> Result<()> {
+        let latest = self.root.join("latest");
+        let mut wanted = BTreeSet::new();
+        for path in files_below(&self.root.join(version))?.into_keys().filter(|path| path.ends_with(".html")) {
+            let up = "../".repeat(path.matches('/').count() + 1);
+            write_if_changed(&latest.join(&path), &renderer.redirect(&format!("{up}{version}/{path}"))?)?;
+            wanted.insert(path);
+        }
+        for (path, file) in files_below(&latest)? {
+            if !wanted.contains(&path) {
+                fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_same(a: &Path, b: &Path) -> Result<bool> {
+    let (files_a, files_b) = (files_below(a)?, files_below(b)?);
+    if !files_a.keys().eq(files_b.keys()) {
+        return Ok(false);
+    }
+    for (a, b) in files_a.values().zip(files_b.values()) {
+        if fs::metadata(a)?.len() != fs::metadata(b)?.len() || fs::read(a)? != fs::read(b)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<()> {
+    match fs::read(path) {
+        Ok(known) if known == bytes => Ok(()),
+        _ => write(path, bytes),
+    }
+}
