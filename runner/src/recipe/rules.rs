@@ -341,7 +341,11 @@ impl Rules<'_> {
             self.note("service.image", message);
         }
         let jobs = ["service", "client"].iter().flat_map(|section| JOB_KEYS.iter().map(|key| join(section, key)));
-        let left_out: Vec<String> = jobs.filter(|path| self.has(path)).collect();
+        if self.has("service.volumes") {
+            let message = "used only where the service runs in a container: a program of this machine sees all folders";
+            self.note("service.volumes", message);
+        }
+        let left_out: Vec<String> = jobs.filter(|path| self.has(path) && path != "service.volumes").collect();
         if let (Some(first), None) = (left_out.first(), &self.recipe.service.endpoint) {
             let message = format!(
                 "the target `local` is this machine and leaves out {}",
