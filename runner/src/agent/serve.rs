@@ -247,9 +247,7 @@ impl Serving {
         let child = command.spawn().with_context(|| format!("cannot start {}", found.program.display()))?;
         let handle = child.id().and_then(|pid| ProcessHandle::of(pid as i32));
 
-        let mut argv = vec![found.program.display().to_string()];
-        argv.extend(found.args.iter().cloned());
-        let mut state = self.state(found.started_as, argv);
+        let mut state = self.state(found.started_as, without_places(&found, scratch));
         state.process = handle;
         state.image = found.image;
         state.program_sha256 = found.program_sha256;
@@ -451,6 +449,15 @@ fn locate(launch: &Launch, plan: &ServicePlan) -> Result<Located> {
         .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     let image = Some(ImageFacts { reference: image.clone(), digest });
     Ok(Located { program: podman, args, started_as: "podman", program_sha256: None, image })
+}
+
+/// Program and arguments without the folders of this machine, which mean nothing anywhere else: the program by
+/// its name, its working folder as `SCRATCH`.
+fn without_places(found: &Located, scratch: &Path) -> Vec<String> {
+    let name = found.program.file_name().unwrap_or(found.program.as_os_str());
+    let scratch = scratch.display().to_string();
+    let args = found.args.iter().map(|argument| argument.replace(&scratch, "SCRATCH"));
+    std::iter::once(name.to_string_lossy().into_owned()).chain(args).collect()
 }
 
 /// The executable file that `name` means, as a shell would find it.

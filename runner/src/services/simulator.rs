@@ -40,8 +40,10 @@ pub struct SimulatorSettings {
     pub failure_rate: f64,
     /// Put the server's own send time (`sent_ns`, nanoseconds since the Unix epoch) into every chunk.
     pub send_stamps: bool,
-    /// Seed of drawn decode times and failures.
-    pub seed: u64,
+    /// Seed of drawn decode times and failures; one of its own for every start when not given, so that
+    /// repetitions differ as those of a real server do.
+    #[schemars(range(min = 0, max = 9007199254740991_u64))]
+    pub seed: Option<u64>,
     /// Port to listen on.
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
@@ -68,7 +70,7 @@ impl Default for SimulatorSettings {
             kv_limit_tokens: 0,
             failure_rate: 0.0,
             send_stamps: false,
-            seed: 1,
+            seed: None,
             port: None,
         }
     }

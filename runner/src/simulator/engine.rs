@@ -25,6 +25,7 @@ const DRAW_DECODE: u64 = 2;
 
 pub struct Engine {
     pub settings: SimulatorSettings,
+    seed: u64,
     pub timer: Timer,
     state: RefCell<State>,
     arrived: Cell<u64>,
@@ -66,7 +67,10 @@ pub struct Occupancy {
 impl Engine {
     pub fn new(settings: SimulatorSettings, timer: Timer) -> Self {
         let (state, arrived, counters) = (RefCell::default(), Cell::new(0), Counters::default());
-        Self { settings, timer, state, arrived, counters }
+        let seed = settings.seed.unwrap_or_else(|| {
+            std::time::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos() as u64) ^ u64::from(std::process::id())
+        });
+        Self { settings, seed, timer, state, arrived, counters }
     }
 
     /// A number for a request that has just arrived, from 0; whatever is drawn for it depends on the seed and this.
@@ -76,7 +80,7 @@ impl Engine {
 
     /// Whether this request is one of those that fail.
     pub fn fails(&self, number: u64) -> bool {
-        Draw::new(&[self.settings.seed, DRAW_FAILURE, number]).uniform() < self.settings.failure_rate
+        Draw::new(&[self.seed, DRAW_FAILURE, number]).uniform() < self.settings.failure_rate
     }
 
     /// Whether a request of so many tokens can ever run.
@@ -163,7 +167,7 @@ impl Passage {
             waker: RefCell::new(None),
             gone: Cell::new(false),
         });
-        let decode = Draw::new(&[settings.seed, DRAW_DECODE, number]);
+        let decode = Draw::new(&[engine.seed, DRAW_DECODE, number]);
         engine.state.borrow_mut().waiting.push_back(waiter.clone());
         engine.admit(waiter.arrived);
         engine.counters.prompt_tokens.set(engine.counters.prompt_tokens.get() + input);
