@@ -214,6 +214,38 @@ fn without_the_program_its_image_runs_in_podman() {
 }
 
 #[test]
+fn the_seed_recipe_of_vllm_runs_unchanged() {
+    // vLLM needs a GPU and 4 GB of packages; the simulator answers in its place, by the same protocol.
+    let project = Project::new();
+    let folder = project.root().join("bin");
+    std::fs::create_dir(&folder).expect("created");
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = serve ] || exit 64\nmodel=$2\nshift 2\n\
+         while [ $# -gt 0 ]; do case $1 in --host) host=$2;; --port) port=$2;; esac; shift; done\n\
+         exec '{}' agent simulate --host \"$host\" --port \"$port\" --settings \"{{\\\"model\\\": \\\"$model\\\"}}\"\n",
+        env!("CARGO_BIN_EXE_runner")
+    );
+    std::fs::write(folder.join("vllm"), script).expect("written");
+    std::fs::set_permissions(folder.join("vllm"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("set");
+    let recipe = concat!(env!("CARGO_MANIFEST_DIR"), "/../campaigns/vllm_smoke.yaml");
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").expect("set"));
+    project
+        .runner_with(
+            &[("PATH", &path)],
+            &["run", recipe, "--target", "local", "--set", "client.settings.warmup_delay=0"],
+        )
+        .code(0);
+    project.wait_for_silence();
+    let id = project.ids()[0];
+    let run = project.run(id);
+    assert_eq!((run.service.kind.as_str(), run.client.kind.as_str()), ("vllm", "vllm_smoke"));
+    let requests = project.requests(id);
+    assert!(requests.iter().all(|request| request.success && request.output_tokens == Some(50)), "{requests:?}");
+    assert!(requests.iter().all(|request| request.ttft_s.is_some_and(|ttft| ttft > 0.0)));
+    project.assert_in_order();
+}
+
+#[test]
 fn one_deployment_can_serve_a_whole_sweep() {
     let project = Project::new();
     project.write(
