@@ -16,6 +16,10 @@ fn sitegen(folder: &Path, args: &[&str]) -> Assert {
     cargo_bin_cmd!("sitegen").current_dir(folder).args(args).assert()
 }
 
+fn write_all(results: &Path) {
+    synthetic::made().iter().for_each(|made| synthetic::write_benchmark(results, made, |_, _| {}));
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("text")
 }
@@ -49,7 +53,7 @@ fn git(root: &Path, args: &[&str]) -> String {
 fn the_same_archive_gives_the_same_bytes_and_is_not_written_again() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let root = folder.path();
-    synthetic::write(&root.join("results"));
+    write_all(&root.join("results"));
     let out = text(&sitegen(root, &["build", "--out", "one"]).success().get_output().stdout);
     let version = out.trim().strip_prefix("one/").and_then(|rest| rest.strip_suffix("/index.html")).expect(&out);
     assert!(version.starts_with("2026-03-03-"), "{version}");
@@ -143,7 +147,7 @@ fn an_empty_archive_says_what_to_do() {
 fn the_page_of_a_campaign_says_what_is_true() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let root = folder.path();
-    synthetic::write(&root.join("results"));
+    write_all(&root.join("results"));
     sitegen(root, &["build", "--version", "v"]).success();
     let page = fs::read_to_string(root.join("site/v/campaigns/quickstart/index.html")).expect("written");
     // 8 slots of 50 ms: the knee is at 8 clients and the ceiling at 160 requests/s, less some slow ones.

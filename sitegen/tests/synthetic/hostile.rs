@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::synthetic::{made, write_benchmark};
 
 /// Ends attributes, elements, scripts, comments and template expressions; one for each way out.
-pub const ATTACKS: [&str; 6] = [
+const ATTACKS: [&str; 6] = [
     "<script>alert(1)</script>",
     "</script><script>alert(2)</script>",
     "\"'><img src=x onerror=alert(3)>",
