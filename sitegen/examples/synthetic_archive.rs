@@ -6,7 +6,10 @@ mod synthetic;
 
 fn main() {
     match std::env::args().nth(1) {
-        Some(folder) => synthetic::write(std::path::Path::new(&folder)),
+        Some(folder) => {
+            let results = std::path::Path::new(&folder);
+            synthetic::made().iter().for_each(|made| synthetic::write_benchmark(results, made, |_, _| {}));
+        }
         None => eprintln!("error: name the folder to write to"),
     }
 }

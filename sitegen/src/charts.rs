@@ -56,10 +56,49 @@ pub enum Kind {
 #[derive(Default)]
 pub struct Panel {
     pub y_name: String,
-    pub log: bool,
-    pub max: Option<f64>,
+    pub scale: YScale,
     pub series: Vec<Value>,
     pub marks: Marks,
+}
+
+/// The y axis of a panel.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum YScale {
+    /// From zero.
+    #[default]
+    Linear,
+    /// From zero to a value that is not in the data, such as a limit.
+    LinearTo(f64),
+    Log {
+        min: f64,
+        max: f64,
+    },
+}
+
+impl YScale {
+    /// Logarithmic where the values span more than a factor of 20. `beside` are limits that are drawn too: those far
+    /// above the data are left outside.
+    pub fn of_durations(values: &[f64], beside: &[f64]) -> Self {
+        let (low, high) = values.iter().fold((f64::MAX, 0.0_f64), |(low, high), y| (low.min(*y), high.max(*y)));
+        let near: Vec<f64> = beside.iter().copied().filter(|limit| *limit > 0.0 && *limit <= 3.0 * high).collect();
+        let (low, top) = near.iter().fold((low, high), |(low, high), y| (low.min(*y), high.max(*y)));
+        if low > 0.0 && high > 20.0 * low {
+            Self::Log { min: round_number(low, false), max: round_number(top, true) }
+        } else if top > high {
+            Self::LinearTo(round_number(top * 1.05, true))
+        } else {
+            Self::Linear
+        }
+    }
+}
+
+/// The next of 1, 2, 5 times a power of ten, up or down.
+fn round_number(value: f64, up: bool) -> f64 {
+    let power = 10_f64.powf(value.log10().floor());
+    let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
+    let fits = |step: &&f64| if up { **step >= value } else { **step <= value };
+    let found = if up { steps.iter().find(fits) } else { steps.iter().rev().find(fits) };
+    found.copied().unwrap_or(value)
 }
 
 /// What is drawn across a panel.
@@ -160,13 +199,10 @@ fn y_axis(panel: &Panel, index: usize) -> Axis {
         .name_gap(48)
         .split_number(4)
         .axis_label(labels);
-    let axis = match panel.log {
-        true => axis.type_(AxisType::Log).log_base(10),
-        false => axis.type_(AxisType::Value).min(0),
-    };
-    match panel.max {
-        Some(max) => axis.max(max),
-        None => axis,
+    match panel.scale {
+        YScale::Linear => axis.type_(AxisType::Value).min(0),
+        YScale::LinearTo(max) => axis.type_(AxisType::Value).min(0).max(max),
+        YScale::Log { min, max } => axis.type_(AxisType::Log).log_base(10).min(min).max(max),
     }
 }
 
@@ -267,6 +303,20 @@ mod tests {
             Value::Array(items) => items.iter().for_each(|item| all_texts(item, texts)),
             Value::Object(fields) => fields.values().for_each(|field| all_texts(field, texts)),
             _ => {}
+        }
+    }
+
+    #[test]
+    fn the_scale_of_durations_fits_the_data_and_near_limits() {
+        for (values, limits, scale) in [
+            (&[10.0, 40.0][..], &[][..], YScale::Linear),
+            (&[10.0, 40.0], &[50.0], YScale::LinearTo(100.0)),
+            (&[10.0, 40.0], &[500.0], YScale::Linear),
+            (&[12.0, 400.0], &[], YScale::Log { min: 10.0, max: 500.0 }),
+            (&[12.0, 400.0], &[8.0, 1000.0], YScale::Log { min: 5.0, max: 1000.0 }),
+            (&[0.0, 400.0], &[], YScale::Linear),
+        ] {
+            assert_eq!(YScale::of_durations(values, limits), scale, "{values:?} {limits:?}");
         }
     }
 

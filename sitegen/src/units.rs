@@ -1,8 +1,7 @@
 //! Numbers as people read them: few digits, a unit that suits, decimals under each other.
 
-/// Fills the place of a digit, and of the decimal point, in a column of numbers.
-const FIGURE_SPACE: char = '\u{2007}';
-const PUNCTUATION_SPACE: char = '\u{2008}';
+/// Fills the place of a digit or of the decimal point in a column of numbers, which is set in a monospaced font.
+const NO_BREAK_SPACE: char = '\u{a0}';
 
 /// Three significant digits, never an exponent, thousands set apart: `1,840`, `12.3`, `0.00512`.
 pub fn number(value: f64) -> String {
@@ -105,10 +104,8 @@ pub fn align(numbers: &mut [&mut String]) {
     let most = numbers.iter().filter(|text| is_number(text)).map(|text| decimals(text)).max().unwrap_or(0);
     for text in numbers.iter_mut().filter(|text| is_number(text)) {
         let missing = most - decimals(text);
-        if missing > 0 && missing == most {
-            text.push(PUNCTUATION_SPACE);
-        }
-        text.extend(std::iter::repeat_n(FIGURE_SPACE, missing));
+        let point = usize::from(missing > 0 && missing == most);
+        text.extend(std::iter::repeat_n(NO_BREAK_SPACE, missing + point));
     }
 }
 
@@ -156,6 +153,6 @@ mod tests {
         let mut texts = ["1.25", "10.0", "100", "–"].map(str::to_owned);
         let [a, b, c, d] = &mut texts;
         align(&mut [a, b, c, d]);
-        assert_eq!(texts, ["1.25", "10.0\u{2007}", "100\u{2008}\u{2007}\u{2007}", "–"]);
+        assert_eq!(texts, ["1.25", "10.0\u{a0}", "100\u{a0}\u{a0}\u{a0}", "–"]);
     }
 }

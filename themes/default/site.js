@@ -171,7 +171,7 @@
   function csv(table) {
     return Array.from(table.rows).map(function (row) {
       return Array.from(row.cells).map(function (cell) {
-        var text = cell.textContent.replace(/[\u2007\u2008]/g, "").replace(/\s+/g, " ").trim();
+        var text = cell.textContent.replace(/\s+/g, " ").trim();
         if (cell.classList.contains("number") && cell.tagName === "TD") text = text.replace(/,/g, "");
         else if (/^[=+\-@]/.test(text)) text = "'" + text;
         return /[",\n]/.test(text) ? '"' + text.replace(/"/g, '""') + '"' : text;
@@ -196,7 +196,13 @@
         chart.start();
       });
     }, { rootMargin: "600px" });
-    figures.forEach(function (figure) { watcher.observe(figure); });
+    figures.forEach(function (figure) {
+      // What is in view at once does not wait for the first frame.
+      if (figure.getBoundingClientRect().top > innerHeight) return watcher.observe(figure);
+      var chart = new Chart(figure);
+      drawn.push(chart);
+      chart.start();
+    });
     addEventListener("resize", function () {
       drawn.forEach(function (chart) {
         if (!chart.view) return;

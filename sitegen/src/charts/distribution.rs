@@ -3,7 +3,7 @@
 use analysis::percentile_curve;
 use archive::{Distribution, Summary};
 
-use super::{Chart, Kind, Panel, XAxis, color, height, line, plot};
+use super::{Chart, Kind, Panel, XAxis, YScale, color, height, line, plot};
 use crate::{
     pages::table::{Cell, Column, Table},
     units::{self, TimeUnit},
@@ -27,18 +27,19 @@ pub fn chart(summary: &Summary) -> Option<Chart> {
         .collect();
     let seconds: Vec<f64> = curves.iter().flat_map(|(_, curve)| curve).map(|point| point.seconds).collect();
     let largest = seconds.iter().copied().fold(0.0, f64::max);
-    let smallest = seconds.iter().copied().filter(|value| *value > 0.0).fold(f64::MAX, f64::min);
     let last = curves.iter().filter_map(|(_, curve)| curve.last()).map(|point| point.one_in).fold(2.0, f64::max);
     let (_, latency) = curves.first()?;
 
     let unit = TimeUnit::for_largest(largest);
-    let log = largest > 20.0 * smallest;
+    let values: Vec<f64> = seconds.iter().map(|seconds| unit.of(*seconds)).filter(|value| *value > 0.0).collect();
+    let scale = YScale::of_durations(&values, &[]);
     let series = curves.iter().enumerate().map(|(i, (name, curve))| {
-        let points =
-            curve.iter().map(|point| (point.one_in, Some(unit.of(point.seconds)).filter(|y| !log || *y > 0.0)));
+        let above_zero = |y: &f64| scale == YScale::Linear || *y > 0.0;
+        let points = curve.iter().map(|point| (point.one_in, Some(unit.of(point.seconds)).filter(above_zero)));
         line(name, &color(i), points, false)
     });
-    let panel = Panel { y_name: format!("duration, {}", unit.name), log, series: series.collect(), ..Panel::default() };
+    let panel =
+        Panel { y_name: format!("duration, {}", unit.name), scale, series: series.collect(), ..Panel::default() };
     let x = XAxis {
         name: "percentile".to_owned(),
         kind: Kind::Log { base: 10.0 },
@@ -50,7 +51,8 @@ pub fn chart(summary: &Summary) -> Option<Chart> {
     let figures = &summary.latency_s.figures;
     let end = latency.last()?;
     let finding = format!(
-        "Half of the requests took {} or less; the curve ends at p{}, the last percentile with ten requests beyond it.",
+        "Half of the requests took {} or less; the latency curve ends at p{}, the last percentile with ten requests \
+         beyond it.",
         figures.p50.map_or_else(|| "–".to_owned(), units::duration),
         percentile_name(end.one_in),
     );
@@ -68,7 +70,7 @@ pub fn chart(summary: &Summary) -> Option<Chart> {
 /// 1000 → `99.9`.
 fn percentile_name(one_in: f64) -> String {
     let percentile = 100.0 - 100.0 / one_in;
-    let decimals = (one_in.log10().ceil() as usize).saturating_sub(1).clamp(0, 6);
+    let decimals = (one_in.log10().ceil() as usize).saturating_sub(2).clamp(0, 6);
     let text = format!("{percentile:.decimals$}");
     match text.contains('.') {
         true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),

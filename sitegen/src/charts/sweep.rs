@@ -2,7 +2,7 @@
 
 use analysis::Answer;
 
-use super::{Chart, Dot, Kind, Marks, Panel, XAxis, band, color, dots, height, line, plot};
+use super::{Chart, Dot, Kind, Marks, Panel, XAxis, YScale, band, color, dots, height, line, plot};
 use crate::{
     load::Loaded,
     model::{
@@ -28,7 +28,7 @@ struct Subject<'s, 'a> {
     lines: Vec<(String, String, &'s Series<'a>, Metric)>,
     /// Limits to draw: value in the chart's unit, and in words.
     limits: Vec<(f64, String)>,
-    may_be_log: bool,
+    is_duration: bool,
 }
 
 /// The charts of an execution, from top to bottom. `to_version` leads from the page to the folder of the version.
@@ -57,7 +57,7 @@ fn throughput<'s, 'a>(sweep: &'s Sweep<'a>) -> Subject<'s, 'a> {
         per_unit: 1.0,
         lines: one_metric(sweep, Metric::Throughput),
         limits: Vec::new(),
-        may_be_log: false,
+        is_duration: false,
     }
 }
 
@@ -92,7 +92,7 @@ fn times<'s, 'a>(sweep: &'s Sweep<'a>, timed: Timed) -> Vec<Subject<'s, 'a>> {
         per_unit: unit.per_second,
         lines,
         limits,
-        may_be_log: true,
+        is_duration: true,
     };
     let (id, title) = match timed {
         Timed::Latency => ("latency", "Latency"),
@@ -134,17 +134,18 @@ fn chart(sweep: &Sweep<'_>, axis: &Axis, subject: Subject<'_, '_>, to_version: &
     };
     let lines: Vec<_> =
         subject.lines.iter().map(|(name, color, series, metric)| (name, color, medians(series, *metric))).collect();
-    let drawn: Vec<f64> = lines.iter().flat_map(|(.., points)| points).filter_map(|(_, y)| *y).collect();
-    if drawn.is_empty() {
+    if lines.iter().flat_map(|(.., points)| points).all(|(_, y)| y.is_none()) {
         return None;
     }
-    let (low, high) = drawn.iter().fold((f64::MAX, f64::MIN), |(a, b), y| (a.min(*y), b.max(*y)));
-
+    let all = subject.lines.iter().flat_map(|(_, _, series, metric)| series.values(*metric));
+    let all: Vec<f64> = all.map(|(_, y)| scaled(y)).collect();
+    let limits: Vec<f64> = subject.limits.iter().map(|(value, _)| *value).collect();
     let mut panel = Panel {
         y_name: subject.y_name.clone(),
-        log: subject.may_be_log && low > 0.0 && high / low > 20.0,
+        scale: if subject.is_duration { YScale::of_durations(&all, &limits) } else { YScale::Linear },
         ..Panel::default()
     };
+    let is_log = matches!(panel.scale, YScale::Log { .. });
     for (_, color, series, metric) in &subject.lines {
         let spreads = series.points.iter().filter_map(|point| {
             let (low, high) = point.spread(*metric)?;
@@ -158,7 +159,7 @@ fn chart(sweep: &Sweep<'_>, axis: &Axis, subject: Subject<'_, '_>, to_version: &
     let dot = |point: &Point<'_>, benchmark: &Loaded, metric: Metric| {
         let y = scaled(metric.of(benchmark.summary.as_ref()?)?);
         let name = benchmark.id.to_string();
-        (!panel.log || y > 0.0).then(|| Dot { x: point.x, y, href: href(to_version, benchmark), name })
+        (!is_log || y > 0.0).then(|| Dot { x: point.x, y, href: href(to_version, benchmark), name })
     };
     let mut repetitions = Vec::new();
     let mut left_out = Vec::new();
@@ -250,16 +251,16 @@ fn finding(sweep: &Sweep<'_>, axis: &Axis, subject: &Subject<'_, '_>) -> String 
         Metric::Throughput => format!("{} requests/s", units::number(value)),
         Metric::TokensPerSecond => format!("{} tokens/s", units::number(value)),
     };
-    let what = match (metric, series.label.is_empty()) {
-        (Metric::Time(timed, percentile), true) => format!("{} {}", percentile.name(), timed.name()),
-        (_, true) => subject.title.to_lowercase(),
-        (_, false) => format!("{} of {name}", subject.title.to_lowercase()),
+    let mut what = match metric {
+        Metric::Time(timed, percentile) => format!("{} {}", percentile.name(), timed.name()),
+        Metric::Throughput => "throughput".to_owned(),
+        Metric::TokensPerSecond => "the rate of output tokens".to_owned(),
     };
-    let mut sentence =
-        format!("From {first} to {last} {}, {what} goes from {} to {}.", axis.name, figure(*from), figure(*to));
-    if let Some(first) = sentence.get(..1).map(str::to_uppercase) {
-        sentence.replace_range(..1, &first);
+    if !series.label.is_empty() {
+        what = format!("{what} of {name}");
     }
+    let sentence =
+        format!("From {first} to {last} {}, {what} goes from {} to {}.", axis.name, figure(*from), figure(*to));
     format!("{sentence} {drawn}")
 }
 

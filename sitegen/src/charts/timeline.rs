@@ -37,7 +37,7 @@ fn outside(summary: &Summary, x: &XAxis, labelled: bool) -> Marks {
     if start > 0.0 {
         marks.ranges.push((0.0, start, label("warm-up"), "$shade".to_owned()));
     }
-    if let Some(last) = x.max.filter(|last| end + 1.0 < *last) {
+    if let Some(last) = x.max.filter(|last| end + 0.05 < *last) {
         marks.ranges.push((end, last, label("drain"), "$shade".to_owned()));
     }
     marks
@@ -137,18 +137,19 @@ fn step_note(step: usize) -> Option<String> {
 
 /// CPU and memory of the service, the load generator and their nodes.
 pub fn resources(summary: &Summary, samples: &[ResourceSample]) -> Option<Chart> {
-    let mut sources: BTreeMap<(String, &str), Vec<&ResourceSample>> = BTreeMap::new();
+    let mut sources: BTreeMap<((u8, &str), String), Vec<&ResourceSample>> = BTreeMap::new();
     for sample in samples.iter().filter(|sample| sample.offset_s.is_some()) {
+        // The service first, wherever it ran.
         let role = match sample.role {
-            Role::Service => "service",
-            Role::Client => "load generator",
+            Role::Service => (0, "service"),
+            Role::Client => (1, "load generator"),
         };
-        sources.entry((sample.node.clone(), role)).or_default().push(sample);
+        sources.entry((role, sample.node.clone())).or_default().push(sample);
     }
     if sources.is_empty() {
         return None;
     }
-    let nodes = sources.keys().map(|(node, _)| node).collect::<std::collections::BTreeSet<_>>().len();
+    let nodes = sources.keys().map(|(_, node)| node).collect::<std::collections::BTreeSet<_>>().len();
     let x = time_axis(summary);
     // Samples from before the load would stretch nothing: the axis is that of the requests.
     let shown = |sample: &&&ResourceSample| {
@@ -156,7 +157,7 @@ pub fn resources(summary: &Summary, samples: &[ResourceSample]) -> Option<Chart>
     };
     let (mut cpu, mut memory) = (Vec::new(), Vec::new());
     let mut node_drawn = std::collections::BTreeSet::new();
-    for (index, ((node, role), samples)) in sources.iter().enumerate() {
+    for (index, (((_, role), node), samples)) in sources.iter().enumerate() {
         let name = |what: &str| if nodes > 1 { format!("{what} ({node})") } else { what.to_owned() };
         let series = |of: &dyn Fn(&ResourceSample) -> Option<f64>| -> Vec<(f64, Option<f64>)> {
             samples.iter().filter(shown).map(|sample| (sample.offset_s.unwrap_or_default(), of(sample))).collect()
@@ -186,7 +187,7 @@ pub fn resources(summary: &Summary, samples: &[ResourceSample]) -> Option<Chart>
     };
     let means: Vec<String> = sources
         .iter()
-        .filter_map(|((_, role), samples)| Some(format!("the {role} {} %", units::number(mean(samples)?))))
+        .filter_map(|(((_, role), _), samples)| Some(format!("the {role} {} %", units::number(mean(samples)?))))
         .collect();
     let finding = match means.is_empty() {
         true => "No sample lies within the measurement window.".to_owned(),
@@ -202,7 +203,7 @@ pub fn resources(summary: &Summary, samples: &[ResourceSample]) -> Option<Chart>
     ];
     let step = samples.len().div_ceil(MOST_ROWS).max(1);
     let optional = |value: Option<f64>| value.map_or_else(Cell::none, Cell::number);
-    let rows = sources.iter().flat_map(|((node, role), samples)| {
+    let rows = sources.iter().flat_map(|(((_, role), node), samples)| {
         samples.iter().filter(shown).step_by(step).map(move |sample| {
             vec![
                 Cell::number(sample.offset_s.unwrap_or_default()),

@@ -35,11 +35,7 @@ pub struct Made {
 }
 
 /// A sweep of a token server with 8 slots, run twice; a two-axis sweep of a key-value store; a failed and a cancelled
-/// benchmark among them.
-pub fn write(results: &Path) {
-    made().iter().for_each(|made| write_benchmark(results, made, |_, _| {}));
-}
-
+/// benchmark among them. Each is written by [`write_benchmark`].
 pub fn made() -> Vec<Made> {
     let mut all = Vec::new();
     let mut sequence = 0;
@@ -114,7 +110,6 @@ pub fn write_benchmark(results: &Path, made: &Made, change: impl FnOnce(&mut Run
         fs::remove_file(&path).expect("removed");
     }
     change(&mut run, &mut summary);
-    let json = |value: &dyn erased::Json| value.pretty();
     fs::write(staged.join("run.json"), json(&run)).expect("written");
     if let Some(summary) = &summary {
         fs::write(staged.join("summary.json"), json(summary)).expect("written");
@@ -128,22 +123,13 @@ pub fn write_benchmark(results: &Path, made: &Made, change: impl FnOnce(&mut Run
         })
         .collect();
     fs::write(staged.join("resources.jsonl.zst"), zstd::encode_all(&lines[..], 3).expect("packed")).expect("written");
-    fs::write(staged.join("logs/service.log"), "listening on 127.0.0.1:8000\nbye\n").expect("written");
+    fs::write(staged.join("logs/service.log"), "listening on 127.0.0.1:8000\n<script>alert(0)</script>\nbye\n")
+        .expect("written");
     seal(results, made.id, &staged, &SealOptions::default()).expect("sealed");
 }
 
-mod erased {
-    //! `serde_json::to_string_pretty` for two types behind one name.
-
-    pub trait Json {
-        fn pretty(&self) -> String;
-    }
-
-    impl<T: serde::Serialize> Json for T {
-        fn pretty(&self) -> String {
-            serde_json::to_string_pretty(self).expect("serialised")
-        }
-    }
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("serialised")
 }
 
 /// A number from −0.5 to 0.5 that depends on its arguments only.

@@ -1,0 +1,188 @@
+//! `sitegen build` and `check` as a person runs them: what is written, what is kept, what is refused.
+
+#[path = "synthetic/archive.rs"]
+mod synthetic;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use assert_cmd::{assert::Assert, cargo::cargo_bin_cmd};
+
+fn sitegen(folder: &Path, args: &[&str]) -> Assert {
+    cargo_bin_cmd!("sitegen").current_dir(folder).args(args).assert()
+}
+
+fn write_all(results: &Path) {
+    synthetic::made().iter().for_each(|made| synthetic::write_benchmark(results, made, |_, _| {}));
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+/// Relative path → bytes of every file below a folder.
+fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => {
+                    let bytes = fs::read(&path).expect("read");
+                    files.insert(path.strip_prefix(folder).expect("below").to_owned(), bytes);
+                }
+            }
+        }
+    }
+    files
+}
+
+fn git(root: &Path, args: &[&str]) -> String {
+    let output = Command::new("git").arg("-C").arg(root).args(args).output().expect("git runs");
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    text(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn the_same_archive_gives_the_same_bytes_and_is_not_written_again() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let root = folder.path();
+    write_all(&root.join("results"));
+    let out = text(&sitegen(root, &["build", "--out", "one"]).success().get_output().stdout);
+    let version = out.trim().strip_prefix("one/").and_then(|rest| rest.strip_suffix("/index.html")).expect(&out);
+    assert!(version.starts_with("2026-03-03-"), "{version}");
+
+    // One thread and another folder: neither the order of work nor the place shows.
+    let alone = cargo_bin_cmd!("sitegen")
+        .current_dir(root)
+        .args(["build", "--out", "two"])
+        .env("RAYON_NUM_THREADS", "1")
+        .assert();
+    alone.success();
+    let (one, two) = (tree(&root.join("one")), tree(&root.join("two")));
+    assert!(one.keys().eq(two.keys()));
+    let different: Vec<_> = one.iter().filter(|(path, bytes)| two[*path] != **bytes).map(|(path, _)| path).collect();
+    assert!(different.is_empty(), "{different:?}");
+
+    let page = root.join("one").join(version).join("index.html");
+    let before = fs::metadata(&page).expect("written").modified().expect("a time");
+    let again = sitegen(root, &["build", "--out", "one"]).success();
+    assert!(text(&again.get_output().stderr).contains("unchanged"));
+    assert_eq!(fs::metadata(&page).expect("kept").modified().expect("a time"), before);
+    assert!(tree(&root.join("one")) == one, "nothing is left behind");
+
+    let report = sitegen(root, &["check", "--out", "one"]).success();
+    assert!(text(&report.get_output().stderr).contains("0 findings"));
+}
+
+#[test]
+fn a_version_is_never_changed() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let root = folder.path();
+    let results = root.join("results");
+    let made = synthetic::made();
+    synthetic::write_benchmark(&results, &made[0], |_, _| {});
+    sitegen(root, &["build", "--version", "v1"]).success();
+    let before = tree(&root.join("site"));
+
+    synthetic::write_benchmark(&results, &made[1], |_, _| {});
+    let refused = sitegen(root, &["build", "--version", "v1"]).code(2);
+    let message = text(&refused.get_output().stderr);
+    assert!(message.contains("site/v1 exists with other content") && message.contains("--version"), "{message}");
+    assert!(tree(&root.join("site")) == before, "a refused build leaves nothing");
+
+    sitegen(root, &["build", "--version", "v2"]).success();
+    let after = tree(&root.join("site"));
+    assert!(before.iter().filter(|(path, _)| path.starts_with("v1")).all(|(path, bytes)| after[path] == *bytes));
+    let versions: serde_json::Value = serde_json::from_slice(&after[Path::new("versions.json")]).expect("JSON");
+    assert_eq!(versions[0]["version"], "v2");
+    assert_eq!(versions[0]["aliases"], serde_json::json!(["latest"]));
+    assert_eq!((&versions[1]["version"], &versions[1]["aliases"]), (&"v1".into(), &serde_json::json!([])));
+    let index = text(&after[Path::new("index.html")]);
+    assert!(index.contains("url=v2&#x2F;index.html") || index.contains("url=v2/index.html"), "{index}");
+    assert!(after.contains_key(Path::new("latest/benchmarks/BM-20260301-002/index.html")));
+    sitegen(root, &["check"]).success();
+    sitegen(root, &["build", "--version", "../v3"]).code(2);
+}
+
+#[test]
+fn the_version_is_named_after_the_commit_when_git_has_everything() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let root = folder.path();
+    let made = synthetic::made();
+    git(root, &["init", "-q", "-b", "main"]);
+    git(root, &["config", "user.name", "Tester"]);
+    git(root, &["config", "user.email", "tester@localhost"]);
+    synthetic::write_benchmark(&root.join("results"), &made[0], |_, _| {});
+    git(root, &["add", "results/BM-20260301-001"]);
+    git(root, &["commit", "-q", "-m", "one"]);
+    let commit = git(root, &["rev-parse", "HEAD"]);
+    let named = |expected: &str| {
+        let out = text(&sitegen(root, &["build"]).success().get_output().stdout);
+        assert_eq!(out.trim(), format!("site/2026-03-01-{expected}/index.html"));
+    };
+    named(&commit[..8]);
+    synthetic::write_benchmark(&root.join("results"), &made[1], |_, _| {});
+    let out = text(&sitegen(root, &["build"]).success().get_output().stdout);
+    assert!(!out.contains(&commit[..8]), "not all of it is in {commit}: {out}");
+}
+
+#[test]
+fn an_empty_archive_says_what_to_do() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let out = text(&sitegen(folder.path(), &["build"]).success().get_output().stdout);
+    assert_eq!(out.trim(), "site/empty/index.html");
+    let page = fs::read_to_string(folder.path().join("site/empty/index.html")).expect("written");
+    assert!(page.contains("runner quickstart") && page.contains("The archive is empty"));
+    sitegen(folder.path(), &["check"]).success();
+}
+
+#[test]
+fn the_page_of_a_campaign_says_what_is_true() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let root = folder.path();
+    write_all(&root.join("results"));
+    sitegen(root, &["build", "--version", "v"]).success();
+    let page = fs::read_to_string(root.join("site/v/campaigns/quickstart/index.html")).expect("written");
+    // 8 slots of 50 ms: the knee is at 8 clients and the ceiling at 160 requests/s, less some slow ones.
+    let knee = page.split("Knee at ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a knee");
+    let knee: f64 = knee.parse().expect("a number");
+    assert!((7.0..9.0).contains(&knee), "{knee}");
+    for name in ["BM-20260302-041", "BM-20260302-042", "the service ended with exit code 137"] {
+        assert!(page.contains(name), "{name}");
+    }
+    let failed = fs::read_to_string(root.join("site/v/benchmarks/BM-20260302-042/index.html")).expect("written");
+    assert!(failed.contains("Failed at stage loading") && failed.contains("nothing was measured"));
+    let earlier = fs::read_to_string(root.join("site/v/campaigns/quickstart/2026-03-01T0900-ab12/index.html"));
+    assert!(earlier.expect("earlier executions have pages").contains("BM-20260301-001"));
+}
+
+#[test]
+fn a_broken_link_is_found() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let root = folder.path();
+    synthetic::write_benchmark(&root.join("results"), &synthetic::made()[0], |_, _| {});
+    sitegen(root, &["build", "--version", "v"]).success();
+    fs::remove_file(root.join("site/v/benchmarks/BM-20260301-001/index.html")).expect("removed");
+    let report = sitegen(root, &["check"]).code(1);
+    assert!(text(&report.get_output().stdout).contains("BM-20260301-001/index.html`: there is no such file"));
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let root = folder.path();
+    synthetic::write_benchmark(&root.join("results"), &synthetic::made()[0], |_, _| {});
+    let manifest = root.join("results/BM-20260301-001/manifest.json");
+    fs::remove_file(&manifest).expect("removed");
+    let message = text(&sitegen(root, &["build"]).code(2).get_output().stderr);
+    assert!(message.contains("BM-20260301-001/manifest.json"), "{message}");
+    let message = text(&sitegen(root, &["check", "--out", "nowhere"]).code(2).get_output().stderr);
+    assert!(message.contains("sitegen build"), "{message}");
+}
