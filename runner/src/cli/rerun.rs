@@ -17,6 +17,7 @@ use crate::{benchmark::Options, plan};
 #[derive(Debug, Args)]
 pub struct Rerun {
     /// Full id, unique suffix (`-007`) or `latest`.
+    #[arg(allow_hyphen_values = true)]
     id: String,
     #[command(flatten)]
     keeping: Keeping,

@@ -12,6 +12,7 @@ use crate::{benchmark::status_word, console, units};
 #[derive(Debug, Args)]
 pub struct Summary {
     /// Full id, unique suffix (`-007`) or `latest`.
+    #[arg(allow_hyphen_values = true)]
     id: String,
 }
 

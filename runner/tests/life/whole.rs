@@ -267,6 +267,8 @@ fn a_rerun_sends_the_same_requests_and_knows_its_original() {
     project.write("redis.yaml", REDIS);
     project.runner(&["run", "redis.yaml", "--clients", "2"]).code(0);
     project.runner(&["rerun", "latest"]).code(0);
+    let shown = project.runner(&["summary", "-002"]);
+    assert!(shown.code(0).stdout().contains("2,000 requests"), "{}", shown.stdout());
     let [original, rerun] = project.ids()[..] else { panic!("two benchmarks") };
     let (first, second) = (project.run(original), project.run(rerun));
     assert_eq!(second.rerun_of, Some(original));
