@@ -137,6 +137,7 @@ pub struct LoadReport {
     /// Ended before its stopping rule said so.
     pub interrupted: bool,
     /// Why it was interrupted, when nobody asked for it: the service could not be reached any more.
+    #[serde(default)]
     pub interruption: Option<String>,
     pub threads: u32,
     /// CPU seconds of the load generator over the window, all threads.

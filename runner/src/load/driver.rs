@@ -82,6 +82,7 @@ fn check(spec: &LoadSpec) -> Result<()> {
         spec.stop.requests.is_some() || spec.stop.duration_s.is_some(),
         "a load needs a number of requests or a duration"
     );
+    ensure!(spec.stop.requests != Some(0), "a load has at least one request");
     ensure!(spec.stop.duration_s.is_none_or(positive), "a load's duration must be above zero");
     ensure!(positive(spec.timeout_s), "a request's timeout must be above zero");
     match spec.arrival {

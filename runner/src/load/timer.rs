@@ -98,9 +98,8 @@ impl Timer {
     }
 
     async fn run(self) {
+        // The expirations are not read: every new one is an edge of its own, and setting the timer resets it.
         while let Ok(mut ready) = self.0.descriptor.readable().await {
-            // Reading resets the descriptor; `EAGAIN` after a spurious wake-up is fine too.
-            let _ = nix::unistd::read(ready.get_inner().0.as_fd(), &mut [0; 8]);
             ready.clear_ready();
             self.0.armed.set(None);
             self.wake_due();

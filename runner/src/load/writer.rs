@@ -240,8 +240,9 @@ pub struct Writer {
     live: Live,
 }
 
-/// A writer and one recorder a thread. The spools exist afterwards.
+/// A writer and one recorder a thread. The spools exist afterwards, and none of an earlier load.
 pub fn open(folder: &Path, threads: usize, state: WriterState) -> Result<(Writer, Vec<Recorder>)> {
+    spool::remove(folder)?;
     let (out, input) = mpsc::channel();
     let (mut files, mut backs, mut recorders) = (Vec::new(), Vec::new(), Vec::new());
     for thread in 0..threads {
@@ -430,6 +431,23 @@ mod tests {
                 _ => None,
             };
             assert_eq!(line.error, expect);
+        }
+    }
+
+    #[test]
+    fn spools_of_an_earlier_load_are_not_read_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let out = folder.path().join("requests.jsonl.zst");
+        for threads in [3, 1] {
+            let (writer, recorders) = open(folder.path(), threads, state()).expect("opened");
+            let origin = Instant::now();
+            for mut recorder in recorders {
+                recorder.begin(0, &["GET"]);
+                let attempt = Attempt { client: 0, intended: None, given: origin };
+                recorder.push(&mut exchange(0, Outcome::Ok, origin), attempt, origin);
+            }
+            writer.run(origin).expect("written");
+            assert_eq!(spool::to_requests(folder.path(), &out).expect("merged").recorded, threads as u64);
         }
     }
 

@@ -191,11 +191,47 @@ fn a_server_that_only_closes_is_not_hammered() {
 #[test]
 fn without_a_server_there_is_no_load() {
     let port = free_port();
-    let err = drive(&RedisStress, local(port), spec(1), json!({})).err().expect("refused");
-    assert_eq!(
-        format!("{err:#}"),
-        format!("cannot connect to 127.0.0.1:{port}: client 0: Connection refused (os error 111)")
-    );
+    for (settings, expect) in [
+        (json!({}), "cannot connect to ENDPOINT: client 0: Connection refused (os error 111)"),
+        (json!({ "operation_mix": "1:1" }), "cannot prepare ENDPOINT for the load: Connection refused (os error 111)"),
+        (
+            json!({ "operation_mix": "0:0" }),
+            "operation_mix must be the shares of GET and SET, such as `80:20`, with one above zero, not `0:0`",
+        ),
+    ] {
+        let err = drive(&RedisStress, local(port), spec(1), settings).err().expect("refused");
+        assert_eq!(format!("{err:#}"), expect.replace("ENDPOINT", &format!("127.0.0.1:{port}")));
+    }
+}
+
+#[test]
+fn an_impossible_load_is_refused() {
+    let fine = || open(Arrival::Poisson { rate: 1.0 }, 1, Some(1), None);
+    for (spec, expect) in [
+        (LoadSpec { pipeline: 2, ..fine() }, "pipelining is for the closed loop"),
+        (LoadSpec { arrival: Arrival::Constant { rate: 0.0 }, ..fine() }, "a request rate must be above zero"),
+        (LoadSpec { stop: Stop { requests: None, duration_s: None }, ..fine() }, "a number of requests or a duration"),
+        (LoadSpec { stop: Stop { requests: Some(0), duration_s: None }, ..fine() }, "at least one request"),
+        (LoadSpec { timeout_s: f64::NAN, ..fine() }, "a request's timeout must be above zero"),
+        (LoadSpec { clients: 0, ..fine() }, "a load needs clients"),
+    ] {
+        let err = drive(&RedisStress, local(1), spec, json!({})).err().expect("refused");
+        assert!(format!("{err:#}").contains(expect), "{err:#}");
+    }
+}
+
+#[test]
+fn clients_start_one_after_another_and_think_between_requests() {
+    let server = RedisServer::start();
+    let arrival = Arrival::Closed { think_time_s: 0.02 };
+    let spec = LoadSpec { stagger_s: 0.05, threads: 2, ..open(arrival, 3, Some(4), None) };
+    let driven = drive(&RedisStress, server.endpoint.clone(), spec, json!({})).expect("driven");
+    for client in 0..3 {
+        let mut own: Vec<_> = driven.requests.iter().filter(|request| request.client == client).collect();
+        own.sort_by_key(|request| request.request_id);
+        assert!(own.len() == 4 && own[0].start_s >= 0.05 * f64::from(client), "{}", own[0].start_s);
+        assert!(own.windows(2).all(|pair| pair[1].start_s - pair[0].end() >= 0.02));
+    }
 }
 
 #[test]

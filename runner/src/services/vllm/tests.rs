@@ -246,6 +246,41 @@ fn the_model_is_the_clients_or_the_servers() {
 }
 
 #[test]
+fn the_simulator_answers_whole_too_and_refuses_what_it_cannot_do() {
+    let endpoint = simulator(SimulatorSettings { send_stamps: true, ..settings(1) });
+    let ask = |path: &str, body: &str| {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut http = http::Http::connect(&endpoint).await.expect("connected");
+            http.send(format!("{head}{body}").as_bytes()).await.expect("sent");
+            let (head, mut answer) = (http.head().await.expect("answered"), Vec::new());
+            while !http.body(&mut answer).await.expect("a body").done {}
+            (head.status, serde_json::from_slice::<Value>(&answer).expect("JSON"))
+        })
+    };
+    let (status, answer) = ask("/v1/completions", r#"{"prompt": "one two three", "max_tokens": 2}"#);
+    assert_eq!((status, &answer["choices"][0]["text"]), (200, &json!(" t1 t2")));
+    assert_eq!(answer["usage"], json!({ "prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5 }));
+    assert!(answer["sent_ns"].as_u64().is_some_and(|stamp| stamp > 1_700_000_000_000_000_000));
+    let chat = r#"{"messages": [{"role": "user", "content": [{"type": "text", "text": "a b"}]}], "max_tokens": 1}"#;
+    let (_, answer) = ask("/v1/chat/completions", chat);
+    assert_eq!(answer["choices"][0]["message"]["content"], json!(" t1"));
+    assert_eq!(answer["usage"]["prompt_tokens"], json!(2));
+    for (path, body, expect) in [
+        ("/v1/completions", "{", 400),
+        ("/v1/completions", "{}", 400),
+        ("/v1/completions", r#"{"prompt": "a", "max_tokens": 0}"#, 400),
+        ("/v1/chat/completions", r#"{"prompt": "a"}"#, 400),
+        ("/v1/completions", r#"{"prompt": "a", "model": "other"}"#, 404),
+        ("/v1/embeddings", "{}", 404),
+    ] {
+        assert_eq!(ask(path, body).0, expect, "{path} {body}");
+    }
+    assert_eq!((get(&endpoint, "/health").0, get(&endpoint, "/nothing").0), (200, 404));
+}
+
+#[test]
 fn a_probe_tells_ready_from_not_yet_from_wrong() {
     let endpoint = simulator(settings(1));
     let ready = Probe::Ready { version: Some(env!("CARGO_PKG_VERSION").into()) };
