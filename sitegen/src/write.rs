@@ -109,7 +109,8 @@ impl Site {
         for (file, bytes) in assets {
             write_if_changed(&self.root.join("assets").join(file), bytes)?;
         }
-        self.versions.retain(|version| version.version != name);
+        // A version is removed by removing its folder.
+        self.versions.retain(|version| version.version != name && self.root.join(&version.version).is_dir());
         self.versions.iter_mut().for_each(|version| version.aliases.clear());
         self.versions.insert(0, VersionEntry { aliases: vec!["latest".to_owned()], ..entry });
         let mut json = serde_json::to_string_pretty(&self.versions)?;

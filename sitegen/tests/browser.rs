@@ -29,6 +29,13 @@ const DRAWN: &str = r#"
     (function look() {
         const waiting = boxes.find(box => box.dataset.drawn !== 'yes');
         if (waiting && rounds++ < 200) { waiting.scrollIntoView(); return setTimeout(look, 25); }
+        // As a pointer over the first point of every line would.
+        boxes.forEach(box => {
+            const view = echarts.getInstanceByDom(box);
+            (view.getOption().series || []).forEach((series, seriesIndex) => {
+                if (series.name) view.dispatchAction({ type: 'showTip', seriesIndex, dataIndex: 0 });
+            });
+        });
         requestAnimationFrame(() => requestAnimationFrame(() => done(boxes.map(box => {
             const canvas = box.querySelector('canvas');
             if (!canvas) return [box.parentElement.id, 0];

@@ -164,6 +164,31 @@ fn the_page_of_a_campaign_says_what_is_true() {
 }
 
 #[test]
+fn points_are_not_mixed_because_they_look_alike() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let root = folder.path();
+    // Two recipes in one campaign, the same sweep: the second service is ten times slower.
+    for (made, slow) in synthetic::made().iter().take(14).zip([false; 7].into_iter().chain([true; 7])) {
+        let made = synthetic::Made {
+            service_s: if slow { 0.5 } else { 0.05 },
+            repetition: 1,
+            point: made.point + if slow { 7 } else { 0 },
+            ..made.clone()
+        };
+        synthetic::write_benchmark(&root.join("results"), &made, |_, _| {});
+    }
+    sitegen(root, &["build", "--version", "v"]).success();
+    let page = fs::read_to_string(root.join("site/v/campaigns/quickstart/index.html")).expect("written");
+    let peaks: Vec<f64> = page
+        .split("peak ")
+        .skip(1)
+        .take(2)
+        .map(|rest| rest.split(' ').next().expect("a number").parse().expect("a number"))
+        .collect();
+    assert!((140.0..165.0).contains(&peaks[0]) && (13.0..17.0).contains(&peaks[1]), "{peaks:?}");
+}
+
+#[test]
 fn a_broken_link_is_found() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let root = folder.path();

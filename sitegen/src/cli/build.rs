@@ -37,6 +37,9 @@ pub struct Build {
 impl Build {
     pub fn execute(self) -> Result<ExitCode> {
         let contents = load::load(&self.results)?;
+        if contents.benchmarks.is_empty() {
+            eprintln!("note: {} holds no benchmark", self.results.display());
+        }
         let version = match self.version {
             Some(name) => checked(name)?,
             None => default_version(&contents),

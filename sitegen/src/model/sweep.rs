@@ -1,6 +1,9 @@
 //! The sweep of an execution: which axis is the load, and the points along it.
 
-use std::{collections::BTreeMap, sync::OnceLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
 
 use analysis::{Answer, Compliance, Knee, Peak, Quantity, compliance, knee, median, peak};
 use serde_json::{Map, Value};
@@ -69,9 +72,12 @@ pub struct LimitOutcome {
 impl<'a> Sweep<'a> {
     /// `benchmarks` of one execution; at least one.
     pub fn new(benchmarks: &[&'a Loaded]) -> Self {
-        let swept = |benchmark: &'a Loaded| &benchmark.run.campaign.swept;
+        // By the number of the point, so that everything stands in the campaign's order.
+        let mut ordered = benchmarks.to_vec();
+        ordered
+            .sort_by_key(|benchmark| (benchmark.run.campaign.point, benchmark.run.campaign.repetition, benchmark.id));
         let mut values: Vec<(&str, Vec<&Value>)> = Vec::new();
-        for (path, value) in benchmarks.iter().flat_map(|benchmark| swept(benchmark)) {
+        for (path, value) in ordered.iter().flat_map(|benchmark| &benchmark.run.campaign.swept) {
             match values.iter_mut().find(|(known, _)| known == path) {
                 Some((_, known)) if known.contains(&value) => {}
                 Some((_, known)) => known.push(value),
@@ -95,23 +101,16 @@ impl<'a> Sweep<'a> {
             }
         };
 
-        // By the number of the point, so that series stand in the campaign's order.
-        let mut ordered = benchmarks.to_vec();
-        ordered
-            .sort_by_key(|benchmark| (benchmark.run.campaign.point, benchmark.run.campaign.repetition, benchmark.id));
+        let services: BTreeSet<&str> = ordered.iter().map(|benchmark| benchmark.run.service.name.as_str()).collect();
         let mut series: Vec<Series<'a>> = Vec::new();
         for benchmark in ordered {
-            let label = label_of(swept(benchmark), path, &values);
-            let (x, text) = place(benchmark);
-            let place = series.iter().position(|series| series.label == label).unwrap_or_else(|| {
-                series.push(Series { label, points: Vec::new(), knee: OnceLock::new() });
-                series.len() - 1
-            });
-            let points = &mut series[place].points;
-            match points.iter_mut().find(|point| point.x == x) {
-                Some(point) => point.repetitions.push(benchmark),
-                None => points.push(Point { x, label: text, repetitions: vec![benchmark] }),
+            let mut label = label_of(&benchmark.run.campaign.swept, path, &values);
+            if services.len() > 1 {
+                // Several recipes in one campaign: what they measure is not the same.
+                label = [benchmark.run.service.name.as_str(), &label].map(str::trim).join(" ").trim().to_owned();
             }
+            let (x, text) = place(benchmark);
+            add(&mut series, label, x, text, benchmark);
         }
         for series in &mut series {
             series.points.sort_by(|a, b| a.x.total_cmp(&b.x));
@@ -121,6 +120,26 @@ impl<'a> Sweep<'a> {
 
     pub fn is_load(&self) -> bool {
         self.axis.as_ref().is_some_and(|axis| axis.is_load)
+    }
+}
+
+/// Puts a benchmark where it belongs. Benchmarks of two points are never repetitions of each other, even where nothing
+/// that is shown tells the points apart: the second goes to a series of its own.
+fn add<'a>(series: &mut Vec<Series<'a>>, label: String, x: f64, text: String, benchmark: &'a Loaded) {
+    for number in 1.. {
+        let label = if number == 1 { label.clone() } else { format!("{label} ({number})").trim().to_owned() };
+        let place = series.iter().position(|series| series.label == label).unwrap_or_else(|| {
+            series.push(Series { label, points: Vec::new(), knee: OnceLock::new() });
+            series.len() - 1
+        });
+        let points = &mut series[place].points;
+        match points.iter_mut().find(|point| point.x == x) {
+            None => return points.push(Point { x, label: text, repetitions: vec![benchmark] }),
+            Some(point) if point.repetitions[0].run.campaign.point == benchmark.run.campaign.point => {
+                return point.repetitions.push(benchmark);
+            }
+            Some(_) => {}
+        }
     }
 }
 
@@ -251,7 +270,7 @@ impl<'a> Series<'a> {
         }
         if axis.is_load {
             parts.extend(self.limits().iter().map(|outcome| {
-                let limit = super::metric::limit_in_words(&outcome.metric, outcome.limit);
+                let limit = format!("SLO {}", super::metric::limit_in_words(&outcome.metric, outcome.limit));
                 match outcome.compliance {
                     Compliance::Never { first } => format!("{limit} holds at no load, not even {}", units::load(first)),
                     Compliance::UpTo { load, .. } => format!("{limit} holds to {} {}", units::number(load), axis.name),
@@ -279,7 +298,8 @@ fn value_against_limit(benchmark: &Loaded, metric: &str) -> Option<Option<f64>> 
                 let service_failed = summary.findings.iter().any(|finding| finding.code == "failures");
                 return service_failed.then_some(None);
             }
-            summary.slo.iter().find(|outcome| outcome.metric == metric).map(|outcome| outcome.value)
+            let outcome = summary.slo.iter().find(|outcome| outcome.metric == metric)?;
+            outcome.value.map(Some)
         }
     }
 }

@@ -171,7 +171,7 @@ fn requests(made: &Made) -> Vec<Request> {
                 error: failed.then(|| "connection reset by peer".to_owned()),
                 bytes_received: 1024,
                 bytes_sent: 256,
-                ttft_s: tokens.then(|| latency * 0.3),
+                ttft_s: tokens.then_some(latency * 0.3),
                 chunk_gaps_us: if tokens { vec![(latency * 0.7 / 15.0 * 1e6) as u32; 15] } else { Vec::new() },
                 input_tokens: tokens.then_some(64),
                 output_tokens: tokens.then_some(16),
