@@ -33,13 +33,13 @@ mod recover;
 
 pub use collect::{Done, status_word};
 use journal::{Journal, State};
-pub use recover::recover;
+pub use recover::{Recovered, recover};
 
 /// What the person who starts a campaign decides about the archive.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub commit: bool,
-    /// Keep run folders.
+    /// Keep run folders, in `.work/kept`.
     pub keep: bool,
     pub raw_limit_bytes: u64,
     pub rerun_of: Option<BenchmarkId>,
@@ -93,9 +93,7 @@ pub fn execute(
             console.done(&benchmark);
             done.push(benchmark);
         }
-        if !options.keep {
-            run.remove()?;
-        }
+        run.retire(archive, options.keep)?;
     }
     console.finish();
     Ok(done)
@@ -265,13 +263,36 @@ impl RunFolder {
         }
     }
 
-    fn remove(self) -> Result<()> {
+    /// Takes the folder away from those that still have to be finished: to `kept`, or altogether.
+    fn retire(self, archive: &Archive, keep: bool) -> Result<()> {
+        let work = archive.work_folder()?;
         let folder = self.layout.folder();
-        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
+        let name = folder.file_name().context("a run folder has a name")?;
+        let place = work.join(if keep { "kept" } else { "removed" });
+        fs::create_dir_all(&place)?;
+        let retired = place.join(name);
+        {
+            // Whoever looks for leftovers must not find half a folder, or one without its lock.
+            let _search = lock_work(&work)?;
+            fs::rename(folder, &retired).with_context(|| format!("cannot move {}", folder.display()))?;
+        }
+        if !keep {
+            remove_retired(&retired);
+        }
+        Ok(())
     }
 }
 
-/// Held while run folders are created or searched.
+/// What cannot be removed now is removed by a later command.
+fn remove_retired(folder: &Path) {
+    if let Err(err) = fs::remove_dir_all(folder)
+        && err.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!("cannot remove {}: {err}", folder.display());
+    }
+}
+
+/// Held while run folders are created, searched or taken away.
 fn lock_work(work: &Path) -> Result<File> {
     let path = work.join("lock");
     let lock = File::options().create(true).truncate(false).write(true).open(&path)?;

@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use archive::Archive;
 use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
@@ -169,16 +169,20 @@ pub fn this_machine() -> Machine<'static> {
 
 fn resume(global: &Global) -> Result<ExitCode> {
     let console = Console::new(global.quiet);
-    if !finish_leftovers(&Archive::new(&global.results), &console)? {
+    let recovered = finish_leftovers(&Archive::new(&global.results), &console);
+    if !recovered.errors.is_empty() {
+        bail!("{} of what was left unfinished could not be finished", recovered.errors.len());
+    }
+    if recovered.benchmarks.is_empty() && recovered.remarks.is_empty() {
         console.say("nothing was left unfinished");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Finishes what a runner that died began, before anything else is done with the archive. Tells what was done;
-/// `false` when there was nothing to do.
-fn finish_leftovers(archive: &Archive, console: &Console) -> Result<bool> {
-    let recovered = benchmark::recover(archive)?;
+/// Finishes what a runner that died began, before anything else is done with the archive. Tells what was done,
+/// and what could not be: that is for `resume` to fail with, not for those who want to read or to measure.
+fn finish_leftovers(archive: &Archive, console: &Console) -> benchmark::Recovered {
+    let recovered = benchmark::recover(archive);
     for done in &recovered.benchmarks {
         let outcome = console::outcome(done.run.status, done.run.failure.as_ref(), done.summary.as_ref());
         console.warn(&format!("recovered {}: {outcome}", done.id));
@@ -186,5 +190,8 @@ fn finish_leftovers(archive: &Archive, console: &Console) -> Result<bool> {
     for remark in &recovered.remarks {
         console.warn(&format!("recovery: {remark}"));
     }
-    Ok(!recovered.benchmarks.is_empty() || !recovered.remarks.is_empty())
+    for err in &recovered.errors {
+        console.warn(&format!("recovery: {err:#}"));
+    }
+    recovered
 }

@@ -245,7 +245,7 @@ impl Secrets {
     /// ordinary text and protect nothing.
     pub fn mask(&self, text: &[u8]) -> Vec<u8> {
         let mut text = text.to_vec();
-        for (name, value) in self.0.iter().filter(|(_, value)| value.len() >= 4) {
+        for (name, value) in self.masked() {
             let (pattern, mask) = (value.as_bytes(), format!("${{{name}}}"));
             let mut masked = Vec::with_capacity(text.len());
             let mut rest = &text[..];
@@ -258,6 +258,37 @@ impl Secrets {
             text = masked;
         }
         text
+    }
+
+    /// [`Secrets::mask`] of a text that somebody wrote.
+    pub fn mask_text(&self, text: &mut String) {
+        for (name, value) in self.masked() {
+            if text.contains(value) {
+                *text = text.replace(value, &format!("${{{name}}}"));
+            }
+        }
+    }
+
+    /// [`Secrets::mask`] on every string inside a JSON value; its keys and numbers stay.
+    pub fn mask_value(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => self.mask_text(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.mask_value(item)),
+            Value::Object(fields) => fields.values_mut().for_each(|value| self.mask_value(value)),
+            _ => {}
+        }
+    }
+
+    /// The longest first: one secret may begin with another.
+    fn masked(&self) -> Vec<(&str, &str)> {
+        let long = self.0.iter().filter(|(_, value)| value.len() >= 4);
+        let mut masked: Vec<_> = long.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        masked.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
+        masked
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&String, &String)> {
@@ -276,6 +307,11 @@ mod tests {
         assert_eq!(secrets.mask(b"x s3crets3cret y"), b"x ${TOKEN}${TOKEN} y");
         assert_eq!(secrets.named_in("--password=${TOKEN}"), Some("TOKEN"));
         assert_eq!(secrets.named_in("--password=${OTHER}"), None);
+        let two = Secrets::new([("A", "abcd"), ("B", "abcd1234")].map(|(a, b)| (a.to_owned(), b.to_owned())).into());
+        assert_eq!(two.mask(b"abcd1234 abcd"), b"${B} ${A}");
+        let mut value = serde_json::json!({"s3cret": ["x s3cret", 1]});
+        secrets.mask_value(&mut value);
+        assert_eq!(value, serde_json::json!({"s3cret": ["x ${TOKEN}", 1]}));
         let filled = secrets.fill_value(&serde_json::json!({"a": ["${TOKEN}", 1]}));
         assert_eq!(filled, serde_json::json!({"a": ["s3cret", 1]}));
     }

@@ -6,8 +6,8 @@ use std::{fs, io::Write, path::Path};
 
 use anyhow::{Context, Result};
 use archive::{
-    Archive, BenchmarkId, ClientFacts, CommitError, Event, Failure, NodeFacts, RequestReader, ResourceSample, Run,
-    SCHEMA, SealOptions, ServiceFacts, Stage, Status, Summary, Timestamp,
+    Archive, BenchmarkId, ClientFacts, CommitError, Event, Failure, NodeFacts, RequestReader, RequestWriter,
+    ResourceSample, Run, SCHEMA, SealOptions, ServiceFacts, Stage, Status, Summary, Timestamp,
 };
 
 use super::{Journal, State};
@@ -138,7 +138,12 @@ fn seal(
         }
     };
     // A copy: the seal makes its file read-only and may move it, and the source must survive a second attempt.
-    fs::copy(&requests, staged.join("requests.jsonl.zst"))?;
+    let archived_requests = staged.join("requests.jsonl.zst");
+    if secrets.is_empty() {
+        fs::copy(&requests, &archived_requests)?;
+    } else {
+        copy_requests(&requests, &secrets, &archived_requests)?;
+    }
 
     let points_events: Vec<Event> =
         events.iter().filter(|event| event.benchmark_id.is_none_or(|of| of == id)).cloned().collect();
@@ -147,11 +152,12 @@ fn seal(
     copy_logs(layout, &folder, &secrets, &staged.join("logs"))?;
 
     let facts = summary_facts(plan, point, &measured, report.as_ref(), status);
-    let summary = analysis::summarise(&facts, || RequestReader::open(&requests))?;
-    write_masked(&staged.join("summary.json"), &summary, &secrets)?;
+    let summary = analysis::summarise(&facts, || RequestReader::open(&archived_requests))?;
+    write_pretty(&staged.join("summary.json"), &summary)?;
 
-    let run = run_facts(layout, plan, point, points_events, &measured, report.as_ref(), (status, failure), span.1);
-    write_masked(&staged.join("run.json"), &run, &secrets)?;
+    let mut run = run_facts(layout, plan, point, points_events, &measured, report.as_ref(), (status, failure), span.1);
+    mask_run(&mut run, &secrets);
+    write_pretty(&staged.join("run.json"), &run)?;
 
     mark_uncommitted(&work, id, plan.facts.commit)?;
     archive::seal(archive.folder(), id, &staged, &SealOptions { raw_limit_bytes: plan.facts.raw_limit_bytes })?;
@@ -299,9 +305,44 @@ fn write_resources(
     Ok(())
 }
 
-/// Writes a file of the archive; an error message or a recipe may hold a secret that somebody typed or echoed.
-fn write_masked<T: Serialize>(path: &Path, value: &T, secrets: &Secrets) -> Result<()> {
-    let mut bytes = secrets.mask(&serde_json::to_vec_pretty(value)?);
+/// Masks what people and services wrote; digests, times and the words of the format stay.
+fn mask_run(run: &mut Run, secrets: &Secrets) {
+    let recipe = &mut run.recipe;
+    secrets.mask_value(&mut recipe.resolved);
+    run.campaign.swept.values_mut().for_each(|value| secrets.mask_value(value));
+    let service = &mut run.service;
+    let texts = [&mut recipe.text]
+        .into_iter()
+        .chain(&mut recipe.recipe_text)
+        .chain(&mut recipe.overrides)
+        .chain(&mut run.campaign.title)
+        .chain([&mut service.name])
+        .chain(&mut service.version)
+        .chain(service.image.as_mut().map(|image| &mut image.reference))
+        .chain(&mut service.command)
+        .chain(&mut service.exit)
+        .chain([&mut run.client.name])
+        .chain(run.failure.as_mut().map(|failure| &mut failure.reason))
+        .chain(run.events.iter_mut().filter_map(|event| event.detail.as_mut()));
+    texts.for_each(|text| secrets.mask_text(text));
+}
+
+/// Copies request records; the service may have repeated a secret in an error.
+fn copy_requests(from: &Path, secrets: &Secrets, to: &Path) -> Result<()> {
+    let mut writer = RequestWriter::create(to)?;
+    for request in RequestReader::open(from)? {
+        let mut request = request?;
+        if let Some(error) = &mut request.error {
+            secrets.mask_text(error);
+        }
+        writer.write(&request)?;
+    }
+    writer.finish()?;
+    Ok(())
+}
+
+fn write_pretty<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
     fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

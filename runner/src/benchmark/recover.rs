@@ -2,11 +2,11 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use archive::Archive;
 use nix::sys::signal::Signal;
 
-use super::{Journal, RunFolder, collect, collect::Done, lock_work};
+use super::{Journal, RunFolder, collect, collect::Done, lock_work, remove_retired};
 use crate::agent::{self, Layout, ProcessHandle};
 
 /// Agents end by themselves when their runner dies; this is how long a service may take to end in order.
@@ -19,14 +19,23 @@ pub struct Recovered {
     pub benchmarks: Vec<Done>,
     /// What else was done, for people.
     pub remarks: Vec<String>,
+    /// What could not be done; a later command tries again.
+    pub errors: Vec<Error>,
 }
 
-/// Looks for run folders without a living owner, ends what is left of them, and archives what they hold.
-pub fn recover(archive: &Archive) -> Result<Recovered> {
+/// Looks for run folders without a living owner, ends what is left of them, and archives what they hold. A
+/// folder that cannot be finished stays as it is and hinders nothing else.
+pub fn recover(archive: &Archive) -> Recovered {
     let mut recovered = Recovered::default();
-    if !archive.folder().join(".work").exists() {
-        return Ok(recovered);
+    if archive.folder().join(".work").exists()
+        && let Err(err) = recover_all(archive, &mut recovered)
+    {
+        recovered.errors.push(err);
     }
+    recovered
+}
+
+fn recover_all(archive: &Archive, recovered: &mut Recovered) -> Result<()> {
     let work = archive.work_folder()?;
     let mut adopted = Vec::new();
     {
@@ -42,31 +51,41 @@ pub fn recover(archive: &Archive) -> Result<Recovered> {
     }
     adopted.sort_by(|a, b| a.layout.folder().cmp(b.layout.folder()));
     for run in adopted {
-        let name = run.layout.folder().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        end_processes(&run.layout, &mut recovered.remarks);
-        if Journal::last(run.layout.folder()).is_none() {
-            // Never completed: its plan was being written when its runner died.
-            recovered.remarks.push(format!("removed {name}: its runner died before anything was started"));
-            run.remove()?;
-            continue;
+        let folder = run.layout.folder().to_owned();
+        if let Err(err) = finish(archive, run, recovered) {
+            recovered.errors.push(err.context(format!("cannot finish {}", folder.display())));
         }
-        let plan = run.layout.plan()?;
-        let mut journal = Journal::open(run.layout.folder())?;
-        let benchmarks = collect::deployment(archive, &run.layout, &plan, None, &mut journal)?;
-        for point in &plan.points {
-            if benchmarks.iter().all(|done| done.id != point.benchmark_id) {
-                recovered.remarks.push(format!("{} was not begun when its runner died", point.benchmark_id));
-            }
-        }
-        recovered.benchmarks.extend(benchmarks);
-        run.remove()?;
+    }
+    for entry in fs::read_dir(work.join("removed")).into_iter().flatten() {
+        remove_retired(&entry?.path());
     }
     for done in collect::commit_pending(archive)? {
         if done.commit.is_some() {
             recovered.remarks.push(format!("committed {}, which was sealed before", done.id));
         }
     }
-    Ok(recovered)
+    Ok(())
+}
+
+/// Archives what one folder of a dead runner holds.
+fn finish(archive: &Archive, run: RunFolder, recovered: &mut Recovered) -> Result<()> {
+    end_processes(&run.layout, &mut recovered.remarks);
+    if Journal::last(run.layout.folder()).is_none() {
+        // Never completed: its plan was being written when its runner died.
+        let name = run.layout.folder().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        recovered.remarks.push(format!("removed {name}: its runner died before anything was started"));
+        return run.retire(archive, false);
+    }
+    let plan = run.layout.plan()?;
+    let mut journal = Journal::open(run.layout.folder())?;
+    let benchmarks = collect::deployment(archive, &run.layout, &plan, None, &mut journal)?;
+    for point in &plan.points {
+        if benchmarks.iter().all(|done| done.id != point.benchmark_id) {
+            recovered.remarks.push(format!("{} was not begun when its runner died", point.benchmark_id));
+        }
+    }
+    recovered.benchmarks.extend(benchmarks);
+    run.retire(archive, false)
 }
 
 /// Waits for the agents, then ends them and the service if they are still there.

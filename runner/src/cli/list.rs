@@ -32,7 +32,7 @@ enum StatusName {
 impl List {
     pub fn execute(self, global: &Global) -> Result<ExitCode> {
         let archive = Archive::new(&global.results);
-        super::finish_leftovers(&archive, &console::Console::new(global.quiet))?;
+        super::finish_leftovers(&archive, &console::Console::new(global.quiet));
         let mut rows = table::new_table();
         rows.set_header(["benchmark", "campaign", "point", "rep", "service", "status", "req/s", "p99", "created"]);
         for id in archive.ids()?.into_iter().rev() {

@@ -31,7 +31,7 @@ pub struct Keeping {
     /// Seal results without committing them to git.
     #[arg(long)]
     pub no_commit: bool,
-    /// Keep the run folders under RESULTS/.work/run.
+    /// Keep the run folders, under RESULTS/.work/kept.
     #[arg(long)]
     pub keep: bool,
     /// Request records above this size stay outside git, under RESULTS/.raw.
@@ -67,7 +67,7 @@ pub fn execute_plans(plans: &[Plan], options: &Options, global: &Global) -> Resu
     }
     let archive = Archive::new(&global.results);
     let mut console = Console::new(global.quiet);
-    super::finish_leftovers(&archive, &console)?;
+    super::finish_leftovers(&archive, &console);
     let interrupt = Interrupt::listen()?;
     let mut done = Vec::new();
     for plan in plans {

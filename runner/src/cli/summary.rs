@@ -19,7 +19,7 @@ pub struct Summary {
 impl Summary {
     pub fn execute(self, global: &Global) -> Result<ExitCode> {
         let archive = Archive::new(&global.results);
-        super::finish_leftovers(&archive, &console::Console::new(global.quiet))?;
+        super::finish_leftovers(&archive, &console::Console::new(global.quiet));
         let benchmark = archive.open(archive.find(&self.id)?)?;
         let (run, summary) = (benchmark.run()?, benchmark.summary()?);
         if global.json {

@@ -119,3 +119,34 @@ fn a_secret_reaches_the_service_and_nothing_else() {
         .expect("grep runs");
     assert_eq!(String::from_utf8_lossy(&found.stdout), "");
 }
+
+#[test]
+fn masking_a_secret_changes_no_figure() {
+    let project = Project::new();
+    project.write(
+        "secret.yaml",
+        "configuration: {target: local}\nservice: {type: redis, env: {PIN: '${PIN}'}}\n\
+         client: {type: redis_stress, settings: {num_requests: 5000}}\n",
+    );
+    project.runner_with(&[("PIN", "10000")], &["run", "secret.yaml"]).code(0);
+    assert_eq!(project.summary(project.ids()[0]).total_requests, 10_000);
+    project.assert_in_order();
+}
+
+#[test]
+fn a_secret_is_masked_where_json_escapes_it() {
+    let project = Project::new();
+    project.write(
+        "secret.yaml",
+        "configuration: {target: local}\n\
+         service: {command: 'echo \"refused: $TOKEN\"; exit 3', port: 49324, env: {TOKEN: '${LIFE_TEST_TOKEN}'}}\n\
+         client: {command: 'true'}\n",
+    );
+    let recipe = std::fs::read_to_string(project.root().join("secret.yaml")).expect("there");
+    // Somebody wrote it down as well.
+    project.write("secret.yaml", &format!("# hush\"hush-4711\n{recipe}"));
+    project.runner_with(&[("LIFE_TEST_TOKEN", "hush\"hush-4711")], &["run", "secret.yaml"]).code(1);
+    let run = project.run(project.ids()[0]);
+    assert!(run.failure.expect("said").reason.ends_with("refused: ${LIFE_TEST_TOKEN}"));
+    assert!(run.recipe.text.starts_with("# ${LIFE_TEST_TOKEN}\n"), "{}", run.recipe.text);
+}

@@ -130,3 +130,41 @@ fn an_agent_that_is_killed_takes_the_service_with_it() {
     assert!(project.summary(id).successful_requests > 0, "what was measured is kept");
     project.assert_in_order();
 }
+
+#[test]
+fn while_the_run_folder_is_removed() {
+    let project = Project::new();
+    project.write(
+        "quick.yaml",
+        "configuration: {target: local}\nservice: {command: 'exec sleep 1000'}\nclient: {command: 'true'}\n",
+    );
+    project.runner(&["run", "quick.yaml", "--keep"]).code(0);
+    let work = project.root().join("results/.work");
+    let kept = fs::read_dir(work.join("kept")).expect("there").next().expect("one").expect("read").path();
+    // Kept folders are nobody's leftovers.
+    let listed = project.runner(&["list"]);
+    assert!(!listed.code(0).stderr().contains("recover"), "{}", listed.stderr());
+    // What a kill leaves of a folder that was being removed.
+    fs::remove_file(kept.join("plan.json")).expect("removed");
+    fs::create_dir_all(work.join("removed")).expect("created");
+    fs::rename(&kept, work.join("removed/half")).expect("moved");
+    let listed = project.runner(&["list"]);
+    assert!(!listed.code(0).stderr().contains("recover"), "{}", listed.stderr());
+    assert_eq!(fs::read_dir(work.join("removed")).expect("there").count(), 0);
+    project.assert_in_order();
+}
+
+#[test]
+fn a_folder_that_cannot_be_finished_hinders_nobody() {
+    let project = Project::new();
+    let broken = project.root().join("results/.work/run/20260301T120000-abcdef-0001");
+    fs::create_dir_all(&broken).expect("created");
+    fs::write(broken.join("journal.jsonl"), "{\"time\": \"2026-03-01T12:00:00Z\", \"state\": \"loading\"}\n")
+        .expect("written");
+    fs::write(broken.join("plan.json"), "{\"made\": \"by a newer build\"}").expect("written");
+    for (command, code) in [("list", 0), ("resume", 2)] {
+        let finished = project.runner(&[command]);
+        assert!(finished.code(code).stderr().contains("cannot finish"), "{}", finished.stderr());
+        assert!(broken.exists());
+    }
+}

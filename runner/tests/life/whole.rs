@@ -295,6 +295,30 @@ fn two_runners_on_one_archive_do_not_meet() {
 }
 
 #[test]
+fn readers_do_not_disturb_a_runner_at_work() {
+    let project = Project::new();
+    project.write(
+        "short.yaml",
+        "repetitions: 12\nrecipe:\n  configuration: {target: local}\n  service: {command: 'exec sleep 1000'}\n  \
+         client: {command: 'true'}\n",
+    );
+    let running = project.start(&["run", "short.yaml"]);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while project.ids().len() < 12 {
+                    let listed = project.runner(&["list"]);
+                    assert!(!listed.code(0).stderr().contains("recover"), "{}", listed.stderr());
+                }
+            });
+        }
+    });
+    running.finish().code(0);
+    assert_eq!(project.git(&["rev-list", "--count", "HEAD"]).trim(), "13");
+    project.assert_in_order();
+}
+
+#[test]
 fn large_records_stay_outside_git() {
     let project = Project::new();
     project.write("redis.yaml", REDIS);
