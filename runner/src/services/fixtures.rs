@@ -137,13 +137,31 @@ impl RedisServer {
         }
     }
 
+    /// Waits until the server has answered so many commands: then the load is under way.
+    pub fn wait_for_commands(&self, count: u64) {
+        let patience = Instant::now() + Duration::from_secs(30);
+        loop {
+            let stats = self.answer("INFO stats");
+            let commands = stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:")?.parse().ok());
+            if commands.unwrap_or(0) >= count {
+                return;
+            }
+            assert!(Instant::now() < patience, "no load arrives");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Sends an inline command; the first line of the answer.
     pub fn ask(&self, command: &str) -> String {
+        self.answer(command).lines().next().unwrap_or_default().to_owned()
+    }
+
+    fn answer(&self, command: &str) -> String {
         let mut stream = TcpStream::connect((self.endpoint.host.as_str(), self.endpoint.port)).expect("connected");
         stream.write_all(format!("{command}\r\n").as_bytes()).expect("sent");
-        let mut answer = [0; 256];
+        let mut answer = [0; 4096];
         let count = stream.read(&mut answer).expect("answered");
-        String::from_utf8_lossy(&answer[..count]).lines().next().unwrap_or_default().to_owned()
+        String::from_utf8_lossy(&answer[..count]).into_owned()
     }
 
     pub fn kill(&mut self) {

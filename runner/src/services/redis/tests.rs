@@ -99,11 +99,11 @@ fn an_open_loop_sends_its_schedule_whatever_the_threads() {
 #[test]
 fn time_ends_a_load_and_its_warm_up() {
     let server = RedisServer::start();
-    let stop = Stop { requests: None, duration_s: Some(0.4) };
+    let stop = Stop { requests: None, duration_s: Some(1.0) };
     let spec = LoadSpec { clients: 3, threads: 2, stop, warmup: Warmup { duration_s: 0.2, requests: 0 }, ..spec(1) };
     let driven = drive(&RedisStress, server.endpoint.clone(), spec, json!({ "num_keys": 20 })).expect("driven");
     let [start, end] = driven.report.window_s;
-    assert_eq!((start, (end * 10.0).round()), (0.2, 6.0));
+    assert_eq!((start, end), (0.2, 1.2));
     assert_eq!(driven.errors(), [""; 0]);
     assert!(driven.requests.iter().all(|request| request.warmup || request.start_s >= start));
     // A client looks at the clock, then stamps: the last of each phase may be stamped late, never more.
@@ -124,17 +124,21 @@ fn a_stall_shows_in_response_times_and_not_in_service_times() {
     let settings = json!({ "operation_mix": "1:1", "num_keys": 10 });
     let driven = std::thread::scope(|scope| {
         let load = scope.spawn(|| drive(&RedisStress, server.endpoint.clone(), spec, settings));
-        std::thread::sleep(Duration::from_millis(300));
+        server.wait_for_commands(200);
         assert_eq!(server.ask("CLIENT PAUSE 500 ALL"), "+OK");
         load.join().expect("ended").expect("driven")
     });
     assert_eq!(driven.errors(), [""; 0]);
     // One request of each client hangs through the stall; all others wait for a client before they are sent.
-    let hanging: Vec<_> = driven.requests.iter().filter(|request| request.service_time() > 0.4).collect();
-    assert_eq!(hanging.len() as u32, clients);
+    let mut by_service_time: Vec<_> = driven.requests.iter().collect();
+    by_service_time.sort_by(|a, b| b.service_time().total_cmp(&a.service_time()));
+    let (hanging, others) = by_service_time.split_at(clients as usize);
+    assert_eq!(hanging.iter().map(|request| request.client).collect::<BTreeSet<_>>().len(), clients as usize);
     let begin = hanging.iter().map(|request| request.start_s).fold(0.0, f64::max);
     let end = hanging.iter().map(|request| request.end()).fold(f64::MAX, f64::min);
-    let due: Vec<_> = driven.requests.iter().filter(|r| r.intended() > begin && r.intended() < end).collect();
+    assert!(end > begin);
+    assert!(others[others.len() / 2].service_time() < 0.1);
+    let due: Vec<_> = others.iter().filter(|r| r.intended() > begin && r.intended() < end).collect();
     // A thousand a second were due, and each of them knows how long it waited.
     assert!((due.len() as f64 - (end - begin) * 1000.0).abs() <= 2.0, "{}", due.len());
     for request in due {
@@ -163,7 +167,7 @@ fn every_fault_is_a_counted_failure() {
     ] {
         let name = format!("{fault:?}");
         let server = right_but_for_get(fault);
-        let spec = LoadSpec { timeout_s: 0.3, ..spec(6) };
+        let spec = LoadSpec { timeout_s: 0.5, ..spec(6) };
         let driven = drive(&RedisStress, server, spec, json!({ "value_size_bytes": 16 })).expect(&name);
         assert_eq!(driven.errors(), [expect], "{name}");
         let of = |operation| driven.requests.iter().filter(move |request| request.operation == operation);
@@ -172,7 +176,7 @@ fn every_fault_is_a_counted_failure() {
             (3, 3),
             "{name}"
         );
-        assert!(of("GET").all(|request| expect != "timeout" || request.latency_s >= 0.3));
+        assert!(of("GET").all(|request| expect != "timeout" || request.latency_s >= 0.5));
         assert!(!driven.report.interrupted, "{name}");
     }
 }
@@ -242,7 +246,7 @@ fn a_server_that_dies_ends_the_load_and_keeps_the_records() {
         let spec = LoadSpec { threads: 2, timeout_s: 1.0, ..open(arrival, 4, None, Some(600.0)) };
         let driven = std::thread::scope(|scope| {
             let load = scope.spawn(|| drive(&RedisStress, endpoint, spec, json!({ "num_keys": 5 })));
-            std::thread::sleep(Duration::from_millis(300));
+            server.wait_for_commands(200);
             server.kill();
             load.join().expect("ended").expect("driven")
         });
@@ -271,7 +275,8 @@ fn a_stop_ends_soon_and_keeps_the_records() {
         };
         let driven = std::thread::scope(|scope| {
             let load = scope.spawn(|| drive_until(&RedisStress, endpoint, spec, json!({}), &control));
-            std::thread::sleep(Duration::from_millis(300));
+            server.wait_for_commands(1000);
+            std::thread::sleep(Duration::from_millis(if last.is_some() { 1000 } else { 0 }));
             control.stop();
             load.join().expect("ended").expect("driven")
         });

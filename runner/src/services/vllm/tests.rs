@@ -195,9 +195,9 @@ fn every_fault_is_a_counted_failure() {
         (Fault::Answer(stream(TOKEN)), "timeout"),
     ] {
         let name = format!("{fault:?} {expect}");
-        let spec = LoadSpec { timeout_s: 0.3, ..spec(3) };
+        let spec = LoadSpec { timeout_s: 0.5, ..spec(2) };
         let driven = drive(SMOKE, faulty(fault), spec, json!({ "model": "any" })).expect(&name);
-        assert_eq!((driven.errors(), driven.requests.len()), (vec![expect], 3), "{name}");
+        assert_eq!((driven.errors(), driven.requests.len()), (vec![expect], 2), "{name}");
         assert!(!driven.report.interrupted && driven.requests.iter().all(|request| !request.success), "{name}");
     }
 }
