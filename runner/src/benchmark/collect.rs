@@ -191,6 +191,10 @@ fn summary_facts(
             Arrival::Closed { .. } => analysis::Arrival::Closed,
             Arrival::Constant { rate } | Arrival::Poisson { rate } => analysis::Arrival::Open { requested_rate: rate },
         },
+        timed_clients: match (&point.load.arrival, point.load.stop.duration_s) {
+            (Arrival::Closed { .. }, Some(_)) => Some(point.load.clients),
+            _ => None,
+        },
         slo: point.campaign.slo.clone(),
         generator: report.map(|report| analysis::Generator {
             cpu_s: report.cpu_s,

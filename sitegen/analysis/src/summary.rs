@@ -36,6 +36,8 @@ pub struct Facts {
     /// Start and end of the measurement window, in seconds from the benchmark's start.
     pub window_s: [f64; 2],
     pub arrival: Arrival,
+    /// Closed loop with a window that time ends: its clients.
+    pub timed_clients: Option<u32>,
     /// Stored metric name → limit in its unit; see [`Limit`](limits::Limit) for the names.
     pub slo: BTreeMap<String, f64>,
     /// `None` when the load generator says nothing about itself.

@@ -192,6 +192,7 @@ fn summarise_made(made: &Made, run: &Run, requests: &[Request]) -> Summary {
         started_at: run.started_at,
         window_s: [1.0, end],
         arrival: Arrival::Closed,
+        timed_clients: None,
         slo: run.campaign.slo.clone(),
         generator: Some(Generator { cpu_s: 0.8, threads: 2, longest_stall_s: 0.004 }),
         status: made.status,

@@ -20,6 +20,7 @@ pub fn find(facts: &Facts, summary: &Summary, schedule_kept: Option<f64>) -> Vec
         failures(summary),
         send_lag(summary),
         rate(facts, schedule_kept),
+        cold_start(facts, summary),
         client_cpu(facts, summary),
         stall(facts, summary),
         samples(summary),
@@ -80,6 +81,22 @@ fn rate(facts: &Facts, schedule_kept: Option<f64>) -> Option<Finding> {
         number(requested_rate)
     );
     finding(severity, "rate", message)
+}
+
+/// All clients began together at the start of a window that time ends: each has up to one request in it that it
+/// had no time for, as every request counts that starts in the window.
+fn cold_start(facts: &Facts, summary: &Summary) -> Option<Finding> {
+    let clients = u64::from(facts.timed_clients?);
+    let total = summary.total_requests;
+    if summary.warmup_requests > 0 || clients * 100 <= total {
+        return None;
+    }
+    let message = format!(
+        "without a warm-up all {clients} clients began together: up to {} of the {total} counted requests are more \
+         than the window had time for; give `benchmarks.warmup`",
+        clients.min(total)
+    );
+    finding(Severity::Warning, "cold_start", message)
 }
 
 fn client_cpu(facts: &Facts, summary: &Summary) -> Option<Finding> {

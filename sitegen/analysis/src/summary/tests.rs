@@ -15,6 +15,7 @@ fn facts(arrival: Arrival, window_s: [f64; 2]) -> Facts {
         started_at: Timestamp::from_unix_us(1_772_366_400_000_000),
         window_s,
         arrival,
+        timed_clients: None,
         slo: BTreeMap::new(),
         generator: None,
         status: Status::Completed,
@@ -280,4 +281,27 @@ fn impossible_records_and_limits_are_refused() {
         Ok::<_, RecordError>(std::iter::once(Ok(success(0.0, f64::from(reading.get())))))
     };
     assert_eq!(summarise(&closed, changing).expect_err("changed"), RecordError::Changed);
+}
+
+#[test]
+fn clients_that_begin_together_without_a_warm_up_are_remarked() {
+    let request = |client: u32, start_s: f64, warmup: bool| Request {
+        client,
+        start_s,
+        latency_s: 6.0,
+        success: true,
+        warmup,
+        operation: "GET".into(),
+        ..Request::default()
+    };
+    // 64 clients, 6 s a request, 10 s: two requests of each start in the window, though 1.67 have time in it.
+    let cold: Vec<_> = (0..64).flat_map(|client| [request(client, 0.0, false), request(client, 6.0, false)]).collect();
+    let timed = Facts { timed_clients: Some(64), ..facts(Arrival::Closed, [0.0, 10.0]) };
+    let codes = |facts: &Facts, requests: &[Request]| -> Vec<String> {
+        summary_of(facts, requests).findings.into_iter().map(|finding| finding.code).collect()
+    };
+    assert!(codes(&timed, &cold).contains(&"cold_start".to_owned()));
+    let warm: Vec<_> = cold.iter().cloned().chain([request(0, 0.0, true)]).collect();
+    assert!(!codes(&timed, &warm).contains(&"cold_start".to_owned()));
+    assert!(!codes(&facts(Arrival::Closed, [0.0, 10.0]), &cold).contains(&"cold_start".to_owned()));
 }
