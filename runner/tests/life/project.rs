@@ -189,6 +189,11 @@ impl Running {
         kill(Pid::from_raw(self.child.id() as i32), signal).expect("it still runs");
     }
 
+    /// Nobody reads its stderr any more.
+    pub fn close_stderr(&mut self) {
+        self.child.stderr = None;
+    }
+
     pub fn finish(self) -> Finished {
         Finished(self.child.wait_with_output().expect("it ends"))
     }
