@@ -47,6 +47,10 @@ pub fn deployment(
     remark: Option<&str>,
     journal: &mut Journal,
 ) -> Result<Vec<Done>> {
+    let stray = end_strays(layout);
+    if stray > 0 {
+        tracing::info!("ended {stray} processes that were left of {}", layout.folder().display());
+    }
     let events = agent::read_all(layout);
     let mut done = Vec::new();
     for point in &plan.points {
@@ -67,6 +71,17 @@ pub fn deployment(
     layout.remove_secrets();
     journal.write(State::Sealed)?;
     Ok(done)
+}
+
+/// Ends what is left of a deployment whose agents have ended; returns the number of processes.
+pub fn end_strays(layout: &Layout) -> usize {
+    agent::kill_marked(layout.folder(), layout.service_state().and_then(|state| state.process))
+}
+
+/// The benchmarks of the deployment that came to nothing.
+pub fn not_begun<'a>(plan: &'a DeploymentPlan, done: &'a [Done]) -> impl Iterator<Item = BenchmarkId> + 'a {
+    let ids = plan.points.iter().map(|point| point.benchmark_id);
+    ids.filter(|id| done.iter().all(|done| done.id != *id))
 }
 
 /// How a benchmark ended, by its events; `None` when it never began and nothing failed.
