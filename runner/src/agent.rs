@@ -22,7 +22,10 @@ mod serve;
 pub use deployment::{DeploymentPlan, Layout, PointPlan, SealFacts, Secrets, ServicePlan, ServiceState};
 pub use deployment::{read_json, write_json};
 pub use events::{Agent, EventLog, find, read_all};
-pub use process::ProcessHandle;
+pub use process::{MARK, ProcessHandle, kill_marked, mark};
+
+/// The running executable itself, also after the file it came from was replaced by a newer build.
+pub const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// The hidden `runner agent` commands.
 #[derive(Debug, Subcommand)]

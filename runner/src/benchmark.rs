@@ -89,6 +89,9 @@ pub fn execute(
         journal.write(State::Ended)?;
 
         let collected = collect::deployment(archive, &run.layout, &deployment, remark.as_deref(), &mut journal)?;
+        for id in collect::not_begun(&deployment, &collected) {
+            console.warn(&format!("{id} was not begun"));
+        }
         for benchmark in collected {
             console.done(&benchmark);
             done.push(benchmark);
@@ -308,7 +311,7 @@ fn execution_name(started: Timestamp) -> String {
 }
 
 fn tool_facts() -> ToolFacts {
-    let binary = std::env::current_exe().and_then(fs::read).ok();
+    let binary = fs::read(agent::THIS_PROGRAM).ok();
     ToolFacts {
         name: env!("CARGO_PKG_NAME").to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

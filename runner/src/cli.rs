@@ -116,6 +116,8 @@ impl Cli {
             .with_writer(std::io::stderr)
             .with_ansi(std::io::stderr().is_terminal())
             .with_target(false)
+            // They would be told on the stderr that cannot be written to.
+            .log_internal_errors(false)
             .init();
     }
 }

@@ -3,7 +3,7 @@
 //! Everything here goes to stderr. Where stderr is no terminal the living line is left out.
 
 use std::{
-    io::IsTerminal,
+    io::{IsTerminal, Write},
     time::{Duration, Instant},
 };
 
@@ -51,12 +51,12 @@ impl Console {
         if self.quiet {
             return;
         }
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| tell(line));
     }
 
     /// A line that stays even when quiet.
     pub fn warn(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| tell(line));
     }
 
     pub fn waiting(&self, points: &[PointPlan], what: &str) {
@@ -114,6 +114,11 @@ impl Console {
     fn place(&self) -> String {
         format!("[{}/{}]", self.finished + 1, self.total)
     }
+}
+
+/// Writes a line to stderr. The terminal may be closed by now, and the benchmarks are to end in order all the same.
+pub fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// The swept values of a point in a few words: `num_clients=4`.

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     match cli::Cli::parse().execute() {
         Ok(code) => code,
         Err(err) => {
-            eprintln!("error: {err:#}");
+            console::tell(&format!("error: {err:#}"));
             ExitCode::from(2)
         }
     }

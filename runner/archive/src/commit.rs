@@ -64,7 +64,12 @@ impl Repository {
 /// `message` is the whole commit message.
 pub fn commit(results: &Path, id: BenchmarkId, message: &str) -> Result<Option<Committed>, CommitError> {
     let results = results.canonicalize().map_err(|source| CommitError::Io { path: results.to_owned(), source })?;
-    let repository = git2::Repository::discover(&results).map_err(|_| CommitError::NoRepository(results.clone()))?;
+    let git = |source| CommitError::Git { id, source };
+    let repository = git2::Repository::discover(&results).map_err(|err| match err.code() {
+        ErrorCode::NotFound => CommitError::NoRepository(results.clone()),
+        // There is one, which cannot be used: it is somebody else's, or of a format that libgit2 does not know.
+        _ => git(err),
+    })?;
     let root = repository.workdir().ok_or_else(|| CommitError::NoRepository(results.clone()))?;
     let root = root.canonicalize().map_err(|source| CommitError::Io { path: root.to_owned(), source })?;
     let folder = results.join(id.to_string());
@@ -80,14 +85,15 @@ pub fn commit(results: &Path, id: BenchmarkId, message: &str) -> Result<Option<C
         RepositoryState::ApplyMailbox => return Err(CommitError::Busy("`git am`")),
         _ => return Err(CommitError::Busy("rebase")),
     }
-    let git = |source| CommitError::Git { id, source };
     if repository.is_path_ignored(&relative).map_err(git)? {
         return Err(CommitError::Ignored(folder));
     }
 
     let mut entries = Vec::new();
     for path in files_below(&folder).map_err(|source| CommitError::Io { path: folder.clone(), source })? {
-        let blob = repository.blob_path(&path).map_err(git)?;
+        let blob = exact_blob(&repository, &path)
+            .map_err(git)?
+            .map_err(|source| CommitError::Io { path: path.clone(), source })?;
         let name = path.strip_prefix(&root).unwrap_or(&path);
         entries.push((slashed(name), blob));
     }
@@ -104,6 +110,15 @@ pub fn commit(results: &Path, id: BenchmarkId, message: &str) -> Result<Option<C
             Err(err) if Instant::now() < deadline && is_contention(&err) => thread::sleep(Duration::from_millis(50)),
             Err(err) => return Err(git(err)),
         }
+    }
+}
+
+/// The file's bytes as they are sealed: no filter of `.gitattributes`, no change of line ends.
+fn exact_blob(repository: &git2::Repository, path: &Path) -> Result<io::Result<Oid>, git2::Error> {
+    let mut writer = repository.blob_writer(None)?;
+    match File::open(path).and_then(|mut file| io::copy(&mut file, &mut writer)) {
+        Ok(_) => writer.commit().map(Ok),
+        Err(err) => Ok(Err(err)),
     }
 }
 
@@ -321,6 +336,25 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_that_were_sealed_are_committed() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let root = folder.path();
+        repository(root);
+        fs::write(root.join(".gitattributes"), "* text=auto\n").expect("written");
+        git(root, &["add", "."]);
+        git(root, &["commit", "-q", "-m", "start"]);
+        let id = BenchmarkId::new(20260301, 1);
+        benchmark(root, id);
+        let log = "results/BM-20260301-001/logs/service.log";
+        fs::write(root.join(log), "10 %\r\n20 %\r\n").expect("written");
+        commit(&root.join("results"), id, "exact").expect("committed");
+        assert_eq!(git(root, &["cat-file", "blob", &format!("HEAD:{log}")]), "10 %\r\n20 %\r\n");
+        // Also when git looks at the file again.
+        fs::write(root.join(log), "10 %\r\n20 %\r\n").expect("written");
+        assert_eq!(git(root, &["status", "--porcelain"]), "");
+    }
+
+    #[test]
     fn says_why_it_cannot() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let root = folder.path();
@@ -328,6 +362,11 @@ mod tests {
         benchmark(root, id);
         let results = root.join("results");
         assert!(matches!(commit(&results, id, "x"), Err(CommitError::NoRepository(_))));
+        repository(root);
+        let config = "[core]\n\trepositoryformatversion = 1\n[extensions]\n\tunheardOf = true\n";
+        fs::write(root.join(".git/config"), config).expect("written");
+        assert!(matches!(commit(&results, id, "x"), Err(CommitError::Git { .. })), "it is a repository");
+        fs::remove_dir_all(root.join(".git")).expect("removed");
         repository(root);
         fs::write(root.join(".gitignore"), "results/\n").expect("written");
         assert!(matches!(commit(&results, id, "x"), Err(CommitError::Ignored(_))));

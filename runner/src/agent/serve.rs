@@ -154,7 +154,10 @@ impl Serving {
         fs::create_dir_all(&scratch).with_context(|| format!("cannot create {}", scratch.display()))?;
         let scratch = scratch.canonicalize()?;
         let endpoint = self.choose_endpoint()?;
-        let (mut running, mut state) = self.start(&scratch, endpoint.as_ref()).await?;
+        let (mut running, mut state) = tokio::select! {
+            started = self.start(&scratch, endpoint.as_ref()) => started?,
+            reason = ends.reached() => return self.stopped(reason),
+        };
         let deadline = running.started + Duration::from_secs_f64(self.plan.ready_timeout_s);
         let version = match &endpoint {
             None => None,
@@ -234,8 +237,8 @@ impl Serving {
         self.before_start(scratch).await?;
 
         let log = fs::OpenOptions::new().create(true).append(true).open(self.layout.service_log())?;
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["agent", "exec", &std::process::id().to_string(), "--"]);
+        let mut command = Command::new(super::THIS_PROGRAM);
+        command.arg0("runner").args(["agent", "exec", &std::process::id().to_string(), "--"]);
         command.arg(&found.program).args(&found.args);
         command.envs(&launch.env).current_dir(scratch).stdin(Stdio::null());
         self.set_environment(&mut command);

@@ -2,7 +2,11 @@
 //!
 //! Needs nothing but the run folder, so a later command can do it for a runner that died.
 
-use std::{fs, io::Write, path::Path};
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use archive::{
@@ -43,6 +47,10 @@ pub fn deployment(
     remark: Option<&str>,
     journal: &mut Journal,
 ) -> Result<Vec<Done>> {
+    let stray = end_strays(layout);
+    if stray > 0 {
+        tracing::info!("ended {stray} processes that were left of {}", layout.folder().display());
+    }
     let events = agent::read_all(layout);
     let mut done = Vec::new();
     for point in &plan.points {
@@ -65,6 +73,17 @@ pub fn deployment(
     Ok(done)
 }
 
+/// Ends what is left of a deployment whose agents have ended; returns the number of processes.
+pub fn end_strays(layout: &Layout) -> usize {
+    agent::kill_marked(layout.folder(), layout.service_state().and_then(|state| state.process))
+}
+
+/// The benchmarks of the deployment that came to nothing.
+pub fn not_begun<'a>(plan: &'a DeploymentPlan, done: &'a [Done]) -> impl Iterator<Item = BenchmarkId> + 'a {
+    let ids = plan.points.iter().map(|point| point.benchmark_id);
+    ids.filter(|id| done.iter().all(|done| done.id != *id))
+}
+
 /// How a benchmark ended, by its events; `None` when it never began and nothing failed.
 fn outcome(events: &[Event], point: &PointPlan, remark: Option<&str>) -> Option<(Status, Option<Failure>)> {
     let of_point =
@@ -81,14 +100,17 @@ fn outcome(events: &[Event], point: &PointPlan, remark: Option<&str>) -> Option<
         return failed(stage, reason(event));
     }
     if of_point("point_cancelled").is_some() {
+        if let Some(remark) = remark {
+            return failed(stage, remark.to_owned());
+        }
         return Some((
             Status::Cancelled,
             Some(Failure { stage, reason: "ended early by the person or by the death of the runner".into() }),
         ));
     }
     if of_point("point_begun").is_some() {
-        let reason = remark.unwrap_or("the load agent died").to_owned();
-        return failed(Stage::Loading, reason);
+        let said = of_service("failed").map(reason).or_else(|| remark.map(str::to_owned));
+        return failed(Stage::Loading, said.unwrap_or_else(|| "the load agent died".to_owned()));
     }
     if let Some(event) = of_service("failed") {
         let stage = if of_service("ready").is_some() { Stage::Ready } else { Stage::Starting };
@@ -397,12 +419,12 @@ fn commit(archive: &Archive, id: BenchmarkId) -> Result<Done> {
         Ok(committed) => {
             done.commit = committed.map(|committed| committed.commit);
             tracing::info!("committed {id} as {}", done.commit.as_deref().unwrap_or("part of HEAD already"));
-            fs::remove_file(&note)?;
+            remove_note(&note)?;
         }
         // Neither is going to change by trying again.
         Err(err @ (CommitError::NoRepository(_) | CommitError::Ignored(_))) => {
             done.not_committed = Some(err.to_string());
-            fs::remove_file(&note)?;
+            remove_note(&note)?;
         }
         // The result is safe in its place; the next command tries again.
         Err(err) => done.not_committed = Some(err.to_string()),
@@ -410,20 +432,37 @@ fn commit(archive: &Archive, id: BenchmarkId) -> Result<Done> {
     Ok(done)
 }
 
-/// Commits what an earlier command sealed and could not commit.
+/// Commits what an earlier command sealed and could not commit. What stands in a run folder is its owner's to commit.
 pub fn commit_pending(archive: &Archive) -> Result<Vec<Done>> {
-    let notes = archive.work_folder()?.join("uncommitted");
+    let work = archive.work_folder()?;
+    let in_a_run_folder = |id: BenchmarkId| {
+        let runs = fs::read_dir(work.join("run")).into_iter().flatten().flatten();
+        runs.map(|run| Layout::new(run.path())).any(|layout| layout.point(id).exists())
+    };
     let mut done = Vec::new();
-    for entry in fs::read_dir(&notes).into_iter().flatten() {
+    for entry in fs::read_dir(work.join("uncommitted")).into_iter().flatten() {
         let entry = entry?;
         let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<BenchmarkId>().ok()) else { continue };
+        if in_a_run_folder(id) {
+            continue;
+        }
         if archive.folder().join(id.to_string()).exists() {
             done.push(commit(archive, id)?);
-        } else if !archive.work_folder()?.join("ids").join(id.to_string()).exists() {
-            fs::remove_file(entry.path())?;
+        } else {
+            remove_note(&entry.path())?;
         }
     }
     Ok(done)
+}
+
+/// Another command may have removed it.
+fn remove_note(note: &Path) -> Result<()> {
+    match fs::remove_file(note) {
+        Err(err) if err.kind() != io::ErrorKind::NotFound => {
+            Err(err).with_context(|| format!("cannot remove {}", note.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn message(run: &Run, digest: &str) -> String {
@@ -449,5 +488,58 @@ pub fn status_word(status: Status) -> &'static str {
         Status::Completed => "completed",
         Status::Failed => "failed",
         Status::Cancelled => "cancelled",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How a benchmark ended after these events (`name` of the deployment, `+name` of the benchmark) and this remark.
+    fn ended(names: &[&str], remark: Option<&str>) -> Option<(Status, String)> {
+        let text = r#"{"benchmark_id": "BM-20260301-001", "client_name": "", "client_kind": "command", "settings": {},
+            "env": {}, "warmup_delay_s": 0, "recipe_hash": "", "num_clients": 1,
+            "load": {"arrival": {"model": "closed", "think_time_s": 0}, "clients": 1, "threads": 1,
+                "stop": {"requests": 1}, "warmup": {"duration_s": 0, "requests": 0}, "stagger_s": 0, "timeout_s": 1,
+                "pipeline": 1, "seed": 1},
+            "campaign": {"name": "", "execution": "", "point": 0, "points": 1, "repetition": 1, "repetitions": 1,
+                "swept": {}},
+            "recipe": {"file": "", "text": "", "resolved": {}}, "seeds": {"campaign": 1, "benchmark": 1}}"#;
+        let point: PointPlan = serde_json::from_str(text).expect("a point");
+        let event = |name: &&str| Event {
+            time: Timestamp::now(),
+            event: name.trim_start_matches('+').to_owned(),
+            node: None,
+            detail: Some(format!("said {name}")),
+            benchmark_id: name.starts_with('+').then_some(point.benchmark_id),
+        };
+        let events: Vec<Event> = names.iter().map(event).collect();
+        let (status, failure) = outcome(&events, &point, remark)?;
+        let text = failure.map(|failure| format!("{}: {}", failure.stage, failure.reason)).unwrap_or_default();
+        Some((status, text))
+    }
+
+    #[test]
+    fn the_reason_is_the_one_that_somebody_gave() {
+        use Status::{Cancelled, Completed, Failed};
+        let early = "warm-up: ended early by the person or by the death of the runner";
+        for (names, remark, expected) in [
+            (&["started"][..], None, None),
+            (&["started", "stopped"], None, None),
+            (&[], Some("it died"), Some((Failed, "submitted: it died"))),
+            (&["started", "failed"], None, Some((Failed, "starting: said failed"))),
+            (&["ready", "failed"], None, Some((Failed, "ready: said failed"))),
+            (&["ready", "+point_begun"], None, Some((Failed, "loading: the load agent died"))),
+            (&["ready", "+point_begun"], Some("it died"), Some((Failed, "loading: it died"))),
+            // The records could not be written.
+            (&["ready", "+point_begun", "failed"], None, Some((Failed, "loading: said failed"))),
+            (&["ready", "+point_begun", "+point_ended", "failed"], Some("it died"), Some((Completed, ""))),
+            (&["+point_begun", "+point_cancelled"], None, Some((Cancelled, early))),
+            // The load was ended because the service's agent had died.
+            (&["+point_begun", "+point_cancelled"], Some("it died"), Some((Failed, "warm-up: it died"))),
+        ] {
+            let expected = expected.map(|(status, text)| (status, text.to_owned()));
+            assert_eq!(ended(names, remark), expected, "{names:?} {remark:?}");
+        }
     }
 }

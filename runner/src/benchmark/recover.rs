@@ -79,10 +79,8 @@ fn finish(archive: &Archive, run: RunFolder, recovered: &mut Recovered) -> Resul
     let plan = run.layout.plan()?;
     let mut journal = Journal::open(run.layout.folder())?;
     let benchmarks = collect::deployment(archive, &run.layout, &plan, None, &mut journal)?;
-    for point in &plan.points {
-        if benchmarks.iter().all(|done| done.id != point.benchmark_id) {
-            recovered.remarks.push(format!("{} was not begun when its runner died", point.benchmark_id));
-        }
+    for id in collect::not_begun(&plan, &benchmarks) {
+        recovered.remarks.push(format!("{id} was not begun when its runner died"));
     }
     recovered.benchmarks.extend(benchmarks);
     run.retire(archive, false)
@@ -99,10 +97,8 @@ fn end_processes(layout: &Layout, remarks: &mut Vec<String>) {
             agent.wait_gone(Duration::from_secs(5));
         }
     }
-    let service = layout.service_state().and_then(|state| state.process);
-    if let Some(service) = service.filter(|service| service.is_alive()) {
-        remarks.push(format!("killed service {} of a dead runner", service.pid));
-        let _ = service.signal_group(Signal::SIGKILL);
-        service.wait_gone(Duration::from_secs(5));
+    let stray = collect::end_strays(layout);
+    if stray > 0 {
+        remarks.push(format!("ended {stray} processes that a dead runner had started"));
     }
 }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use archive::TargetFacts;
 
 use super::{AgentStatus, Target};
-use crate::agent::ProcessHandle;
+use crate::agent::{MARK, ProcessHandle, THIS_PROGRAM, mark};
 
 /// The agents of one deployment on this machine.
 #[derive(Default)]
@@ -95,9 +95,11 @@ impl Target for Local {
 /// Starts one agent. A group of its own keeps the terminal's Ctrl-C from it: the runner decides.
 fn start(agent: &str, folder: &Path) -> Result<AgentProcess> {
     let log = File::create(folder.join(format!("{agent}.log")))?;
-    let mut child = Command::new(std::env::current_exe()?)
+    let mut child = Command::new(THIS_PROGRAM)
         .args(["agent", agent, "--lifeline"])
         .arg(folder)
+        .arg0("runner")
+        .env(MARK, mark(folder))
         .stdin(Stdio::piped())
         .stdout(log.try_clone()?)
         .stderr(log)

@@ -150,3 +150,17 @@ fn a_secret_is_masked_where_json_escapes_it() {
     assert!(run.failure.expect("said").reason.ends_with("refused: ${LIFE_TEST_TOKEN}"));
     assert!(run.recipe.text.starts_with("# ${LIFE_TEST_TOKEN}\n"), "{}", run.recipe.text);
 }
+
+#[test]
+fn what_a_client_leaves_running_is_ended() {
+    let project = Project::new();
+    project.write(
+        "fork.yaml",
+        "configuration: {target: local}\nservice: {command: 'exec sleep 1000'}\n\
+         client: {command: 'sleep 1000 & setsid sleep 1000 & exit 0'}\n",
+    );
+    project.runner(&["run", "fork.yaml"]).code(0);
+    project.wait_for_silence();
+    assert_eq!(project.summary(project.ids()[0]).successful_requests, 1);
+    project.assert_in_order();
+}

@@ -49,3 +49,37 @@ fn twice_leaves_at_once_and_the_next_command_cleans_up() {
     assert_eq!(project.run(project.ids()[0]).status, Status::Cancelled);
     project.assert_in_order();
 }
+
+#[test]
+fn a_closed_terminal_ends_in_order_too() {
+    let project = Project::new();
+    project.write("long.yaml", LONG);
+    let mut running = project.start(&["run", "long.yaml", "--verbose"]);
+    running.close_stderr();
+    project.wait_for("progress.json", "loading");
+    running.signal(Signal::SIGHUP);
+    running.finish().code(2);
+    project.wait_for_silence();
+    assert_eq!(project.run(project.ids()[0]).status, Status::Cancelled);
+    project.assert_in_order();
+}
+
+#[test]
+fn a_command_before_the_start_is_ended() {
+    let project = Project::new();
+    project.write(
+        "slow.yaml",
+        "configuration: {target: local}\n\
+         service: {command: 'exec sleep 1000', pre_run_commands: ['echo waiting; sleep 1000; true']}\n\
+         client: {command: 'true'}\n",
+    );
+    let running = project.start(&["run", "slow.yaml"]);
+    project.wait_for("service/service.log", "waiting");
+    running.signal(Signal::SIGINT);
+    let finished = running.finish();
+    finished.code(2);
+    assert!(finished.stderr().contains("was not begun"), "{}", finished.stderr());
+    project.wait_for_silence();
+    assert_eq!(project.ids(), []);
+    project.assert_in_order();
+}

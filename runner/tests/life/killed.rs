@@ -110,24 +110,47 @@ fn while_sealing() {
     }
 }
 
-#[test]
-fn an_agent_that_is_killed_takes_the_service_with_it() {
-    let project = Project::new();
-    project.write("long.yaml", LONG);
-    let running = project.start(&["run", "long.yaml", "--set", "benchmarks.warmup=0"]);
-    project.wait_for("progress.json", "loading");
+/// Kills one of the agents of the deployment that runs.
+fn kill_agent(project: &Project, number: usize) {
     let run =
         fs::read_dir(project.root().join("results/.work/run")).expect("there").next().expect("one").expect("read");
     let agents = fs::read_to_string(run.path().join("agents.json")).expect("written");
     let agents: Vec<serde_json::Value> = serde_json::from_str(&agents).expect("JSON");
-    let serve = agents[0]["pid"].as_i64().expect("a pid") as i32;
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(serve), Signal::SIGKILL).expect("killed");
-    let finished = running.finish();
-    finished.code(1);
+    let pid = agents[number]["pid"].as_i64().expect("a pid") as i32;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).expect("killed");
+}
+
+#[test]
+fn an_agent_that_is_killed_takes_the_service_with_it() {
+    for service in ["type: redis", "type: redis, command: 'redis-server --port $SERVICE_PORT --save \"\" & wait'"] {
+        let project = Project::new();
+        project.write("long.yaml", &LONG.replace("type: redis}", &format!("{service}}}")));
+        let running = project.start(&["run", "long.yaml", "--set", "benchmarks.warmup=0"]);
+        project.wait_for("progress.json", "loading");
+        kill_agent(&project, 0);
+        running.finish().code(1);
+        project.wait_for_silence();
+        let id = project.ids()[0];
+        assert_eq!(project.run(id).status, Status::Failed);
+        assert!(project.summary(id).successful_requests > 0, "what was measured is kept");
+        project.assert_in_order();
+    }
+}
+
+#[test]
+fn a_load_agent_that_is_killed_takes_its_commands_with_it() {
+    let project = Project::new();
+    project.write(
+        "long.yaml",
+        "configuration: {target: local}\nservice: {command: 'exec sleep 1000'}\nclient: {command: 'sleep 1000; true'}\n",
+    );
+    let running = project.start(&["run", "long.yaml"]);
+    project.wait_for("progress.json", "loading");
+    kill_agent(&project, 1);
+    running.finish().code(1);
     project.wait_for_silence();
-    let id = project.ids()[0];
-    assert_ne!(project.run(id).status, Status::Completed);
-    assert!(project.summary(id).successful_requests > 0, "what was measured is kept");
+    let failure = project.run(project.ids()[0]).failure.expect("said");
+    assert!(failure.reason.contains("SIGKILL"), "{}", failure.reason);
     project.assert_in_order();
 }
 

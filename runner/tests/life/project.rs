@@ -50,7 +50,11 @@ impl Project {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_runner")), args)
+    }
+
+    fn command_of(&self, program: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(args).current_dir(self.root()).stdin(Stdio::null());
         command
     }
@@ -67,8 +71,13 @@ impl Project {
 
     /// Starts the runner and leaves it running.
     pub fn start(&self, args: &[&str]) -> Running {
-        let child = self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-        Running { child }
+        self.start_program(Path::new(env!("CARGO_BIN_EXE_runner")), args)
+    }
+
+    /// The same with another copy of it.
+    pub fn start_program(&self, program: &Path, args: &[&str]) -> Running {
+        let mut command = self.command_of(program, args);
+        Running { child: command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts") }
     }
 
     pub fn archive(&self) -> Archive {
@@ -187,6 +196,11 @@ pub struct Running {
 impl Running {
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id() as i32), signal).expect("it still runs");
+    }
+
+    /// Nobody reads its stderr any more.
+    pub fn close_stderr(&mut self) {
+        self.child.stderr = None;
     }
 
     pub fn finish(self) -> Finished {

@@ -319,6 +319,20 @@ fn readers_do_not_disturb_a_runner_at_work() {
 }
 
 #[test]
+fn a_campaign_survives_a_new_build_of_the_runner() {
+    let project = Project::new();
+    project.write("redis.yaml", REDIS);
+    let program = project.root().join("runner");
+    std::fs::copy(env!("CARGO_BIN_EXE_runner"), &program).expect("copied");
+    let running = project.start_program(&program, &["run", "redis.yaml", "--repetitions", "3"]);
+    project.wait_for("progress.json", "phase");
+    std::fs::remove_file(&program).expect("removed");
+    running.finish().code(0);
+    assert_eq!(project.ids().len(), 3);
+    project.assert_in_order();
+}
+
+#[test]
 fn large_records_stay_outside_git() {
     let project = Project::new();
     project.write("redis.yaml", REDIS);
