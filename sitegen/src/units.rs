@@ -100,7 +100,7 @@ pub fn bytes(value: f64) -> String {
 /// Pads numbers on the right so that their decimal points stand under each other when aligned right.
 pub fn align(numbers: &mut [&mut String]) {
     let decimals = |text: &str| text.rsplit_once('.').map_or(0, |(_, decimals)| decimals.chars().count());
-    let is_number = |text: &str| text.starts_with(|first: char| first.is_ascii_digit() || first == '-');
+    let is_number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || "-.,".contains(c));
     let most = numbers.iter().filter(|text| is_number(text)).map(|text| decimals(text)).max().unwrap_or(0);
     for text in numbers.iter_mut().filter(|text| is_number(text)) {
         let missing = most - decimals(text);

@@ -113,6 +113,7 @@
     if (width < 480) {
       [].concat(option.grid).forEach(function (grid) { grid.left = 56; grid.right = 16; });
       option.legend.left = 8;
+      [].concat(option.yAxis).forEach(function (axis) { axis.nameGap = 40; });
     }
     return option;
   }

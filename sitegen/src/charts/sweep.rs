@@ -265,33 +265,37 @@ fn finding(sweep: &Sweep<'_>, axis: &Axis, subject: &Subject<'_, '_>) -> String 
 }
 
 fn table(axis: &Axis, subject: &Subject<'_, '_>) -> Table {
-    let several = subject.lines.iter().any(|(_, _, series, _)| !series.label.is_empty());
+    let has_series = subject.lines.iter().any(|(_, _, series, _)| !series.label.is_empty());
+    let has_percentiles = !has_series && subject.lines.len() > 1;
+    let unit = subject.y_name.rsplit(", ").next().unwrap_or_default();
     let mut columns = vec![Column::number(&axis.name, "")];
-    if several {
+    if has_series {
         columns.insert(0, Column::text("series"));
     }
-    let unit = subject.y_name.rsplit(", ").next().unwrap_or_default();
-    columns.extend([
-        Column::text("figure"),
-        Column::number("median", unit),
-        Column::number("range", unit),
-        Column::number("n", ""),
-    ]);
+    if has_percentiles {
+        columns.push(Column::text("percentile"));
+    }
+    columns.extend(["median", "lowest", "highest"].map(|name| Column::number(name, unit)));
+    columns.push(Column::number("n", ""));
+    let figure = |value: Option<f64>| match value {
+        Some(value) => Cell::sorted(&units::number(value * subject.per_unit), value),
+        None => Cell::none(),
+    };
     let mut rows = Vec::new();
     for (name, _, series, metric) in &subject.lines {
         for point in &series.points {
-            let scaled = |value: f64| units::number(value * subject.per_unit);
-            let range = point.spread(*metric).map(|(low, high)| format!("{}–{}", scaled(low), scaled(high)));
-            let mut row = vec![
-                Cell::sorted(&point.label, point.x),
-                Cell::text(if several { subject.title } else { name }),
-                point.median(*metric).map_or_else(Cell::none, |value| Cell::sorted(&scaled(value), value)),
-                Cell::text(range.as_deref().unwrap_or("–")),
-                Cell::count(point.values(*metric).len() as u64),
-            ];
-            if several {
+            let mut row = vec![Cell::sorted(&point.label, point.x)];
+            if has_series {
                 row.insert(0, Cell::text(&series.label));
             }
+            if has_percentiles {
+                row.push(Cell::text(name));
+            }
+            let spread = point.spread(*metric);
+            row.push(figure(point.median(*metric)));
+            row.push(figure(spread.map(|(low, _)| low)));
+            row.push(figure(spread.map(|(_, high)| high)));
+            row.push(Cell::count(point.values(*metric).len() as u64));
             rows.push(row);
         }
     }

@@ -303,3 +303,48 @@ fn value_against_limit(benchmark: &Loaded, metric: &str) -> Option<Option<f64>> 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_load_is_the_axis_else_the_longest_axis_of_numbers() {
+        let clients = "benchmarks.num_clients";
+        for (swept, expected) in [
+            (
+                json!({ "client.settings.size": [1, 2, 4, 1024], (clients): [1, 64] }),
+                Some((clients, Scale::Log2, true)),
+            ),
+            (json!({ "benchmarks.load.rate": [100, 150, 200] }), Some(("benchmarks.load.rate", Scale::Linear, true))),
+            (json!({ "a.model": ["x", "y", "z"], "a.size": [0, 64] }), Some(("a.size", Scale::Linear, false))),
+            (json!({ "a.model": ["x", "y", "z"], "a.kind": ["p", "q"] }), Some(("a.model", Scale::Category, false))),
+            (json!({ (clients): [1, "many"] }), Some((clients, Scale::Category, false))),
+            (json!({}), None),
+        ] {
+            let swept = swept.as_object().expect("an object").clone();
+            let values: Vec<(&str, Vec<&Value>)> = swept
+                .iter()
+                .map(|(path, values)| (path.as_str(), values.as_array().expect("a list").iter().collect()))
+                .collect();
+            let found = choose_axis(&values);
+            let found = found.as_ref().map(|axis| (axis.path.as_str(), axis.scale, axis.is_load));
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn a_series_is_named_by_what_varies_beside_the_axis() {
+        let (sizes, models, pipelines) = ([json!(1), json!(2)], [json!("a"), json!("b")], [json!(4)]);
+        let values = vec![
+            ("x.size", sizes.iter().collect()),
+            ("x.model", models.iter().collect()),
+            ("x.pipeline", pipelines.iter().collect()),
+        ];
+        let swept = json!({ "x.size": 1, "x.model": "b", "x.pipeline": 4 });
+        let label = label_of(swept.as_object().expect("an object"), Some("x.size"), &values);
+        assert_eq!(label, "model = b");
+    }
+}

@@ -21,6 +21,7 @@ struct Context {
     subtitle: String,
     campaign: Option<Link>,
     validity: String,
+    /// The validity in one word: a class of the style sheet.
     standing: &'static str,
     findings: Vec<Remark>,
     figures: Vec<Figure>,
@@ -88,13 +89,17 @@ pub fn page(model: &Model<'_>, benchmark: &Loaded) -> Page {
         format!("ended {}", run.ended_at.to_human()),
     ];
     let standing = benchmark.standing();
+    let findings = summary.map_or_else(Vec::new, findings);
     let context = Context {
         title: id.clone(),
         subtitle: subtitle.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · "),
         campaign,
         validity: validity(benchmark, &standing),
-        standing: standing.word(),
-        findings: summary.map_or_else(Vec::new, findings),
+        standing: match findings.iter().any(|finding| finding.severity == "warning") {
+            true if standing == Standing::Valid => "reserved",
+            _ => standing.word(),
+        },
+        findings,
         figures: summary.map_or_else(Vec::new, figures),
         percentiles: summary.and_then(percentiles),
         unsupported: summary.and_then(unsupported),
