@@ -118,14 +118,17 @@ pub fn knee(points: &[(f64, f64)], quantity: Quantity) -> Knee {
     said(Answer::At { load, low, high, value }, reason)
 }
 
-/// The 95 % percentile-bootstrap interval of the knee: repetitions are drawn anew around each load's median;
-/// without repetitions, deviations from the fitted lines are.
+/// The 95 % percentile-bootstrap interval of the knee: deviations of loads from the lines, and of repetitions from their
+/// load, are drawn anew. The first hold what the two lines miss, so that an exact repetition does not make a narrow
+/// interval around a curve that is not quite two lines.
 fn interval(curve: &Curve, bent: &Shape) -> (f64, f64) {
     let mut random = Random::new(0x6b6e_6565);
-    let (centres, deviations) = curve.noise(bent);
+    let noise = curve.noise(bent);
+    let mut draw = |deviations: &[f64]| deviations[random.below(deviations.len())];
     let mut knees: Vec<f64> = (0..RESAMPLES)
         .filter_map(|_| {
-            let values = centres.iter().map(|centre| centre * (1.0 + deviations[random.below(deviations.len())]));
+            let levels: Vec<f64> = noise.fitted.iter().map(|fit| fit * (1.0 + draw(&noise.of_loads))).collect();
+            let values = curve.x().iter().map(|x| levels[curve.place(*x)] * (1.0 + draw(&noise.of_repetitions)));
             bent.refit(&curve.with_values(values.collect())).map(|shape| shape.knee())
         })
         .collect();

@@ -12,6 +12,9 @@ use crate::{
 
 const PANEL_PX: u32 = 130;
 
+/// A line with so few points shows each of them: a single one would not be seen else.
+const FEW_POINTS: usize = 20;
+
 /// Rows of a table twin; a longer benchmark shows every n-th second there.
 const MOST_ROWS: usize = 240;
 
@@ -60,15 +63,16 @@ pub fn requests(summary: &Summary) -> Option<Chart> {
     let buckets = 0..timeline.completed.len();
     let failures = timeline.failed.iter().any(|failed| *failed > 0);
     let x = time_axis(summary);
+    let markers = buckets.len() <= FEW_POINTS;
 
-    let mut rates = vec![line("successful", &color(0), buckets.clone().map(|i| (middle(i), Some(rate(i)))), false)];
+    let mut rates = vec![line("successful", &color(0), buckets.clone().map(|i| (middle(i), Some(rate(i)))), markers)];
     if failures {
         let failed = timeline.failed.iter().enumerate().map(|(i, failed)| (middle(i), Some(*failed as f64 / width)));
-        rates.push(line("failed", "$bad", failed, false));
+        rates.push(line("failed", "$bad", failed, markers));
     }
     let latency = |name: &str, index: usize, values: &[Option<f64>]| {
         let points = values.iter().enumerate().map(|(i, value)| (middle(i), value.map(|value| unit.of(value))));
-        line(name, &color(index), points.collect::<Vec<_>>(), false)
+        line(name, &color(index), points.collect::<Vec<_>>(), markers)
     };
     let panels = vec![
         Panel { y_name: "requests/s".into(), series: rates, marks: outside(summary, &x, true), ..Panel::default() },
@@ -162,9 +166,10 @@ pub fn resources(summary: &Summary, samples: &[ResourceSample]) -> Option<Chart>
         let series = |of: &dyn Fn(&ResourceSample) -> Option<f64>| -> Vec<(f64, Option<f64>)> {
             samples.iter().filter(shown).map(|sample| (sample.offset_s.unwrap_or_default(), of(sample))).collect()
         };
-        cpu.push(line(&name(role), &color(index), series(&|sample| sample.process_cpu_percent), false));
+        let markers = samples.len() <= FEW_POINTS;
+        cpu.push(line(&name(role), &color(index), series(&|sample| sample.process_cpu_percent), markers));
         let rss = |sample: &ResourceSample| sample.process_rss_bytes.map(|bytes| bytes as f64 / MIB);
-        memory.push(line(&name(role), &color(index), series(&rss), false));
+        memory.push(line(&name(role), &color(index), series(&rss), markers));
         if node_drawn.insert(node) {
             let busiest =
                 line(&name("busiest core"), "$muted", series(&|sample| sample.node_cpu_max_core_percent), false);

@@ -80,23 +80,28 @@ impl Curve {
         Some(from)
     }
 
-    /// What resampling needs: the centre of each point, and the relative deviations to draw from.
-    pub fn noise(&self, shape: &Shape) -> (Vec<f64>, Vec<f64>) {
-        let repeated = self.x.len() > self.loads.len();
-        let centre = |x: f64| match repeated {
-            true => self.medians[self.loads.partition_point(|load| *load < x)],
-            false => shape.at(x),
-        };
-        let centres: Vec<f64> = self.x.iter().map(|x| centre(*x)).collect();
-        // What the centres took from the data makes the deviations too small.
-        let taken = if repeated { self.loads.len() } else { shape.parameters() };
-        let n = self.x.len();
-        let correction = (n as f64 / n.saturating_sub(taken).max(1) as f64).sqrt();
-        let relative = |(y, centre): (&f64, &f64)| if *centre == 0.0 { 0.0 } else { (y / centre - 1.0) * correction };
-        let mut deviations: Vec<f64> = self.y.iter().zip(&centres).map(relative).collect();
-        let mean = deviations.iter().sum::<f64>() / n as f64;
-        deviations.iter_mut().for_each(|deviation| *deviation -= mean);
-        (centres, deviations)
+    /// The fitted value of each load, and relative deviations from them to draw from: of each load's median (what the
+    /// lines miss as well as chance), and of repetitions from their load's median.
+    pub fn noise(&self, shape: &Shape) -> Noise {
+        let (n, m) = (self.x.len(), self.loads.len());
+        let relative = |value: f64, centre: f64| if centre == 0.0 { 0.0 } else { value / centre - 1.0 };
+        let fitted: Vec<f64> = self.loads.iter().map(|load| shape.at(*load)).collect();
+        let of_loads = self.medians.iter().zip(&fitted).map(|(median, fit)| relative(*median, *fit)).collect();
+        let of_repetitions = self.x.iter().zip(&self.y).map(|(x, y)| relative(*y, self.medians[self.place(*x)]));
+        Noise {
+            fitted,
+            of_loads: widened(of_loads, m, shape.parameters()),
+            of_repetitions: widened(of_repetitions.collect(), n, m),
+        }
+    }
+
+    /// The place of a load among the different loads.
+    pub fn place(&self, load: f64) -> usize {
+        self.loads.partition_point(|known| *known < load)
+    }
+
+    pub fn x(&self) -> &[f64] {
+        &self.x
     }
 
     fn fit<const N: usize>(&self, columns: impl Fn(f64) -> [f64; N]) -> Option<([f64; N], f64)> {
@@ -113,6 +118,21 @@ impl Curve {
         }
         2.0 * n * loss.ln() + 2.0 * k + 2.0 * k * (k + 1.0) / (n - k - 1.0)
     }
+}
+
+/// What the values of a sweep deviate by.
+pub struct Noise {
+    pub fitted: Vec<f64>,
+    pub of_loads: Vec<f64>,
+    pub of_repetitions: Vec<f64>,
+}
+
+/// Centres deviations, and makes good what `parameters` estimated from `count` values took from them.
+fn widened(mut deviations: Vec<f64>, count: usize, parameters: usize) -> Vec<f64> {
+    let factor = (count as f64 / count.saturating_sub(parameters).max(1) as f64).sqrt();
+    let mean = deviations.iter().sum::<f64>() / deviations.len().max(1) as f64;
+    deviations.iter_mut().for_each(|deviation| *deviation = (*deviation - mean) * factor);
+    deviations
 }
 
 /// The best curve without a knee.

@@ -100,6 +100,15 @@ fn the_interval_holds_the_knee_about_as_often_as_it_says() {
 }
 
 #[test]
+fn exact_repetitions_of_a_smooth_curve_leave_the_knee_uncertain() {
+    // Saturates gradually: the low-load line and the ceiling cross at 12.
+    let smooth = |clients: f64| 20.0 * clients / (1.0 + (clients / 12.0).powi(3)).cbrt();
+    let points: Vec<_> = sweep(&doubling(8), smooth).into_iter().flat_map(|point| [point; 3]).collect();
+    let (load, low, high) = found(&points, Quantity::Throughput);
+    assert!((8.0..16.0).contains(&load) && high - low > 0.05 * load, "{load} [{low}, {high}]");
+}
+
+#[test]
 fn too_little_to_tell() {
     for loads in [&[][..], &[8.0], &[1.0, 2.0], &[1.0, 10.0, 20.0], &[1.0, 4.0, 16.0, 64.0]] {
         let answer = knee(&sweep(loads, servers(10.0, 1.0)), Quantity::Throughput);
