@@ -9,6 +9,7 @@ needs=(
   redis-server:redis-server
   redis-benchmark:redis-tools
   chromium:chromium
+  chromedriver:chromium-driver
   git:git
 )
 
