@@ -148,3 +148,36 @@ pub fn service_type(name: &str) -> Option<&'static dyn ServiceType> {
 pub fn client_type(name: &str) -> Option<&'static dyn ClientType> {
     SERVICES.iter().flat_map(|service| service.clients()).copied().find(|client| client.name() == name)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn every_type_has_its_campaign_and_its_docs() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let docs = fs::read_to_string(root.join("docs/recipes.md")).expect("written");
+        let campaigns: Vec<String> = fs::read_dir(root.join("campaigns"))
+            .expect("there are campaigns")
+            .map(|entry| entry.expect("readable").path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+            .map(|path| fs::read_to_string(path).expect("readable"))
+            .collect();
+        let mut names = BTreeSet::new();
+        for service in SERVICES {
+            let name = service.name();
+            assert!(names.insert(name), "two services are called {name}");
+            assert!(docs.contains(&format!("`{name}`")), "docs/recipes.md says nothing of `{name}`");
+            let line = format!("type: {name}\n");
+            assert!(campaigns.iter().any(|text| text.contains(&line)), "no campaign uses `{name}`");
+            assert!(!service.clients().is_empty(), "nothing can load `{name}`");
+            let image = service.default_image();
+            assert!(image.is_none_or(|image| image.contains(':') && !image.ends_with(":latest")), "{image:?}");
+            for client in service.clients() {
+                assert!(docs.contains(&format!("`{}`", client.name())), "docs/recipes.md says nothing of its clients");
+            }
+        }
+    }
+}
