@@ -3,6 +3,7 @@
 //! Needs nothing but the run folder, so a later command can do it for a runner that died.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, Write},
     path::Path,
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// Logs above this size are compressed.
-const PLAIN_LOG_BYTES: usize = 64 << 10;
+const PLAIN_LOG_BYTES: u64 = 64 << 10;
 
 /// A benchmark that is in the archive.
 #[derive(Clone, Debug)]
@@ -369,24 +370,46 @@ fn write_pretty<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Copies all logs that say anything, without secrets.
+/// Copies all logs that say anything, without secrets, in bounded memory; of the clients, all that they put into
+/// their folder.
 fn copy_logs(layout: &Layout, folder: &Path, secrets: &Secrets, out: &Path) -> Result<()> {
-    let mut sources = vec![layout.service_log()];
-    sources.extend(["serve.log", "load.log"].map(|name| layout.folder().join(name)));
-    sources.extend(fs::read_dir(folder.join("logs")).into_iter().flatten().flatten().map(|entry| entry.path()));
-    sources.sort();
-    for source in sources {
-        let Ok(bytes) = fs::read(&source) else { continue };
-        let Some(name) = source.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
-        if bytes.is_empty() {
+    let run = layout.folder();
+    let mut sources = BTreeMap::from([
+        ("service.log".to_owned(), layout.service_log()),
+        ("serve.log".to_owned(), run.join("serve.log")),
+        ("load.log".to_owned(), run.join("load.log")),
+    ]);
+    let clients = folder.join("logs");
+    for path in archive::files_below(&clients)? {
+        let mut name = path.strip_prefix(&clients).unwrap_or(&path).to_string_lossy().into_owned();
+        while sources.contains_key(&name) {
+            name = format!("client/{name}");
+        }
+        sources.insert(name, path);
+    }
+    for (name, source) in sources {
+        let length = fs::metadata(&source).map_or(0, |file| file.len());
+        if length == 0 {
             continue;
         }
-        let bytes = secrets.mask(&bytes);
-        if bytes.len() > PLAIN_LOG_BYTES {
-            fs::write(out.join(format!("{name}.zst")), zstd::encode_all(&bytes[..], 9)?)?;
-        } else {
-            fs::write(out.join(name), bytes)?;
-        }
+        // A reader takes what ends in `.zst` for compressed.
+        let compressed = length > PLAIN_LOG_BYTES || name.ends_with(".zst");
+        let target = out.join(if compressed { format!("{name}.zst") } else { name });
+        fs::create_dir_all(target.parent().unwrap_or(out))?;
+        let copy = || -> io::Result<()> {
+            let (mut from, to) = (fs::File::open(&source)?, fs::File::create(&target)?);
+            if compressed {
+                let mut to = zstd::Encoder::new(to, 9)?;
+                secrets.mask(&mut from, &mut to)?;
+                to.finish()?;
+                Ok(())
+            } else {
+                let mut to = io::BufWriter::new(to);
+                secrets.mask(&mut from, &mut to)?;
+                to.flush()
+            }
+        };
+        copy().with_context(|| format!("cannot copy {} to {}", source.display(), target.display()))?;
     }
     Ok(())
 }
