@@ -92,7 +92,11 @@ fn outcome(events: &[Event], point: &PointPlan, remark: Option<&str>) -> Option<
     let of_service = |name: &str| events.iter().find(|event| event.event == name && event.benchmark_id.is_none());
     let reason = |event: &Event| event.detail.clone().unwrap_or_else(|| event.event.clone());
     let failed = |stage, reason| Some((Status::Failed, Some(Failure { stage, reason })));
-    let stage = if of_point("warmup_ended").is_some() { Stage::Loading } else { Stage::Warmup };
+    let stage = match (of_point("warmup_ended"), of_point("load_begun")) {
+        (Some(_), _) => Stage::Loading,
+        (None, Some(_)) => Stage::Warmup,
+        (None, None) => Stage::Ready,
+    };
 
     if of_point("point_ended").is_some() {
         return Some((Status::Completed, None));
@@ -110,8 +114,12 @@ fn outcome(events: &[Event], point: &PointPlan, remark: Option<&str>) -> Option<
         ));
     }
     if of_point("point_begun").is_some() {
-        let said = of_service("failed").map(reason).or_else(|| remark.map(str::to_owned));
-        return failed(Stage::Loading, said.unwrap_or_else(|| "the load agent died".to_owned()));
+        if let Some(reason) = of_service("failed").map(reason).or_else(|| remark.map(str::to_owned)) {
+            return failed(Stage::Loading, reason);
+        }
+        // Nobody is left who could say more: the whole machine may have gone down.
+        let reason = "the runner died, and the load agent with it or after it".to_owned();
+        return Some((Status::Cancelled, Some(Failure { stage: Stage::Loading, reason })));
     }
     if let Some(event) = of_service("failed") {
         let stage = if of_service("ready").is_some() { Stage::Ready } else { Stage::Starting };
@@ -184,8 +192,6 @@ fn seal(
 
     mark_uncommitted(&work, id, plan.facts.commit)?;
     archive::seal(archive.folder(), id, &staged, &SealOptions { raw_limit_bytes: plan.facts.raw_limit_bytes })?;
-    // The folder itself now holds the id.
-    let _ = fs::remove_dir(work.join("ids").join(id.to_string()));
     Ok(())
 }
 
@@ -541,21 +547,28 @@ mod tests {
     #[test]
     fn the_reason_is_the_one_that_somebody_gave() {
         use Status::{Cancelled, Completed, Failed};
-        let early = "warm-up: ended early by the person or by the death of the runner";
+        let early = "ready: ended early by the person or by the death of the runner";
+        let died = "loading: the runner died, and the load agent with it or after it";
         for (names, remark, expected) in [
             (&["started"][..], None, None),
             (&["started", "stopped"], None, None),
             (&[], Some("it died"), Some((Failed, "submitted: it died"))),
             (&["started", "failed"], None, Some((Failed, "starting: said failed"))),
             (&["ready", "failed"], None, Some((Failed, "ready: said failed"))),
-            (&["ready", "+point_begun"], None, Some((Failed, "loading: the load agent died"))),
+            (&["ready", "+point_begun"], None, Some((Cancelled, died))),
             (&["ready", "+point_begun"], Some("it died"), Some((Failed, "loading: it died"))),
             // The records could not be written.
             (&["ready", "+point_begun", "failed"], None, Some((Failed, "loading: said failed"))),
             (&["ready", "+point_begun", "+point_ended", "failed"], Some("it died"), Some((Completed, ""))),
             (&["+point_begun", "+point_cancelled"], None, Some((Cancelled, early))),
             // The load was ended because the service's agent had died.
-            (&["+point_begun", "+point_cancelled"], Some("it died"), Some((Failed, "warm-up: it died"))),
+            (&["+point_begun", "+point_cancelled"], Some("it died"), Some((Failed, "ready: it died"))),
+            (&["+point_begun", "+load_begun", "+point_failed"], None, Some((Failed, "warm-up: said +point_failed"))),
+            (
+                &["+point_begun", "+load_begun", "+warmup_ended", "+point_failed"],
+                None,
+                Some((Failed, "loading: said +point_failed")),
+            ),
         ] {
             let expected = expected.map(|(status, text)| (status, text.to_owned()));
             assert_eq!(ended(names, remark), expected, "{names:?} {remark:?}");

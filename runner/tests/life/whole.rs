@@ -283,6 +283,18 @@ fn two_runners_on_one_archive_do_not_meet() {
 }
 
 #[test]
+fn an_id_is_not_given_again_on_another_branch() {
+    let project = Project::new();
+    project.write("redis.yaml", REDIS);
+    project.runner(&["run", "redis.yaml"]).code(0);
+    project.git(&["checkout", "-q", "-b", "other", "HEAD~1"]);
+    assert_eq!(project.ids(), []);
+    project.runner(&["run", "redis.yaml"]).code(0);
+    assert_eq!(project.ids()[0].sequence(), 2);
+    project.assert_in_order();
+}
+
+#[test]
 fn readers_do_not_disturb_a_runner_at_work() {
     let project = Project::new();
     project.write(
