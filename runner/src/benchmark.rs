@@ -298,7 +298,8 @@ fn remove_retired(folder: &Path) {
 /// Held while run folders are created, searched or taken away.
 fn lock_work(work: &Path) -> Result<File> {
     let path = work.join("lock");
-    let lock = File::options().create(true).truncate(false).write(true).open(&path)?;
+    let lock = File::options().create(true).truncate(false).write(true).open(&path);
+    let lock = lock.with_context(|| format!("cannot open {}", path.display()))?;
     lock.lock().with_context(|| format!("cannot lock {}", path.display()))?;
     Ok(lock)
 }

@@ -26,7 +26,7 @@ pub use run::{
     CampaignFacts, ClientFacts, Event, Failure, ImageFacts, NodeFacts, RecipeFacts, Run, Seeds, ServiceFacts, Stage,
     Status, TargetFacts, ToolFacts,
 };
-pub use seal::{SealError, SealOptions, Sealed, seal};
+pub use seal::{SealError, SealOptions, Sealed, files_below, seal};
 pub use summary::{
     Distribution, Finding, Goodput, Histogram, OperationSummary, Percentiles, Severity, SloOutcome, Summary, Timeline,
 };

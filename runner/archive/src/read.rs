@@ -45,7 +45,7 @@ impl Archive {
     }
 
     /// Takes the next free id of today (UTC). Safe against any number of runners on the same folder: an id
-    /// belongs to whoever created its reservation.
+    /// belongs to whoever created its reservation. Reservations stay: the sealed folder may be on another branch.
     pub fn allocate(&self) -> Result<BenchmarkId> {
         let today = Timestamp::now().date_digits();
         let reservations = self.work_folder()?.join("ids");

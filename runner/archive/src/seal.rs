@@ -112,7 +112,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Every regular file below `folder`, sorted.
-pub(crate) fn files_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub fn files_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {

@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
-    io::Write,
+    io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -205,7 +205,7 @@ impl Secrets {
     fn read(path: &Path) -> Result<Self> {
         match fs::read(path) {
             Ok(bytes) => Ok(Self(serde_json::from_slice(&bytes).context("secrets.env is damaged")?)),
-            Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(err) => Err(err).with_context(|| format!("cannot read {}", path.display())),
         }
     }
@@ -241,30 +241,51 @@ impl Secrets {
         secrets::names(text).into_iter().find(|name| self.0.contains_key(*name))
     }
 
-    /// `text` with every secret value replaced by its name. Very short values are left: they would hide
-    /// ordinary text and protect nothing.
-    pub fn mask(&self, text: &[u8]) -> Vec<u8> {
-        let mut text = text.to_vec();
-        for (name, value) in self.masked() {
-            let (pattern, mask) = (value.as_bytes(), format!("${{{name}}}"));
-            let mut masked = Vec::with_capacity(text.len());
-            let mut rest = &text[..];
-            while let Some(at) = rest.windows(pattern.len()).position(|window| window == pattern) {
-                masked.extend_from_slice(&rest[..at]);
-                masked.extend_from_slice(mask.as_bytes());
-                rest = &rest[at + pattern.len()..];
+    /// Copies bytes with every secret value replaced by its name, in bounded memory. Very short values are left:
+    /// they would hide ordinary text and protect nothing.
+    pub fn mask(&self, from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+        let secrets = self.masked();
+        let Some(longest) = secrets.first().map(|(_, value)| value.len()) else { return io::copy(from, to).map(drop) };
+        let (mut kept, mut chunk) = (Vec::new(), vec![0; 1 << 16]);
+        loop {
+            let count = match from.read(&mut chunk) {
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => continue,
+                count => count?,
+            };
+            kept.extend_from_slice(&chunk[..count]);
+            // A value that begins later may not be here to its end yet.
+            let certain = if count == 0 { kept.len() } else { (kept.len() + 1).saturating_sub(longest) };
+            let mut at = 0;
+            while at < certain {
+                let first = |value: &str| {
+                    let end = kept.len().min(certain + value.len() - 1);
+                    kept[at..end].windows(value.len()).position(|window| window == value.as_bytes())
+                };
+                let found = secrets.iter().filter_map(|(name, value)| Some((first(value)?, *name, *value)));
+                // Of those that begin in one place, the first is the longest.
+                let Some((offset, name, value)) = found.min_by_key(|(offset, ..)| *offset) else {
+                    to.write_all(&kept[at..certain])?;
+                    at = certain;
+                    break;
+                };
+                to.write_all(&kept[at..at + offset])?;
+                write!(to, "${{{name}}}")?;
+                at += offset + value.len();
             }
-            masked.extend_from_slice(rest);
-            text = masked;
+            kept.drain(..at);
+            if count == 0 {
+                return Ok(());
+            }
         }
-        text
     }
 
     /// [`Secrets::mask`] of a text that somebody wrote.
     pub fn mask_text(&self, text: &mut String) {
-        for (name, value) in self.masked() {
-            if text.contains(value) {
-                *text = text.replace(value, &format!("${{{name}}}"));
+        if self.masked().iter().any(|(_, value)| text.contains(value)) {
+            let mut masked = Vec::new();
+            // Memory to memory cannot fail.
+            if self.mask(&mut text.as_bytes(), &mut masked).is_ok() {
+                *text = String::from_utf8_lossy(&masked).into_owned();
             }
         }
     }
@@ -304,11 +325,19 @@ mod tests {
     fn secrets_are_filled_in_and_masked_out() {
         let secrets = Secrets::new(BTreeMap::from([("TOKEN".to_owned(), "s3cret".to_owned())]));
         assert_eq!(secrets.fill("a ${TOKEN} b ${OTHER}"), "a s3cret b ${OTHER}");
-        assert_eq!(secrets.mask(b"x s3crets3cret y"), b"x ${TOKEN}${TOKEN} y");
+        let mask = |secrets: &Secrets, text: &str| {
+            let mut masked = text.to_owned();
+            secrets.mask_text(&mut masked);
+            masked
+        };
+        assert_eq!(mask(&secrets, "x s3crets3cret y"), "x ${TOKEN}${TOKEN} y");
         assert_eq!(secrets.named_in("--password=${TOKEN}"), Some("TOKEN"));
         assert_eq!(secrets.named_in("--password=${OTHER}"), None);
         let two = Secrets::new([("A", "abcd"), ("B", "abcd1234")].map(|(a, b)| (a.to_owned(), b.to_owned())).into());
-        assert_eq!(two.mask(b"abcd1234 abcd"), b"${B} ${A}");
+        assert_eq!(mask(&two, "abcd1234 abcd"), "${B} ${A}");
+        // Wherever the pieces end that are read.
+        let text = "s3cret, s3cre; ".repeat(20_000);
+        assert_eq!(mask(&secrets, &text), text.replace("s3cret", "${TOKEN}"));
         let mut value = serde_json::json!({"s3cret": ["x s3cret", 1]});
         secrets.mask_value(&mut value);
         assert_eq!(value, serde_json::json!({"s3cret": ["x ${TOKEN}", 1]}));

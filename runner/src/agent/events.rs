@@ -70,9 +70,11 @@ pub fn read(layout: &Layout, agent: Agent) -> Vec<Event> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// The first event of that name.
+/// The first event of that name. Asked often while the load runs, so only the lines that can be it are parsed.
 pub fn find(layout: &Layout, agent: Agent, name: &str) -> Option<Event> {
-    read(layout, agent).into_iter().find(|event| event.event == name)
+    let text = fs::read_to_string(path(layout.folder(), agent)).unwrap_or_default();
+    let mut events = text.lines().filter(|line| line.contains(name)).filter_map(|line| serde_json::from_str(line).ok());
+    events.find(|event: &Event| event.event == name)
 }
 
 /// The events of both agents, in order of time.

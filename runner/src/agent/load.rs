@@ -191,8 +191,16 @@ fn drive(
         }
         Err(err) => {
             // Records of clients that did start are worth keeping.
-            if let Err(err) = load::spool::to_requests(&folder, &folder.join("requests.jsonl.zst")) {
-                tracing::warn!("no request records of {}: {err:#}", point.benchmark_id);
+            match load::spool::to_requests(&folder, &folder.join("requests.jsonl.zst")) {
+                Ok(spooled) => {
+                    if let Some(started_at) = spooled.started_at {
+                        log.write_at(started_at, "load_begun", None, id)?;
+                        if let Some(start) = spooled.window_start_s {
+                            log.write_at(started_at.plus_seconds(start), "warmup_ended", None, id)?;
+                        }
+                    }
+                }
+                Err(err) => tracing::warn!("no request records of {}: {err:#}", point.benchmark_id),
             }
             log.write("point_failed", Some(format!("{err:#}")), id)
         }

@@ -6,7 +6,7 @@
 
 use std::{
     fs,
-    io::Read,
+    io::{Read, Seek, SeekFrom},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -44,6 +44,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 const CLIENT_PATIENCE: Duration = Duration::from_secs(300);
 /// How long the load may take to write down its last records once the runner is gone.
 const LOAD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A longer last line of a log is no reason that anybody reads.
+const LAST_WORDS_BYTES: u64 = 4 << 10;
 
 /// Runs the service of the run folder `folder` to its end.
 pub fn run(folder: &Path, lifeline: bool) -> Result<()> {
@@ -400,11 +403,24 @@ impl Serving {
     }
 
     fn died(&self, status: ExitStatus, when: &str) -> anyhow::Error {
-        let log = fs::read(self.layout.service_log()).unwrap_or_default();
-        let log = String::from_utf8_lossy(&self.secrets.mask(&log)).into_owned();
-        let last = log.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
-        let last = last.map_or_else(String::new, |line| format!("; its last words: {line}"));
+        let last = self.last_words().map_or_else(String::new, |line| format!("; its last words: {line}"));
         anyhow!("the service ended {when} ({}){last}", in_words(status))
+    }
+
+    /// The last line of the service's log that says anything, as long as it is short enough to be read.
+    fn last_words(&self) -> Option<String> {
+        let mut log = fs::File::open(self.layout.service_log()).ok()?;
+        let length = log.metadata().ok()?.len();
+        let mut end = Vec::new();
+        log.seek(SeekFrom::Start(length.saturating_sub(LAST_WORDS_BYTES))).ok()?;
+        log.read_to_end(&mut end).ok()?;
+        let mut text = String::from_utf8_lossy(&end).into_owned();
+        if length > LAST_WORDS_BYTES {
+            // The rest of a line, maybe with the rest of a secret.
+            text = text.split_once('\n').map(|(_, rest)| rest.to_owned()).unwrap_or_default();
+        }
+        self.secrets.mask_text(&mut text);
+        text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
     }
 }
 

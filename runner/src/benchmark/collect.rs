@@ -3,6 +3,7 @@
 //! Needs nothing but the run folder, so a later command can do it for a runner that died.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, Write},
     path::Path,
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// Logs above this size are compressed.
-const PLAIN_LOG_BYTES: usize = 64 << 10;
+const PLAIN_LOG_BYTES: u64 = 64 << 10;
 
 /// A benchmark that is in the archive.
 #[derive(Clone, Debug)]
@@ -91,7 +92,11 @@ fn outcome(events: &[Event], point: &PointPlan, remark: Option<&str>) -> Option<
     let of_service = |name: &str| events.iter().find(|event| event.event == name && event.benchmark_id.is_none());
     let reason = |event: &Event| event.detail.clone().unwrap_or_else(|| event.event.clone());
     let failed = |stage, reason| Some((Status::Failed, Some(Failure { stage, reason })));
-    let stage = if of_point("warmup_ended").is_some() { Stage::Loading } else { Stage::Warmup };
+    let stage = match (of_point("warmup_ended"), of_point("load_begun")) {
+        (Some(_), _) => Stage::Loading,
+        (None, Some(_)) => Stage::Warmup,
+        (None, None) => Stage::Ready,
+    };
 
     if of_point("point_ended").is_some() {
         return Some((Status::Completed, None));
@@ -109,8 +114,12 @@ fn outcome(events: &[Event], point: &PointPlan, remark: Option<&str>) -> Option<
         ));
     }
     if of_point("point_begun").is_some() {
-        let said = of_service("failed").map(reason).or_else(|| remark.map(str::to_owned));
-        return failed(Stage::Loading, said.unwrap_or_else(|| "the load agent died".to_owned()));
+        if let Some(reason) = of_service("failed").map(reason).or_else(|| remark.map(str::to_owned)) {
+            return failed(Stage::Loading, reason);
+        }
+        // Nobody is left who could say more: the whole machine may have gone down.
+        let reason = "the runner died, and the load agent with it or after it".to_owned();
+        return Some((Status::Cancelled, Some(Failure { stage: Stage::Loading, reason })));
     }
     if let Some(event) = of_service("failed") {
         let stage = if of_service("ready").is_some() { Stage::Ready } else { Stage::Starting };
@@ -183,8 +192,6 @@ fn seal(
 
     mark_uncommitted(&work, id, plan.facts.commit)?;
     archive::seal(archive.folder(), id, &staged, &SealOptions { raw_limit_bytes: plan.facts.raw_limit_bytes })?;
-    // The folder itself now holds the id.
-    let _ = fs::remove_dir(work.join("ids").join(id.to_string()));
     Ok(())
 }
 
@@ -373,24 +380,46 @@ fn write_pretty<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Copies all logs that say anything, without secrets.
+/// Copies all logs that say anything, without secrets, in bounded memory; of the clients, all that they put into
+/// their folder.
 fn copy_logs(layout: &Layout, folder: &Path, secrets: &Secrets, out: &Path) -> Result<()> {
-    let mut sources = vec![layout.service_log()];
-    sources.extend(["serve.log", "load.log"].map(|name| layout.folder().join(name)));
-    sources.extend(fs::read_dir(folder.join("logs")).into_iter().flatten().flatten().map(|entry| entry.path()));
-    sources.sort();
-    for source in sources {
-        let Ok(bytes) = fs::read(&source) else { continue };
-        let Some(name) = source.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
-        if bytes.is_empty() {
+    let run = layout.folder();
+    let mut sources = BTreeMap::from([
+        ("service.log".to_owned(), layout.service_log()),
+        ("serve.log".to_owned(), run.join("serve.log")),
+        ("load.log".to_owned(), run.join("load.log")),
+    ]);
+    let clients = folder.join("logs");
+    for path in archive::files_below(&clients)? {
+        let mut name = path.strip_prefix(&clients).unwrap_or(&path).to_string_lossy().into_owned();
+        while sources.contains_key(&name) {
+            name = format!("client/{name}");
+        }
+        sources.insert(name, path);
+    }
+    for (name, source) in sources {
+        let length = fs::metadata(&source).map_or(0, |file| file.len());
+        if length == 0 {
             continue;
         }
-        let bytes = secrets.mask(&bytes);
-        if bytes.len() > PLAIN_LOG_BYTES {
-            fs::write(out.join(format!("{name}.zst")), zstd::encode_all(&bytes[..], 9)?)?;
-        } else {
-            fs::write(out.join(name), bytes)?;
-        }
+        // A reader takes what ends in `.zst` for compressed.
+        let compressed = length > PLAIN_LOG_BYTES || name.ends_with(".zst");
+        let target = out.join(if compressed { format!("{name}.zst") } else { name });
+        fs::create_dir_all(target.parent().unwrap_or(out))?;
+        let copy = || -> io::Result<()> {
+            let (mut from, to) = (fs::File::open(&source)?, fs::File::create(&target)?);
+            if compressed {
+                let mut to = zstd::Encoder::new(to, 9)?;
+                secrets.mask(&mut from, &mut to)?;
+                to.finish()?;
+                Ok(())
+            } else {
+                let mut to = io::BufWriter::new(to);
+                secrets.mask(&mut from, &mut to)?;
+                to.flush()
+            }
+        };
+        copy().with_context(|| format!("cannot copy {} to {}", source.display(), target.display()))?;
     }
     Ok(())
 }
@@ -522,21 +551,28 @@ mod tests {
     #[test]
     fn the_reason_is_the_one_that_somebody_gave() {
         use Status::{Cancelled, Completed, Failed};
-        let early = "warm-up: ended early by the person or by the death of the runner";
+        let early = "ready: ended early by the person or by the death of the runner";
+        let died = "loading: the runner died, and the load agent with it or after it";
         for (names, remark, expected) in [
             (&["started"][..], None, None),
             (&["started", "stopped"], None, None),
             (&[], Some("it died"), Some((Failed, "submitted: it died"))),
             (&["started", "failed"], None, Some((Failed, "starting: said failed"))),
             (&["ready", "failed"], None, Some((Failed, "ready: said failed"))),
-            (&["ready", "+point_begun"], None, Some((Failed, "loading: the load agent died"))),
+            (&["ready", "+point_begun"], None, Some((Cancelled, died))),
             (&["ready", "+point_begun"], Some("it died"), Some((Failed, "loading: it died"))),
             // The records could not be written.
             (&["ready", "+point_begun", "failed"], None, Some((Failed, "loading: said failed"))),
             (&["ready", "+point_begun", "+point_ended", "failed"], Some("it died"), Some((Completed, ""))),
             (&["+point_begun", "+point_cancelled"], None, Some((Cancelled, early))),
             // The load was ended because the service's agent had died.
-            (&["+point_begun", "+point_cancelled"], Some("it died"), Some((Failed, "warm-up: it died"))),
+            (&["+point_begun", "+point_cancelled"], Some("it died"), Some((Failed, "ready: it died"))),
+            (&["+point_begun", "+load_begun", "+point_failed"], None, Some((Failed, "warm-up: said +point_failed"))),
+            (
+                &["+point_begun", "+load_begun", "+warmup_ended", "+point_failed"],
+                None,
+                Some((Failed, "loading: said +point_failed")),
+            ),
         ] {
             let expected = expected.map(|(status, text)| (status, text.to_owned()));
             assert_eq!(ended(names, remark), expected, "{names:?} {remark:?}");

@@ -155,6 +155,24 @@ fn a_load_agent_that_is_killed_takes_its_commands_with_it() {
 }
 
 #[test]
+fn with_all_its_agents() {
+    let project = Project::new();
+    project.write("long.yaml", LONG);
+    let running = project.start(&["run", "long.yaml", "--set", "benchmarks.warmup=0"]);
+    project.wait_for("progress.json", "loading");
+    running.signal(Signal::SIGKILL);
+    kill_agent(&project, 1);
+    kill_agent(&project, 0);
+    running.finish();
+    project.runner(&["list"]).code(0);
+    project.wait_for_silence();
+    let id = project.ids()[0];
+    assert_eq!(project.run(id).status, Status::Cancelled);
+    assert!(project.summary(id).successful_requests > 0, "what was measured is kept");
+    project.assert_in_order();
+}
+
+#[test]
 fn while_the_run_folder_is_removed() {
     let project = Project::new();
     project.write(

@@ -176,6 +176,28 @@ fn raw_commands_get_the_documented_environment() {
 }
 
 #[test]
+fn all_that_a_client_writes_is_kept() {
+    let project = Project::new();
+    project.write(
+        "files.yaml",
+        "configuration: {target: local}\nservice: {command: 'exec sleep 1000'}\n\
+         client: {command: 'cd \"$BENCHMARK_OUTPUT_DIR\"; mkdir deep; echo 1 >deep/a.json; echo 2 >load.log; echo 3 >b.zst; \
+         mkfifo pipe; head -c 100000 /dev/zero >big'}\n",
+    );
+    project.runner(&["run", "files.yaml"]).code(0);
+    let benchmark = project.archive().open(project.ids()[0]).expect("sealed");
+    let read = |name: &str| -> Vec<u8> {
+        let path =
+            benchmark.path_of(&format!("logs/{name}")).unwrap_or_else(|| panic!("{name}: {:?}", benchmark.logs()));
+        let bytes = std::fs::read(path).expect("readable");
+        if name.ends_with(".zst") { zstd::decode_all(&bytes[..]).expect("compressed") } else { bytes }
+    };
+    assert_eq!((&read("deep/a.json")[..], &read("client/load.log")[..]), (&b"1\n"[..], &b"2\n"[..]));
+    assert_eq!((&read("b.zst.zst")[..], read("big.zst").len()), (&b"3\n"[..], 100_000));
+    project.assert_in_order();
+}
+
+#[test]
 fn without_the_program_its_image_runs_in_podman() {
     // Containers cannot be started everywhere tests run, so a script stands in for podman: it knows the same
     // words and runs the command of the "image" here. The image's program has a name that is not on PATH.
@@ -291,6 +313,18 @@ fn two_runners_on_one_archive_do_not_meet() {
     second.finish().code(0);
     assert_eq!(project.ids().len(), 8);
     assert_eq!(project.git(&["rev-list", "--count", "HEAD"]).trim(), "9");
+    project.assert_in_order();
+}
+
+#[test]
+fn an_id_is_not_given_again_on_another_branch() {
+    let project = Project::new();
+    project.write("redis.yaml", REDIS);
+    project.runner(&["run", "redis.yaml"]).code(0);
+    project.git(&["checkout", "-q", "-b", "other", "HEAD~1"]);
+    assert_eq!(project.ids(), []);
+    project.runner(&["run", "redis.yaml"]).code(0);
+    assert_eq!(project.ids()[0].sequence(), 2);
     project.assert_in_order();
 }
 
