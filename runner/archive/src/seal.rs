@@ -4,7 +4,7 @@
 //! system; one rename puts it in place. A reader sees nothing or everything.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File, Permissions},
     io,
     os::unix::fs::PermissionsExt,
@@ -59,7 +59,9 @@ pub fn seal(results: &Path, id: BenchmarkId, staged: &Path, options: &SealOption
     }
 
     let mut files = BTreeMap::new();
+    let mut folders = BTreeSet::from([staged.to_owned()]);
     for path in files_below(staged).map_err(failed(staged))? {
+        folders.extend(path.parent().map(Path::to_owned));
         let name = path.strip_prefix(staged).unwrap_or(&path).to_string_lossy().into_owned();
         if name == "manifest.json" {
             continue; // of an attempt that was cut off
@@ -80,7 +82,9 @@ pub fn seal(results: &Path, id: BenchmarkId, staged: &Path, options: &SealOption
     let manifest_path = staged.join("manifest.json");
     write_durably(&manifest_path, &bytes).map_err(failed(&manifest_path))?;
     fs::set_permissions(&manifest_path, Permissions::from_mode(0o444)).map_err(failed(&manifest_path))?;
-    sync_folder(staged).map_err(failed(staged))?;
+    for folder in &folders {
+        sync_folder(folder).map_err(failed(folder))?;
+    }
 
     // Renaming onto an existing non-empty folder fails, so two sealers of one id cannot both succeed.
     fs::rename(staged, &folder).map_err(failed(&folder))?;
