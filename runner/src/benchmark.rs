@@ -28,6 +28,7 @@ use crate::{
 };
 
 mod collect;
+mod commit;
 mod journal;
 mod recover;
 

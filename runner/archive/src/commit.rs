@@ -63,6 +63,15 @@ impl Repository {
 ///
 /// `message` is the whole commit message.
 pub fn commit(results: &Path, id: BenchmarkId, message: &str) -> Result<Option<Committed>, CommitError> {
+    commit_within(PATIENCE, results, id, message)
+}
+
+fn commit_within(
+    patience: Duration,
+    results: &Path,
+    id: BenchmarkId,
+    message: &str,
+) -> Result<Option<Committed>, CommitError> {
     let results = results.canonicalize().map_err(|source| CommitError::Io { path: results.to_owned(), source })?;
     let git = |source| CommitError::Git { id, source };
     let repository = git2::Repository::discover(&results).map_err(|err| match err.code() {
@@ -98,12 +107,14 @@ pub fn commit(results: &Path, id: BenchmarkId, message: &str) -> Result<Option<C
         entries.push((slashed(name), blob));
     }
 
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
+    // Before HEAD moves: an index that lacks what HEAD holds makes the user's next commit remove it.
+    let index = IndexUpdate::begin(&repository, &root, &entries, deadline).map_err(git)?;
     loop {
         match add_on_head(&repository, &entries, message) {
             Ok(commit) => {
                 // Also without a new commit: the one who made it may have died before this.
-                update_index(&repository, &root, &entries, deadline).map_err(git)?;
+                index.finish().map_err(git)?;
                 return Ok(commit.map(|commit| Committed { commit: commit.to_string() }));
             }
             // Someone else moved the branch or holds its lock: build on the new HEAD.
@@ -155,32 +166,46 @@ fn add_on_head(
     repository.commit(Some("HEAD"), &author, &author, message, &tree, &parents).map(Some)
 }
 
-/// Adds the committed paths to the user's index and leaves all its other entries as they are.
+/// The user's index with the committed paths added and all its other entries as they are, ready to be put in place.
 ///
 /// By git's own rules: whoever holds `index.lock` may read the index, and put the lock file in its place.
 /// libgit2 alone takes the lock only to write, and would undo what others did since it read.
-fn update_index(
-    repository: &git2::Repository,
-    root: &Path,
-    entries: &[(String, Oid)],
-    deadline: Instant,
-) -> Result<(), git2::Error> {
-    let failed = |err: io::Error| git2::Error::from_str(&format!("cannot update the index: {err}"));
-    let path = repository.index()?.path().map_or_else(|| repository.path().join("index"), Path::to_owned);
-    let lock = IndexLock::take(&path, deadline).map_err(failed)?;
-    if let Err(err) = fs::copy(&path, &lock.path) {
-        if err.kind() != io::ErrorKind::NotFound {
-            return Err(failed(err));
+struct IndexUpdate {
+    index: PathBuf,
+    lock: IndexLock,
+}
+
+impl IndexUpdate {
+    fn begin(
+        repository: &git2::Repository,
+        root: &Path,
+        entries: &[(String, Oid)],
+        deadline: Instant,
+    ) -> Result<Self, git2::Error> {
+        let path = repository.index()?.path().map_or_else(|| repository.path().join("index"), Path::to_owned);
+        let lock = IndexLock::take(&path, deadline).map_err(index_failed)?;
+        if let Err(err) = fs::copy(&path, &lock.path) {
+            if err.kind() != io::ErrorKind::NotFound {
+                return Err(index_failed(err));
+            }
+            // A repository without an index yet. An empty file is no index, an absent one is.
+            fs::remove_file(&lock.path).map_err(index_failed)?;
         }
-        // A repository without an index yet. An empty file is no index, an absent one is.
-        fs::remove_file(&lock.path).map_err(failed)?;
+        let mut index = git2::Index::open(&lock.path)?;
+        for (name, blob) in entries {
+            index.add(&entry(name, *blob, fs::metadata(root.join(name)).ok()))?;
+        }
+        index.write()?;
+        Ok(Self { index: path, lock })
     }
-    let mut index = git2::Index::open(&lock.path)?;
-    for (name, blob) in entries {
-        index.add(&entry(name, *blob, fs::metadata(root.join(name)).ok()))?;
+
+    fn finish(self) -> Result<(), git2::Error> {
+        self.lock.put_in_place(&self.index).map_err(index_failed)
     }
-    index.write()?;
-    lock.put_in_place(&path).map_err(failed)
+}
+
+fn index_failed(err: io::Error) -> git2::Error {
+    git2::Error::from_str(&format!("cannot update the index: {err}"))
 }
 
 /// git's `index.lock`, removed again unless it becomes the index.
@@ -197,6 +222,10 @@ impl IndexLock {
                 Ok(_) => return Ok(Self { path, done: false }),
                 Err(err) if err.kind() == io::ErrorKind::AlreadyExists && Instant::now() < deadline => {
                     thread::sleep(Duration::from_millis(20));
+                }
+                Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
+                    let why = "is there: another git command works, or one that died left it behind";
+                    return Err(io::Error::new(err.kind(), format!("{} {why}", path.display())));
                 }
                 Err(err) => return Err(io::Error::new(err.kind(), format!("{}: {err}", path.display()))),
             }
@@ -332,6 +361,25 @@ mod tests {
             }
         });
         assert_eq!(git(root, &["rev-list", "--count", "HEAD"]).trim(), "9");
+        assert_eq!(git(root, &["status", "--porcelain"]), "");
+    }
+
+    #[test]
+    fn head_waits_for_the_index() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let root = folder.path();
+        repository(root);
+        git(root, &["commit", "-q", "--allow-empty", "-m", "start"]);
+        let id = BenchmarkId::new(20260301, 1);
+        benchmark(root, id);
+        let lock = root.join(".git/index.lock");
+        fs::write(&lock, []).expect("written");
+        let refused = commit_within(Duration::ZERO, &root.join("results"), id, "x").expect_err("locked").to_string();
+        assert!(refused.contains("index.lock is there"), "{refused}");
+        assert_eq!(git(root, &["rev-list", "--count", "HEAD"]).trim(), "1");
+        assert!(lock.exists(), "it is somebody else's");
+        fs::remove_file(&lock).expect("removed");
+        commit(&root.join("results"), id, "x").expect("committed").expect("new");
         assert_eq!(git(root, &["status", "--porcelain"]), "");
     }
 

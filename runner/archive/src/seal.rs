@@ -4,7 +4,7 @@
 //! system; one rename puts it in place. A reader sees nothing or everything.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File, Permissions},
     io,
     os::unix::fs::PermissionsExt,
@@ -19,7 +19,7 @@ use crate::{
 /// What may differ from one call of [`seal`] to the next.
 #[derive(Clone, Debug)]
 pub struct SealOptions {
-    /// `requests.jsonl.zst` above this size is kept in `<results>/.raw`, outside git.
+    /// `requests.jsonl.zst` and logs above this size are kept in `<results>/.raw`, outside git.
     pub raw_limit_bytes: u64,
 }
 
@@ -59,13 +59,16 @@ pub fn seal(results: &Path, id: BenchmarkId, staged: &Path, options: &SealOption
     }
 
     let mut files = BTreeMap::new();
+    let mut folders = BTreeSet::from([staged.to_owned()]);
     for path in files_below(staged).map_err(failed(staged))? {
+        folders.extend(path.parent().map(Path::to_owned));
         let name = path.strip_prefix(staged).unwrap_or(&path).to_string_lossy().into_owned();
         if name == "manifest.json" {
             continue; // of an attempt that was cut off
         }
         let (size_bytes, sha256) = digest_file(&path).map_err(failed(&path))?;
-        let external = name == "requests.jsonl.zst" && size_bytes > options.raw_limit_bytes;
+        let may_be_external = name == "requests.jsonl.zst" || name.starts_with("logs/");
+        let external = may_be_external && size_bytes > options.raw_limit_bytes;
         fs::set_permissions(&path, Permissions::from_mode(0o444)).map_err(failed(&path))?;
         File::open(&path).and_then(|file| file.sync_all()).map_err(failed(&path))?;
         if external {
@@ -79,7 +82,9 @@ pub fn seal(results: &Path, id: BenchmarkId, staged: &Path, options: &SealOption
     let manifest_path = staged.join("manifest.json");
     write_durably(&manifest_path, &bytes).map_err(failed(&manifest_path))?;
     fs::set_permissions(&manifest_path, Permissions::from_mode(0o444)).map_err(failed(&manifest_path))?;
-    sync_folder(staged).map_err(failed(staged))?;
+    for folder in &folders {
+        sync_folder(folder).map_err(failed(folder))?;
+    }
 
     // Renaming onto an existing non-empty folder fails, so two sealers of one id cannot both succeed.
     fs::rename(staged, &folder).map_err(failed(&folder))?;
@@ -160,13 +165,18 @@ mod tests {
     }
 
     #[test]
-    fn large_request_files_go_to_the_raw_store() {
+    fn large_files_that_no_page_needs_go_to_the_raw_store() {
         let results = tempfile::tempdir().expect("temporary folder");
         let results = results.path();
         let options = SealOptions { raw_limit_bytes: 999 };
-        let sealed = seal(results, BenchmarkId::new(20260301, 1), &staged(results), &options).expect("sealed");
+        let staged = staged(results);
+        fs::write(staged.join("summary.json"), vec![b' '; 1000]).expect("written");
+        fs::write(staged.join("logs/service.log"), vec![b'x'; 1000]).expect("written");
+        let sealed = seal(results, BenchmarkId::new(20260301, 1), &staged, &options).expect("sealed");
         let manifest: Manifest =
             serde_json::from_slice(&fs::read(sealed.folder.join("manifest.json")).expect("manifest")).expect("parses");
+        let external = manifest.files.iter().filter(|(_, entry)| entry.external).map(|(name, _)| name.as_str());
+        assert_eq!(external.collect::<Vec<_>>(), ["logs/service.log", "requests.jsonl.zst"]);
         let entry = &manifest.files["requests.jsonl.zst"];
         assert!(entry.external && !sealed.folder.join("requests.jsonl.zst").exists());
         assert_eq!(fs::read(results.join(".raw").join(&entry.sha256)).expect("stored"), vec![7; 1000]);

@@ -40,7 +40,8 @@ pub fn run(folder: &Path, lifeline: bool) -> Result<()> {
     let outcome = wait_ready(&layout, &ends).and_then(|state| {
         let Some(state) = state else { return Ok(()) };
         for point in &plan.points {
-            if ends.reached() {
+            // Whoever answers in place of a service that has ended must not be measured.
+            if ends.reached() || service_ended(&layout).is_some() {
                 break;
             }
             drive(&layout, point, &plan.service.settings, &plan.service.name, &state, &secrets, &ends, &mut log)?;

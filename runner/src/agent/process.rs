@@ -96,7 +96,8 @@ pub fn kill_marked(folder: &Path, service: Option<ProcessHandle>) -> usize {
     };
     kill_all(|| {
         let all = procfs::process::all_processes().into_iter().flatten().flatten();
-        all.filter(|process| marked(process) || in_group(process)).collect()
+        let others = all.filter(|process| process.pid != std::process::id() as i32);
+        others.filter(|process| marked(process) || in_group(process)).collect()
     })
 }
 

@@ -1,4 +1,4 @@
-//! From a run folder to the archive: what happened to each benchmark, its files, its seal, its commit.
+//! From a run folder to the archive: what happened to each benchmark, its files, its seal.
 //!
 //! Needs nothing but the run folder, so a later command can do it for a runner that died.
 
@@ -11,13 +11,15 @@ use std::{
 
 use anyhow::{Context, Result};
 use archive::{
-    Archive, BenchmarkId, ClientFacts, CommitError, Event, Failure, NodeFacts, RequestReader, RequestWriter,
-    ResourceSample, Run, SCHEMA, SealOptions, ServiceFacts, Stage, Status, Summary, Timestamp,
+    Archive, BenchmarkId, ClientFacts, Event, Failure, NodeFacts, RequestReader, RequestWriter, ResourceSample, Run,
+    SCHEMA, SealOptions, ServiceFacts, Stage, Status, Summary, Timestamp,
 };
-
-use super::{Journal, State};
 use serde::Serialize;
 
+use super::{
+    Journal, State,
+    commit::{commit, mark_uncommitted},
+};
 use crate::{
     agent::{self, DeploymentPlan, Layout, PointPlan, Secrets},
     load::{self, Arrival, LoadReport},
@@ -422,93 +424,6 @@ fn copy_logs(layout: &Layout, folder: &Path, secrets: &Secrets, out: &Path) -> R
         copy().with_context(|| format!("cannot copy {} to {}", source.display(), target.display()))?;
     }
     Ok(())
-}
-
-/// Leaves a note that survives this process: the benchmark is to be committed.
-fn mark_uncommitted(work: &Path, id: BenchmarkId, wanted: bool) -> Result<()> {
-    if wanted {
-        let folder = work.join("uncommitted");
-        fs::create_dir_all(&folder)?;
-        fs::write(folder.join(id.to_string()), [])?;
-    }
-    Ok(())
-}
-
-/// Commits a sealed benchmark if it is to be committed.
-fn commit(archive: &Archive, id: BenchmarkId) -> Result<Done> {
-    let benchmark = archive.open(id)?;
-    let run = benchmark.run()?;
-    let summary = benchmark.summary()?;
-    let mut done = Done { id, summary, commit: None, not_committed: None, run };
-    let note = archive.work_folder()?.join("uncommitted").join(id.to_string());
-    if !note.exists() {
-        return Ok(done);
-    }
-    match archive::commit(archive.folder(), id, &message(&done.run, &benchmark.digest()?)) {
-        Ok(committed) => {
-            done.commit = committed.map(|committed| committed.commit);
-            tracing::info!("committed {id} as {}", done.commit.as_deref().unwrap_or("part of HEAD already"));
-            remove_note(&note)?;
-        }
-        // Neither is going to change by trying again.
-        Err(err @ (CommitError::NoRepository(_) | CommitError::Ignored(_))) => {
-            done.not_committed = Some(err.to_string());
-            remove_note(&note)?;
-        }
-        // The result is safe in its place; the next command tries again.
-        Err(err) => done.not_committed = Some(err.to_string()),
-    }
-    Ok(done)
-}
-
-/// Commits what an earlier command sealed and could not commit. What stands in a run folder is its owner's to commit.
-pub fn commit_pending(archive: &Archive) -> Result<Vec<Done>> {
-    let work = archive.work_folder()?;
-    let in_a_run_folder = |id: BenchmarkId| {
-        let runs = fs::read_dir(work.join("run")).into_iter().flatten().flatten();
-        runs.map(|run| Layout::new(run.path())).any(|layout| layout.point(id).exists())
-    };
-    let mut done = Vec::new();
-    for entry in fs::read_dir(work.join("uncommitted")).into_iter().flatten() {
-        let entry = entry?;
-        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<BenchmarkId>().ok()) else { continue };
-        if in_a_run_folder(id) {
-            continue;
-        }
-        if archive.folder().join(id.to_string()).exists() {
-            done.push(commit(archive, id)?);
-        } else {
-            remove_note(&entry.path())?;
-        }
-    }
-    Ok(done)
-}
-
-/// Another command may have removed it.
-fn remove_note(note: &Path) -> Result<()> {
-    match fs::remove_file(note) {
-        Err(err) if err.kind() != io::ErrorKind::NotFound => {
-            Err(err).with_context(|| format!("cannot remove {}", note.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn message(run: &Run, digest: &str) -> String {
-    let campaign = &run.campaign;
-    let swept: Vec<_> = campaign.swept.iter().map(|(path, value)| format!("{path}={value}")).collect();
-    let mut subject = format!("Archive {}: {}", run.benchmark_id, campaign.name);
-    for part in swept {
-        subject.push_str(&format!(", {part}"));
-    }
-    let status = match &run.failure {
-        Some(failure) => format!("{} at {}", status_word(run.status), failure.stage),
-        None => status_word(run.status).to_owned(),
-    };
-    format!(
-        "{subject}\n\nBenchmark: {}\nCampaign: {} {}\nRepetition: {} of {}\nStatus: {status}\nDigest: sha256:{digest}\n",
-        run.benchmark_id, campaign.name, campaign.execution, campaign.repetition, campaign.repetitions,
-    )
 }
 
 /// The status as people read it.

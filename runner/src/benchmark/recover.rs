@@ -6,7 +6,7 @@ use anyhow::{Context, Error, Result};
 use archive::Archive;
 use nix::sys::signal::Signal;
 
-use super::{Journal, RunFolder, collect, collect::Done, lock_work, remove_retired};
+use super::{Journal, RunFolder, collect, collect::Done, commit, lock_work, remove_retired};
 use crate::agent::{self, Layout, ProcessHandle};
 
 /// Agents end by themselves when their runner dies; this is how long a service may take to end in order.
@@ -59,7 +59,7 @@ fn recover_all(archive: &Archive, recovered: &mut Recovered) -> Result<()> {
     for entry in fs::read_dir(work.join("removed")).into_iter().flatten() {
         remove_retired(&entry?.path());
     }
-    for done in collect::commit_pending(archive)? {
+    for done in commit::commit_pending(archive)? {
         if done.commit.is_some() {
             recovered.remarks.push(format!("committed {}, which was sealed before", done.id));
         }

@@ -34,7 +34,7 @@ pub struct Keeping {
     /// Keep the run folders, under RESULTS/.work/kept.
     #[arg(long)]
     pub keep: bool,
-    /// Request records above this size stay outside git, under RESULTS/.raw.
+    /// Request records and logs above this size stay outside git, under RESULTS/.raw.
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_size)]
     pub raw_limit: u64,
 }

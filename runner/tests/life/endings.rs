@@ -79,6 +79,26 @@ fn a_service_that_dies_under_load() {
 }
 
 #[test]
+fn a_service_that_dies_has_no_further_points() {
+    let project = Project::new();
+    project.write(
+        "shared.yaml",
+        "redeploy: false\nrecipe:\n  configuration: {target: local}\n  \
+         service: {type: redis, command: 'redis-server --port $SERVICE_PORT --save \"\" & sleep 1.5; kill -9 $!; wait $!; exit 9'}\n  \
+         client: {type: redis_stress, settings: {operation_mix: '50:50', num_keys: 10}}\n  \
+         benchmarks: {duration: 60s}\nsweep: {benchmarks.num_clients: [1, 2, 3]}\n",
+    );
+    project.runner(&["run", "shared.yaml"]).code(1);
+    let failures: Vec<_> = project.ids().into_iter().filter_map(|id| project.run(id).failure).collect();
+    assert_eq!(
+        failures.iter().map(|failure| failure.stage).collect::<Vec<_>>(),
+        [Stage::Loading, Stage::Ready, Stage::Ready]
+    );
+    assert!(failures.iter().all(|failure| failure.reason.contains("the service ended under load")), "{failures:?}");
+    project.assert_in_order();
+}
+
+#[test]
 fn a_time_limit_is_kept() {
     let (stage, reason, requests) = failure(
         "configuration: {target: local}\nservice: {type: redis}\n\
