@@ -16,6 +16,7 @@ mod events;
 mod exec;
 mod load;
 mod process;
+mod program;
 mod sample;
 mod serve;
 

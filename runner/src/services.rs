@@ -21,6 +21,9 @@ mod vllm;
 
 pub use simulator::{Decode, SimulatorSettings};
 
+/// This program itself, as a service's program: also when its file was replaced since it started.
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// Every service type, by name.
 pub static SERVICES: &[&dyn ServiceType] = &[&redis::Redis, &simulator::Simulator, &vllm::Vllm];
 
@@ -132,11 +135,6 @@ pub fn client_of_recipe(kind: &str) -> Result<&'static dyn ClientType> {
         return Ok(RAW_CLIENT);
     }
     client_type(kind).with_context(|| format!("this build knows no client type `{kind}`"))
-}
-
-/// A shell command as a program to start.
-pub fn shell(command: &str) -> Launch {
-    Launch { program: "sh".to_owned(), args: vec!["-c".to_owned(), command.to_owned()], ..Launch::default() }
 }
 
 /// The service type of that name.

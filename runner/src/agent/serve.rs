@@ -8,14 +8,14 @@ use std::{
     fs,
     io::{Read, Seek, SeekFrom},
     net::TcpListener,
-    path::{Path, PathBuf},
+    path::Path,
     process::{ExitStatus, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use archive::{ImageFacts, Role};
+use archive::Role;
 use nix::sys::{prctl, signal::Signal};
 use tokio::{
     process::{Child, Command},
@@ -28,6 +28,7 @@ use super::{
     Agent, EventLog, Layout, ProcessHandle, Secrets, ServicePlan, ServiceState,
     events::{self, find},
     process,
+    program::Program,
     sample::Sampler,
 };
 use crate::{
@@ -224,7 +225,7 @@ impl Serving {
             command: self.plan.command.as_deref(),
         };
         let launch = match &self.plan.command {
-            Some(command) => services::shell(command),
+            Some(command) => Launch::shell(command),
             None => self.kind.launch(&request)?,
         };
         // A shell command finds a secret in its environment; an argument would show it to the whole machine.
@@ -233,7 +234,7 @@ impl Serving {
         {
             bail!("the secret ${{{name}}} would stand on the service's command line: give it through `service.env`");
         }
-        let found = locate(&launch, &self.plan)?;
+        let found = Program::locate(&launch, &self.plan)?;
         for (path, text) in &launch.files {
             fs::write(path, self.secrets.fill(text)).with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -242,7 +243,7 @@ impl Serving {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.layout.service_log())?;
         let mut command = Command::new(super::THIS_PROGRAM);
         command.arg0("runner").args(["agent", "exec", &std::process::id().to_string(), "--"]);
-        command.arg(&found.program).args(&found.args);
+        command.arg(&found.path).args(&found.args);
         command.envs(&launch.env).current_dir(scratch).stdin(Stdio::null());
         self.set_environment(&mut command);
         if let Some(endpoint) = endpoint {
@@ -250,13 +251,13 @@ impl Serving {
         }
         command.stdout(log.try_clone()?).stderr(log).process_group(0);
         let started = Instant::now();
-        let child = command.spawn().with_context(|| format!("cannot start {}", found.program.display()))?;
+        let child = command.spawn().with_context(|| format!("cannot start {}", found.path.display()))?;
         let handle = child.id().and_then(|pid| ProcessHandle::of(pid as i32));
 
-        let mut state = self.state(found.started_as, without_places(&found, scratch));
+        let mut state = self.state(found.started_as, found.without_places(scratch));
         state.process = handle;
         state.image = found.image;
-        state.program_sha256 = found.program_sha256;
+        state.program_sha256 = found.sha256;
         self.layout.write_service_state(&state)?;
         self.log.write("started", Some(state.command.join(" ")), None)?;
         Ok((Running { child, handle, started }, state))
@@ -422,72 +423,6 @@ impl Serving {
         self.secrets.mask_text(&mut text);
         text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
     }
-}
-
-/// What will really be started.
-struct Located {
-    program: PathBuf,
-    args: Vec<String>,
-    started_as: &'static str,
-    program_sha256: Option<String>,
-    image: Option<ImageFacts>,
-}
-
-/// The program itself if it is here, else the image in podman if that is here.
-fn locate(launch: &Launch, plan: &ServicePlan) -> Result<Located> {
-    if let Some(program) = on_path(&launch.program) {
-        // A service may be started hundreds of times; its program is read once each, from the page cache.
-        let program_sha256 = fs::read(&program).ok().map(|bytes| archive::sha256_hex(&bytes));
-        let args = launch.args.clone();
-        return Ok(Located { program, args, started_as: "child", program_sha256, image: None });
-    }
-    let name = &launch.program;
-    let Some(image) = &plan.image else {
-        bail!("`{name}` is not on PATH: install it, or give `service.endpoint` of one that runs");
-    };
-    let Some(podman) = on_path("podman") else {
-        bail!(
-            "neither `{name}` nor `podman` is on PATH: install one of them, or give `service.endpoint` of one that runs"
-        );
-    };
-    let mut args: Vec<String> = ["run", "--rm", "--network=host", "--pull=missing"].map(str::to_owned).to_vec();
-    // By name: the values stay in the environment, out of the argument list.
-    for variable in launch.env.keys().chain(plan.env.keys()) {
-        args.extend(["--env".to_owned(), variable.clone()]);
-    }
-    for volume in &plan.volumes {
-        args.extend(["--volume".to_owned(), volume.clone()]);
-    }
-    args.extend([image.clone(), name.clone()]);
-    args.extend(launch.args.iter().cloned());
-    let digest = std::process::Command::new(&podman)
-        .args(["image", "inspect", "--format", "{{.Digest}}", image])
-        .output()
-        .ok()
-        .filter(|output| output.status.success())
-        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    let image = Some(ImageFacts { reference: image.clone(), digest });
-    Ok(Located { program: podman, args, started_as: "podman", program_sha256: None, image })
-}
-
-/// Program and arguments without the folders of this machine, which mean nothing anywhere else: the program by
-/// its name, its working folder as `SCRATCH`.
-fn without_places(found: &Located, scratch: &Path) -> Vec<String> {
-    let name = found.program.file_name().unwrap_or(found.program.as_os_str());
-    let scratch = scratch.display().to_string();
-    let args = found.args.iter().map(|argument| argument.replace(&scratch, "SCRATCH"));
-    std::iter::once(name.to_string_lossy().into_owned()).chain(args).collect()
-}
-
-/// The executable file that `name` means, as a shell would find it.
-fn on_path(name: &str) -> Option<PathBuf> {
-    use std::os::unix::fs::PermissionsExt;
-    let runs =
-        |path: &Path| fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
-    if name.contains('/') {
-        return Some(PathBuf::from(name)).filter(|path| runs(path));
-    }
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| runs(path))
 }
 
 fn in_words(status: ExitStatus) -> String {

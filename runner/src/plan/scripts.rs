@@ -7,7 +7,7 @@ use std::path::Path;
 use super::Plan;
 use crate::{
     recipe::rules::LOCAL,
-    services::{LaunchRequest, RAW_SERVICE, service_type},
+    services::{LaunchRequest, OWN_PROGRAM, RAW_SERVICE, service_type},
 };
 
 /// The commands of all deployments that start the same service.
@@ -66,7 +66,8 @@ fn service_command(recipe: &crate::recipe::Recipe) -> String {
     match launch {
         Ok(launch) => {
             let is_free = service.port.is_none();
-            let words = std::iter::once(&launch.program)
+            let program = if launch.program == OWN_PROGRAM { "runner".to_owned() } else { launch.program };
+            let words = std::iter::once(&program)
                 .chain(&launch.args)
                 .map(|word| if is_free && *word == port.to_string() { "PORT".to_owned() } else { quoted(word) });
             format!("#   starts: {}", words.collect::<Vec<_>>().join(" "))

@@ -1,11 +1,11 @@
 //! The simulator as a service: the built-in OpenAI-compatible server of known truth.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{BoxFuture, ClientType, Launch, LaunchRequest, Probe, ServiceType, vllm};
+use super::{BoxFuture, ClientType, Launch, LaunchRequest, OWN_PROGRAM, Probe, ServiceType, vllm};
 use crate::load::Endpoint;
 
 pub struct Simulator;
@@ -103,14 +103,10 @@ impl ServiceType for Simulator {
         }
         // Read and written, so that every setting stands in the command as it is used.
         let settings = SimulatorSettings::deserialize(request.settings)?;
-        let program = std::env::current_exe().context("cannot tell where this program is")?;
-        let program = program.into_os_string().into_string();
-        let program =
-            program.map_err(|path| anyhow::anyhow!("the path of this program is not UTF-8: {}", path.display()))?;
         let port = request.port.to_string();
         let settings = serde_json::to_string(&settings)?;
         let args = ["agent", "simulate", "--host", request.host, "--port", &port, "--settings", &settings];
-        Ok(Launch { program, args: args.map(str::to_owned).to_vec(), ..Launch::default() })
+        Ok(Launch { program: OWN_PROGRAM.to_owned(), args: args.map(str::to_owned).to_vec(), ..Launch::default() })
     }
 
     fn probe<'a>(&'a self, endpoint: &'a Endpoint, settings: &'a Value) -> BoxFuture<'a, Probe> {
