@@ -140,7 +140,7 @@ pub fn plot(x: &XAxis, panels: Vec<Panel>, panel_px: u32) -> Value {
     for (index, panel) in panels.into_iter().enumerate() {
         let top = TOP + index as u32 * (panel_px + PANEL_GAP);
         chart = chart
-            .grid(Grid::new().left(64).right(28).top(f64::from(top)).height(f64::from(panel_px)))
+            .grid(Grid::new().left(76).right(28).top(f64::from(top)).height(f64::from(panel_px)))
             .x_axis(x_axis(x, index, index == last))
             .y_axis(y_axis(&panel, index));
         series.extend(panel.series.into_iter().chain(panel.marks.series()).map(|mut series| {
@@ -196,7 +196,7 @@ fn y_axis(panel: &Panel, index: usize) -> Axis {
         .grid_index(index as f64)
         .name(panel.y_name.clone())
         .name_location(NameLocation::Middle)
-        .name_gap(48)
+        .name_gap(58)
         .split_number(4)
         .axis_label(labels);
     match panel.scale {

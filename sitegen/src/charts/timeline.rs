@@ -56,19 +56,23 @@ pub fn requests(summary: &Summary) -> Option<Chart> {
     let largest = timeline.latency_p99_s.iter().flatten().copied().fold(0.0, f64::max);
     let unit = TimeUnit::for_largest(largest);
     let middle = |i: usize| timeline.start_s.get(i).map_or(0.0, |start| start + width / 2.0);
-    let rate = |i: usize| {
-        let failed = timeline.failed.get(i).copied().unwrap_or(0);
-        (timeline.completed[i].saturating_sub(failed)) as f64 / width
+    // A second in which the load ended was not loaded throughout: it has a count, but no rate.
+    let loaded_until = if summary.window_s[1] > summary.window_s[0] { summary.window_s[1] } else { f64::INFINITY };
+    let per_second = |i: usize, count: u64| {
+        let whole = timeline.start_s.get(i).is_some_and(|start| start + width <= loaded_until + 1e-6);
+        whole.then(|| count as f64 / width)
     };
+    let failed = |i: usize| per_second(i, timeline.failed.get(i).copied().unwrap_or(0));
+    let rate =
+        |i: usize| per_second(i, timeline.completed[i].saturating_sub(timeline.failed.get(i).copied().unwrap_or(0)));
     let buckets = 0..timeline.completed.len();
     let failures = timeline.failed.iter().any(|failed| *failed > 0);
     let x = time_axis(summary);
     let markers = buckets.len() <= FEW_POINTS;
 
-    let mut rates = vec![line("successful", &color(0), buckets.clone().map(|i| (middle(i), Some(rate(i)))), markers)];
+    let mut rates = vec![line("successful", &color(0), buckets.clone().map(|i| (middle(i), rate(i))), markers)];
     if failures {
-        let failed = timeline.failed.iter().enumerate().map(|(i, failed)| (middle(i), Some(*failed as f64 / width)));
-        rates.push(line("failed", "$bad", failed, markers));
+        rates.push(line("failed", "$bad", buckets.clone().map(|i| (middle(i), failed(i))), markers));
     }
     let latency = |name: &str, index: usize, values: &[Option<f64>]| {
         let points = values.iter().enumerate().map(|(i, value)| (middle(i), value.map(|value| unit.of(value))));
@@ -91,9 +95,15 @@ pub fn requests(summary: &Summary) -> Option<Chart> {
     let inside: Vec<f64> = buckets
         .clone()
         .filter(|i| timeline.start_s[*i] >= start && timeline.start_s[*i] + width <= end)
-        .map(rate)
+        .filter_map(rate)
         .collect();
     let finding = match (inside.iter().copied().reduce(f64::min), inside.iter().copied().reduce(f64::max)) {
+        (Some(low), Some(_)) if inside.len() == 1 => format!(
+            "Within the measurement window, {} to {} s, lies one whole second; {} requests succeeded in it.",
+            units::number(start),
+            units::number(end),
+            units::number(low)
+        ),
         (Some(low), Some(high)) => format!(
             "Within the measurement window, {} to {} s, between {} and {} requests succeeded in a second.",
             units::number(start),
@@ -118,8 +128,8 @@ pub fn requests(summary: &Summary) -> Option<Chart> {
     let rows = buckets.step_by(step).map(|i| {
         vec![
             Cell::number(timeline.start_s[i]),
-            Cell::number(rate(i)),
-            Cell::number(timeline.failed.get(i).copied().unwrap_or(0) as f64 / width),
+            rate(i).map_or_else(Cell::none, Cell::number),
+            failed(i).map_or_else(Cell::none, Cell::number),
             time(timeline.latency_p50_s.get(i).copied()),
             time(timeline.latency_p99_s.get(i).copied()),
         ]

@@ -1,5 +1,8 @@
 //! A campaign: how far the service scales, by its newest execution; earlier ones have pages of their own.
 
+use std::collections::BTreeMap;
+
+use archive::Severity;
 use serde::Serialize;
 
 use super::{
@@ -72,7 +75,26 @@ pub fn says(execution: &Execution<'_>) -> Vec<String> {
         true => capitalised(&series.in_words(axis)),
         false => format!("{}: {}", series.label, series.in_words(axis)),
     };
-    sweep.series.iter().map(sentence).collect()
+    sweep.series.iter().map(sentence).chain(reservations(execution)).collect()
+}
+
+/// How many of the valid benchmarks are valid with a reservation, and the most frequent one.
+fn reservations(execution: &Execution<'_>) -> Option<String> {
+    let mut reserved = 0;
+    let mut messages: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+    for benchmark in execution.benchmarks.iter().filter(|benchmark| benchmark.is_valid()) {
+        let findings = benchmark.summary.iter().flat_map(|summary| &summary.findings);
+        let warnings: Vec<_> = findings.filter(|finding| finding.severity == Severity::Warning).collect();
+        reserved += usize::from(!warnings.is_empty());
+        for warning in warnings {
+            messages.entry(&warning.code).or_insert((0, &warning.message)).0 += 1;
+        }
+    }
+    let (count, message) = messages.into_values().max_by_key(|(count, _)| *count)?;
+    Some(format!(
+        "{reserved} of {} have a reservation, most often ({count}) like this one: {message}.",
+        plural(execution.benchmarks.len(), "benchmark")
+    ))
 }
 
 fn capitalised(text: &str) -> String {

@@ -107,10 +107,9 @@ fn client_cpu(facts: &Facts, summary: &Summary) -> Option<Finding> {
         return None;
     }
     let message = format!(
-        "client-bound: the load generator used {} of its {} threads, so that it may have set the limit and not the \
-         service",
+        "client-bound: the load generator used {} of its {}, so that it may have set the limit and not the service",
         percent_of(percent),
-        generator.threads
+        if generator.threads == 1 { "one thread".to_owned() } else { format!("{} threads", generator.threads) }
     );
     finding(Severity::Warning, "client_cpu", message)
 }
