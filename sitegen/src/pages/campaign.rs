@@ -90,9 +90,9 @@ fn reservations(execution: &Execution<'_>) -> Option<String> {
             messages.entry(&warning.code).or_insert((0, &warning.message)).0 += 1;
         }
     }
-    let (count, message) = messages.into_values().max_by_key(|(count, _)| *count)?;
+    let (_, message) = messages.into_values().max_by_key(|(count, _)| *count)?;
     Some(format!(
-        "{reserved} of {} have a reservation, most often ({count}) like this one: {message}.",
+        "{reserved} of {} have a reservation, most often: {message}",
         plural(execution.benchmarks.len(), "benchmark")
     ))
 }
