@@ -58,6 +58,7 @@ impl List {
                 run.created_at.to_human(),
             ]);
         }
+        table::align_right(&mut rows, [3, 6, 7]);
         if !global.json {
             if rows.row_count() == 0 {
                 super::print(&format!("no benchmarks in {}\n", global.results.display()))?;

@@ -58,12 +58,17 @@ pub fn print_benchmarks(done: &[Done], plans: &[Plan], global: &Global) -> Resul
         );
         table.add_row(row);
     }
-    for index in (2..3).chain(4..4 + columns.len()) {
+    align_right(&mut table, (2..3).chain(4..4 + columns.len()));
+    super::print(&format!("{table}\n"))
+}
+
+/// Sets the columns of numbers against the right; columns that the table does not have are passed over.
+pub fn align_right(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
+    for index in columns {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    super::print(&format!("{table}\n"))
 }
 
 pub fn new_table() -> Table {
