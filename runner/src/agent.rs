@@ -25,9 +25,6 @@ pub use deployment::{read_json, write_json};
 pub use events::{Agent, EventLog, find, read_all};
 pub use process::{MARK, ProcessHandle, kill_marked, mark};
 
-/// The running executable itself, also after the file it came from was replaced by a newer build.
-pub const THIS_PROGRAM: &str = "/proc/self/exe";
-
 /// The hidden `runner agent` commands.
 #[derive(Debug, Subcommand)]
 pub enum AgentCommand {

@@ -18,6 +18,7 @@ use crate::{
     console::Console,
     interrupt::Interrupt,
     load::Progress,
+    node,
     plan::{Plan, PlannedBenchmark, Point},
     recipe::{
         self,
@@ -313,7 +314,7 @@ fn execution_name(started: Timestamp) -> String {
 }
 
 fn tool_facts() -> ToolFacts {
-    let binary = fs::read(agent::THIS_PROGRAM).ok();
+    let binary = fs::read(node::OWN_PROGRAM).ok();
     ToolFacts {
         name: env!("CARGO_PKG_NAME").to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

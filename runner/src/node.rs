@@ -5,6 +5,9 @@ use std::{fs, path::Path};
 use archive::NodeFacts;
 use procfs::{CpuInfo, Current, Meminfo};
 
+/// The running executable itself, also after the file it came from was replaced by a newer build.
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// The host name, as the kernel has it.
 pub fn hostname() -> String {
     nix::unistd::gethostname().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned())

@@ -21,9 +21,6 @@ mod vllm;
 
 pub use simulator::{Decode, SimulatorSettings};
 
-/// This program itself, as a service's program: also when its file was replaced since it started.
-pub const OWN_PROGRAM: &str = "/proc/self/exe";
-
 /// Every service type, by name.
 pub static SERVICES: &[&dyn ServiceType] = &[&redis::Redis, &simulator::Simulator, &vllm::Vllm];
 

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use archive::ImageFacts;
 
 use super::ServicePlan;
-use crate::services::{Launch, OWN_PROGRAM};
+use crate::{node::OWN_PROGRAM, services::Launch};
 
 /// A program of this machine and its arguments.
 pub struct Program {

@@ -241,7 +241,7 @@ impl Serving {
         self.before_start(scratch).await?;
 
         let log = fs::OpenOptions::new().create(true).append(true).open(self.layout.service_log())?;
-        let mut command = Command::new(super::THIS_PROGRAM);
+        let mut command = Command::new(node::OWN_PROGRAM);
         command.arg0("runner").args(["agent", "exec", &std::process::id().to_string(), "--"]);
         command.arg(&found.path).args(&found.args);
         command.envs(&launch.env).current_dir(scratch).stdin(Stdio::null());

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use super::Plan;
 use crate::{
+    node::OWN_PROGRAM,
     recipe::rules::LOCAL,
-    services::{LaunchRequest, OWN_PROGRAM, RAW_SERVICE, service_type},
+    services::{LaunchRequest, RAW_SERVICE, service_type},
 };
 
 /// The commands of all deployments that start the same service.

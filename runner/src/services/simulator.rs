@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{BoxFuture, ClientType, Launch, LaunchRequest, OWN_PROGRAM, Probe, ServiceType, vllm};
+use super::{BoxFuture, ClientType, Launch, LaunchRequest, Probe, ServiceType, vllm};
 use crate::load::Endpoint;
 
 pub struct Simulator;
@@ -106,7 +106,11 @@ impl ServiceType for Simulator {
         let port = request.port.to_string();
         let settings = serde_json::to_string(&settings)?;
         let args = ["agent", "simulate", "--host", request.host, "--port", &port, "--settings", &settings];
-        Ok(Launch { program: OWN_PROGRAM.to_owned(), args: args.map(str::to_owned).to_vec(), ..Launch::default() })
+        Ok(Launch {
+            program: crate::node::OWN_PROGRAM.to_owned(),
+            args: args.map(str::to_owned).to_vec(),
+            ..Launch::default()
+        })
     }
 
     fn probe<'a>(&'a self, endpoint: &'a Endpoint, settings: &'a Value) -> BoxFuture<'a, Probe> {

@@ -14,7 +14,10 @@ use anyhow::{Context, Result};
 use archive::TargetFacts;
 
 use super::{AgentStatus, Target};
-use crate::agent::{MARK, ProcessHandle, THIS_PROGRAM, mark};
+use crate::{
+    agent::{MARK, ProcessHandle, mark},
+    node::OWN_PROGRAM,
+};
 
 /// The agents of one deployment on this machine.
 #[derive(Default)]
@@ -95,7 +98,7 @@ impl Target for Local {
 /// Starts one agent. A group of its own keeps the terminal's Ctrl-C from it: the runner decides.
 fn start(agent: &str, folder: &Path) -> Result<AgentProcess> {
     let log = File::create(folder.join(format!("{agent}.log")))?;
-    let mut child = Command::new(THIS_PROGRAM)
+    let mut child = Command::new(OWN_PROGRAM)
         .args(["agent", agent, "--lifeline"])
         .arg(folder)
         .arg0("runner")
