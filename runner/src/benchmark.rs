@@ -4,7 +4,9 @@
 //! holds a lock on it, so that what a dead owner left can be told from what a living one works on.
 
 use std::{
+    collections::{BTreeMap, btree_map::Entry},
     fs::{self, File, TryLockError},
+    io::Read,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -24,7 +26,7 @@ use crate::{
         self,
         formats::{parse_endpoint, parse_slurm_time},
     },
-    services::{RAW_CLIENT, RAW_SERVICE},
+    services::{self, RAW_CLIENT, RAW_SERVICE},
     target::{self, AgentStatus},
 };
 
@@ -78,9 +80,11 @@ pub fn execute(
             raw_limit_bytes: options.raw_limit_bytes,
             commit: options.commit,
         };
-        let deployment = deployment_plan(plan, members, &execution, archive, facts)?;
+        let mut deployment = deployment_plan(plan, members, &execution, archive, facts)?;
+        let mut secrets = plan.secrets.clone();
+        draw_secrets(&mut deployment.service, &mut secrets)?;
         let run = RunFolder::create(archive, &format!("{execution}-{:04}", number + 1))?;
-        run.layout.create(&deployment, &Secrets::new(plan.secrets.clone()))?;
+        run.layout.create(&deployment, &Secrets::new(secrets))?;
         let mut journal = Journal::open(run.layout.folder())?;
         journal.write(State::Planned)?;
         tracing::info!("deployment {} of {} in {}", number + 1, plan.deployments.len(), run.layout.folder().display());
@@ -233,6 +237,29 @@ fn service_plan(recipe: &recipe::Recipe) -> Result<ServicePlan> {
         ready_timeout_s: service.ready_timeout,
         time_limit_s: time_limit_s(&service.resources)?,
     })
+}
+
+/// Gives the service a value of its own for every secret setting that the recipe leaves out. A service that
+/// runs already has its secrets.
+fn draw_secrets(service: &mut ServicePlan, secrets: &mut BTreeMap<String, String>) -> Result<()> {
+    let Some(settings) = service.settings.as_object_mut().filter(|_| service.endpoint.is_none()) else { return Ok(()) };
+    for secret in services::of_recipe(&service.kind)?.secret_settings() {
+        if settings.contains_key(secret.setting) {
+            continue;
+        }
+        settings.insert(secret.setting.to_owned(), format!("${{{}}}", secret.variable).into());
+        if let Entry::Vacant(vacant) = secrets.entry(secret.variable.to_owned()) {
+            vacant.insert(random_text()?);
+        }
+    }
+    Ok(())
+}
+
+/// 128 bits of the kernel's random numbers in hexadecimal.
+fn random_text() -> Result<String> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).context("cannot read /dev/urandom")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn time_limit_s(resources: &recipe::Resources) -> Result<Option<f64>> {

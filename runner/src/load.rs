@@ -22,7 +22,7 @@ pub mod spool;
 pub use self::{
     draw::{Draw, content_mix, mix},
     driver::drive,
-    exchange::{Client, Connection, Exchange, Outcome, Place, Streamed, Workload},
+    exchange::{Client, Connection, Exchange, Outcome, Place, Recall, Streamed, Workload},
     timer::{Sleep, Timer},
     writer::{Phase, Progress},
 };

@@ -38,6 +38,10 @@ pub trait ServiceType: Sync {
     fn default_port(&self) -> Option<u16>;
     /// JSON Schema of `service.settings`.
     fn settings_schema(&self) -> Schema;
+    /// Settings that are secrets. One that nobody gives is drawn anew for every start.
+    fn secret_settings(&self) -> &'static [SecretSetting] {
+        &[]
+    }
     /// The client types that can drive it.
     fn clients(&self) -> &'static [&'static dyn ClientType];
     /// How it is started. Pure: nothing is started here.
@@ -54,6 +58,10 @@ pub trait ClientType: Sync {
     fn settings_schema(&self) -> Schema;
     /// What the settings say about the load as a whole.
     fn load_defaults(&self, settings: &Value) -> Result<LoadDefaults>;
+    /// The `operation_mix` of a load that time ends and whose recipe gives none.
+    fn timed_mix(&self) -> &'static str {
+        "50:50"
+    }
     /// Drives the load to its end. Blocks; starts its own threads.
     fn run(&self, job: &LoadJob, control: &crate::load::Control) -> Result<crate::load::LoadReport>;
 }
@@ -73,10 +81,20 @@ pub struct LoadDefaults {
     pub threads: Option<u32>,
 }
 
+/// A setting of a service that is a secret.
+#[derive(Clone, Copy, Debug)]
+pub struct SecretSetting {
+    /// Its key in `service.settings`.
+    pub setting: &'static str,
+    /// The environment variable in which the service's own programs look for it. `${NAME}` of it stands for a drawn
+    /// value in plan, settings and archive, and a `service.command` finds the value in this variable.
+    pub variable: &'static str,
+}
+
 /// What a service type is told when it is to start.
 #[derive(Clone, Debug)]
 pub struct LaunchRequest<'a> {
-    /// The resolved `service.settings`.
+    /// The resolved `service.settings`; `${NAME}` stands for a secret, in the launch too.
     pub settings: &'a Value,
     /// Address to listen on.
     pub host: &'a str,
@@ -92,6 +110,8 @@ pub struct LaunchRequest<'a> {
 pub struct Launch {
     /// A name looked up on PATH, or a path.
     pub program: String,
+    /// Where the type's default image has the program, if not on its PATH.
+    pub program_in_image: Option<&'static str>,
     pub args: Vec<String>,
     pub env: BTreeMap<String, String>,
     /// Files to write before the start, by path.

@@ -28,7 +28,8 @@ pub use run::{
 };
 pub use seal::{SealError, SealOptions, Sealed, files_below, seal};
 pub use summary::{
-    Distribution, Finding, Goodput, Histogram, OperationSummary, Percentiles, Severity, SloOutcome, Summary, Timeline,
+    Distribution, Finding, Goodput, Histogram, OperationSummary, Percentiles, Recall, Severity, SloOutcome, Summary,
+    Timeline,
 };
 pub use time::Timestamp;
 

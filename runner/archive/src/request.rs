@@ -44,6 +44,12 @@ pub struct Request {
     /// Payload bytes of the answer.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bytes_received: u64,
+    /// Time to the first byte of the answer's body, from `start_s`; where that is told apart from its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttfb_s: Option<f64>,
+    /// Share of the true nearest neighbours that a search found, 0–1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recall: Option<f64>,
     /// Time to the first chunk with content, from `start_s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttft_s: Option<f64>,

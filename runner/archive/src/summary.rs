@@ -39,6 +39,12 @@ pub struct Summary {
     /// start − intended of all requests: the load generator's own delay; absent in closed loop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub send_lag_s: Option<Distribution>,
+    /// Time to the first byte of the answer's body, of successful requests that tell it apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttfb_s: Option<Distribution>,
+    /// Share of the true nearest neighbours found, of searches whose right answer is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recall: Option<Recall>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttft_s: Option<Distribution>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,6 +101,20 @@ pub struct Percentiles {
     /// Percentiles with fewer than ten values beyond them: shown, but not to be relied upon.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unsupported: Vec<String>,
+}
+
+/// Figures of recall@k over the searches of a benchmark, each between 0 and 1. The low percentiles are the bad ones.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recall {
+    /// Successful searches whose right answer is known.
+    pub count: u64,
+    pub avg: f64,
+    pub min: f64,
+    /// By the rule of [`Percentiles`].
+    pub p1: f64,
+    pub p5: f64,
+    pub p10: f64,
+    pub p50: f64,
 }
 
 /// A sample's figures and its whole shape.

@@ -25,7 +25,7 @@ pub struct Program {
 
 impl Program {
     /// The program itself if it is here, else the image in podman if that is here.
-    pub fn locate(launch: &Launch, plan: &ServicePlan) -> Result<Self> {
+    pub fn locate(launch: &Launch, plan: &ServicePlan, scratch: &Path) -> Result<Self> {
         if let Some(path) = on_path(&launch.program) {
             // A service may be started hundreds of times; its program is read once each, from the page cache.
             let sha256 = fs::read(&path).ok().map(|bytes| archive::sha256_hex(&bytes));
@@ -46,10 +46,13 @@ impl Program {
         for variable in launch.env.keys().chain(plan.env.keys()) {
             args.extend(["--env".to_owned(), variable.clone()]);
         }
+        args.push(format!("--volume={0}:{0}", scratch.display()));
         for volume in &plan.volumes {
             args.extend(["--volume".to_owned(), volume.clone()]);
         }
-        args.extend([image.clone(), name.clone()]);
+        // Images differ in what their own entry point adds to a command.
+        args.push(format!("--entrypoint={}", launch.program_in_image.unwrap_or(name)));
+        args.push(image.clone());
         args.extend(launch.args.iter().cloned());
         let digest = std::process::Command::new(&podman)
             .args(["image", "inspect", "--format", "{{.Digest}}", image])

@@ -234,7 +234,7 @@ impl Serving {
         {
             bail!("the secret ${{{name}}} would stand on the service's command line: give it through `service.env`");
         }
-        let found = Program::locate(&launch, &self.plan)?;
+        let found = Program::locate(&launch, &self.plan, scratch)?;
         for (path, text) in &launch.files {
             fs::write(path, self.secrets.fill(text)).with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -244,7 +244,10 @@ impl Serving {
         let mut command = Command::new(node::OWN_PROGRAM);
         command.arg0("runner").args(["agent", "exec", &std::process::id().to_string(), "--"]);
         command.arg(&found.path).args(&found.args);
-        command.envs(&launch.env).current_dir(scratch).stdin(Stdio::null());
+        command
+            .envs(launch.env.iter().map(|(name, value)| (name, self.secrets.fill(value))))
+            .current_dir(scratch)
+            .stdin(Stdio::null());
         self.set_environment(&mut command);
         if let Some(endpoint) = endpoint {
             command.env("SERVICE_PORT", endpoint.port.to_string());

@@ -97,10 +97,25 @@ fn figures(out: &mut String, summary: &archive::Summary) {
     add("latency", Some(&summary.latency_s));
     add("service time", summary.service_time_s.as_ref());
     add("send lag", summary.send_lag_s.as_ref());
+    add("first byte", summary.ttfb_s.as_ref());
     add("TTFT", summary.ttft_s.as_ref());
     add("TPOT", summary.tpot_s.as_ref());
     add("ITL", summary.itl_s.as_ref());
     _ = writeln!(out, "{rows}");
+    if summary.operations.len() > 1 {
+        _ = writeln!(out, "{}", operations(summary));
+    }
+    if let Some(recall) = &summary.recall {
+        _ = writeln!(
+            out,
+            "recall {:.4} on average; p10 {:.4}, p1 {:.4}, least {:.4}, of {} searches",
+            recall.avg,
+            recall.p10,
+            recall.p1,
+            recall.min,
+            units::grouped(recall.count as i64),
+        );
+    }
     for outcome in &summary.slo {
         let word = match outcome.met {
             Some(true) => "met",
@@ -122,4 +137,23 @@ fn figures(out: &mut String, summary: &archive::Summary) {
         };
         _ = writeln!(out, "{word}: {}", finding.message);
     }
+}
+
+/// Each kind of operation, over the time in which it was driven.
+fn operations(summary: &archive::Summary) -> comfy_table::Table {
+    let mut rows = table::new_table();
+    rows.set_header(["operation", "n", "failed", "per second", "p50", "p99", "max"]);
+    let time = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), units::seconds);
+    for (name, operation) in &summary.operations {
+        rows.add_row([
+            name.clone(),
+            units::grouped(operation.count as i64),
+            units::grouped(operation.failed as i64),
+            operation.throughput.map_or_else(|| "–".to_owned(), units::figure),
+            time(operation.latency_s.p50),
+            time(operation.latency_s.p99),
+            time(operation.latency_s.max),
+        ]);
+    }
+    rows
 }

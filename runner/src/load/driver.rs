@@ -115,6 +115,7 @@ fn drive_prepared<W: Workload>(workload: &W, job: &LoadJob, control: &Control) -
         control: control.clone(),
         window_start_ns: Arc::new(AtomicU64::new(window_start_ns)),
         warming: AtomicU32::new(spec.clients),
+        missing: AtomicU32::new(spec.clients),
         failed: Arc::new(AtomicBool::new(false)),
         gave_up: Mutex::new(None),
         ended_by_time: AtomicBool::new(false),

@@ -41,6 +41,8 @@ pub struct Shared {
     pub window_start_ns: Arc<AtomicU64>,
     /// Clients that have not sent all their counted warm-up requests.
     pub warming: AtomicU32,
+    /// Clients that have not come to the workload's meeting.
+    pub missing: AtomicU32,
     /// The load cannot go on: the writer failed, or the service is gone.
     pub failed: Arc<AtomicBool>,
     /// Why the service counts as gone.

@@ -60,8 +60,20 @@ pub struct Exchange {
     pub bytes_received: u64,
     /// [`super::content_mix`] over what was sent; absent when nothing was.
     pub content: Option<u64>,
+    /// When the first byte of the answer's body was read, where that is told apart from its end.
+    pub first_byte: Option<Instant>,
+    /// Only for searches whose right answer is known.
+    pub recall: Option<Recall>,
     /// Only for streamed answers.
     pub streamed: Option<Streamed>,
+}
+
+/// How many of the true nearest neighbours a search found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recall {
+    pub found: u32,
+    /// Not zero.
+    pub of: u32,
 }
 
 impl Exchange {
@@ -106,6 +118,12 @@ pub trait Workload: Clone + Send + 'static {
 
     /// Which operation a request is. Pure.
     fn operation(&self, place: Place) -> u8;
+
+    /// Closed loop: the measured index before which every client waits until all have come so far; for phases
+    /// of which the second needs all of the first.
+    fn meeting(&self) -> Option<u64> {
+        None
+    }
 
     /// Once, before any client connects: what the load needs to find in the service.
     async fn prepare(&mut self) -> Result<(), String>;

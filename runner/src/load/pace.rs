@@ -17,6 +17,8 @@ use super::{
 /// Pause after a lost connection: the first, doubled up to the longest, until an answer comes.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How often a client that waits for the others looks for them.
+const MEETING_PAUSE: Duration = Duration::from_millis(1);
 /// Longest time for one connection, however long a request may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -100,9 +102,14 @@ impl<W: Workload> PacedClient<W> {
         let shared = self.event_loop.shared.clone();
         let limit = shared.spec.stop.requests.unwrap_or(u64::MAX);
         let end = self.event_loop.window_end();
+        let mut meeting = self.workload.meeting();
         let mut index = 0;
         let mut by_time = false;
         while index < limit && !self.event_loop.is_stopping() {
+            if meeting.is_some_and(|meeting| index >= meeting) {
+                meeting = None;
+                self.meet(end).await;
+            }
             if end.is_some_and(|end| Instant::now() >= end) {
                 by_time = true;
                 shared.ended_by_time.store(true, Ordering::Relaxed);
@@ -117,6 +124,19 @@ impl<W: Workload> PacedClient<W> {
             }
         }
         self.event_loop.leave_window(by_time);
+    }
+
+    /// Waits until every client has come here, or the load ends before.
+    async fn meet(&self, end: Option<Instant>) {
+        let missing = &self.event_loop.shared.missing;
+        missing.fetch_sub(1, Ordering::AcqRel);
+        while missing.load(Ordering::Acquire) > 0 && !self.event_loop.is_stopping() {
+            let now = Instant::now();
+            if end.is_some_and(|end| now >= end) {
+                return;
+            }
+            self.event_loop.timer.sleep_until(now + MEETING_PAUSE).await;
+        }
     }
 
     async fn think(&self, think: Duration) {

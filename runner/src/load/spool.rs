@@ -215,6 +215,8 @@ impl SpoolReader {
         line.http_status = request.http_status;
         line.bytes_sent = request.bytes_sent;
         line.bytes_received = request.bytes_received;
+        line.ttfb_s = request.first_byte_ns.map(seconds);
+        line.recall = request.recall.map(|recall| f64::from(recall.found) / f64::from(recall.of));
         line.chunk_gaps_us.clear();
         let streamed = request.streamed.as_ref();
         line.ttft_s = streamed.and_then(|streamed| streamed.first_ns).map(seconds);
@@ -315,6 +317,8 @@ mod tests {
             http_status: Some(503),
             bytes_sent: 10,
             bytes_received: 20,
+            first_byte_ns: Some(3_000_000),
+            recall: Some(crate::load::Recall { found: 9, of: 10 }),
             streamed: Some(streamed),
         };
         std::fs::write(path(folder.path(), 0), spool(&[request]).0).expect("written");
@@ -336,6 +340,8 @@ mod tests {
             http_status: Some(503),
             bytes_sent: 10,
             bytes_received: 20,
+            ttfb_s: Some(0.003),
+            recall: Some(0.9),
             ttft_s: Some(0.002),
             ttft_first_chunk_s: Some(0.001),
             chunk_gaps_us: vec![5, 0, 7],

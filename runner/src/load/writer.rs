@@ -162,6 +162,8 @@ impl Recorder {
             http_status: exchange.http_status,
             bytes_sent: exchange.bytes_sent,
             bytes_received: exchange.bytes_received,
+            first_byte_ns: exchange.first_byte.map(|time| time.saturating_duration_since(start).as_nanos() as u64),
+            recall: exchange.recall,
             streamed,
         };
         if self.buffer.is_empty() {

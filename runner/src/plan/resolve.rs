@@ -62,12 +62,13 @@ fn resolve_client(recipe: &mut Recipe, types: Types) {
     if let Some(transactions) = client.settings.remove("transactions") {
         client.settings.insert("num_requests".into(), transactions);
     }
-    let schema = match types.client {
+    let kind = match types.client {
         // A command wins over the type: of the settings, those of commands are left.
-        Some(_) if client.command.is_some() => RAW_CLIENT.settings_schema(),
-        Some(kind) => kind.settings_schema(),
+        Some(_) if client.command.is_some() => RAW_CLIENT,
+        Some(kind) => kind,
         None => return,
     };
+    let schema = kind.settings_schema();
     let known = |key: &str| schema.get("properties").is_some_and(|properties| properties.get(key).is_some());
     let mut settings = std::mem::take(&mut client.settings);
     settings.retain(|key, _| known(key));
@@ -80,7 +81,7 @@ fn resolve_client(recipe: &mut Recipe, types: Types) {
     // Load that ends by time has no point at which writing would turn into reading.
     let is_timed = recipe.benchmarks.duration.is_some();
     if known("operation_mix") && !settings.contains_key("operation_mix") && is_timed {
-        settings.insert("operation_mix".into(), "50:50".into());
+        settings.insert("operation_mix".into(), kind.timed_mix().into());
     }
     let mut settings = filled(schema, settings);
     // Defaults that another setting leaves without effect are left out, as a person must leave them out.

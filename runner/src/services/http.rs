@@ -68,8 +68,13 @@ impl Http {
 
     /// Reads the head of the answer; informational answers (1xx) are passed over.
     pub async fn head(&mut self) -> Result<Head, String> {
+        self.head_with(|_, _| {}).await
+    }
+
+    /// [`Http::head`] that shows every header, name and value as they came.
+    pub async fn head_with(&mut self, mut header: impl FnMut(&str, &[u8])) -> Result<Head, String> {
         loop {
-            if let Some((length, head, body)) = parse_head(&self.input)? {
+            if let Some((length, head, body)) = parse_head(&self.input, &mut header)? {
                 self.input.drain(..length);
                 if head.status >= 200 {
                     self.body = body;
@@ -125,7 +130,7 @@ pub async fn get(endpoint: &Endpoint, path: &str) -> Result<(u16, Vec<u8>), Stri
 
 /// The head at the beginning of `input`: its length, what it says, and how its body is framed. `None`: not all
 /// there yet.
-fn parse_head(input: &[u8]) -> Result<Option<(usize, Head, Body)>, String> {
+fn parse_head(input: &[u8], show: &mut impl FnMut(&str, &[u8])) -> Result<Option<(usize, Head, Body)>, String> {
     let mut headers = [httparse::EMPTY_HEADER; 128];
     let mut response = httparse::Response::new(&mut headers);
     let length = match response.parse(input).map_err(|err| format!("wrong answer: not HTTP: {err}"))? {
@@ -136,6 +141,7 @@ fn parse_head(input: &[u8]) -> Result<Option<(usize, Head, Body)>, String> {
     let mut close = response.version == Some(0);
     let mut body = Body::UntilClose;
     for header in response.headers.iter() {
+        show(header.name, header.value);
         let value = String::from_utf8_lossy(header.value).trim().to_ascii_lowercase();
         match header.name.to_ascii_lowercase().as_str() {
             "connection" if value.split(',').any(|token| token.trim() == "close") => close = true,
@@ -273,7 +279,7 @@ mod tests {
         for part in parts {
             input.extend_from_slice(part);
             if head.is_none()
-                && let Some((length, found, framing)) = parse_head(&input)?
+                && let Some((length, found, framing)) = parse_head(&input, &mut |_, _| {})?
             {
                 input.drain(..length);
                 (head, body) = (Some(found), framing);
@@ -336,7 +342,7 @@ mod tests {
             ("HTTP/1.0 200 OK\r\ncontent-length: 0\r\nconnection: keep-alive\r\n\r\n", false),
             ("HTTP/1.1 200 OK\r\n\r\n", true),
         ] {
-            let parsed = parse_head(head.as_bytes()).expect("a head").expect("whole");
+            let parsed = parse_head(head.as_bytes(), &mut |_, _| {}).expect("a head").expect("whole");
             assert_eq!(parsed.1.close, close, "{head}");
         }
     }

@@ -209,9 +209,12 @@ fn without_the_program_its_image_runs_in_podman() {
         if [ \"$1 $2\" = 'image inspect' ]; then echo sha256:0123; exit; fi\n\
         [ \"$1\" = run ] || exit 125\n\
         shift\n\
-        while [ \"${1#--}\" != \"$1\" ]; do if [ \"$1\" = --env ]; then shift; fi; shift; done\n\
-        [ \"$1\" = redis:7.4.1 ] && [ \"$2\" = redis-server ] || exit 126\n\
-        shift 2\n\
+        while [ \"${1#--}\" != \"$1\" ]; do\n\
+          case $1 in --env) shift;; --entrypoint=*) entry=${1#*=};; --volume=*) [ -d \"${1##*:}\" ] || exit 126;; esac\n\
+          shift\n\
+        done\n\
+        [ \"$1\" = redis:7.4.1 ] && [ \"$entry\" = redis-server ] || exit 126\n\
+        shift\n\
         exec \"$REDIS\" \"$@\"\n";
     std::fs::write(&podman, script).expect("written");
     std::fs::set_permissions(&podman, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");

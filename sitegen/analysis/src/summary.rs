@@ -5,6 +5,7 @@
 
 mod findings;
 pub mod limits;
+mod recall;
 mod sample;
 mod timeline;
 
@@ -14,6 +15,7 @@ use archive::{Goodput, OperationSummary, Request, SCHEMA, Status, Summary, Times
 
 use self::{
     limits::Limits,
+    recall::RecallCounts,
     sample::{Sample, nanoseconds},
     timeline::TimelineBuilder,
 };
@@ -136,6 +138,8 @@ fn check(request: &Request, window_end_s: f64) -> Result<(), RecordError> {
         ("start_s", Some(request.start_s)),
         ("intended_s", request.intended_s),
         ("latency_s", Some(request.latency_s)),
+        ("ttfb_s", request.ttfb_s),
+        ("recall", request.recall),
         ("ttft_s", request.ttft_s),
         ("ttft_first_chunk_s", request.ttft_first_chunk_s),
     ];
@@ -165,6 +169,7 @@ struct Tally {
     bytes_received: u64,
     output_tokens: TokenSum,
     input_tokens: TokenSum,
+    recall: RecallCounts,
     operations: BTreeMap<String, OperationTally>,
     schedule: Option<Schedule>,
 }
@@ -251,6 +256,7 @@ impl Tally {
         self.bytes_received += request.bytes_received;
         self.output_tokens.add(request.output_tokens);
         self.input_tokens.add(request.input_tokens);
+        self.recall.add(request.recall);
     }
 }
 
@@ -261,6 +267,7 @@ struct Samples {
     latency: Sample,
     service_time: Sample,
     send_lag: Sample,
+    ttfb: Sample,
     ttft: Sample,
     ttft_first_chunk: Sample,
     tpot: Sample,
@@ -280,6 +287,7 @@ impl Samples {
             latency: sample(),
             service_time: sample(),
             send_lag: sample(),
+            ttfb: sample(),
             ttft: sample(),
             ttft_first_chunk: sample(),
             tpot: sample(),
@@ -313,6 +321,7 @@ impl Samples {
             act(&mut self.service_time, nanoseconds(request.service_time()));
         }
         let optional = [
+            (&mut self.ttfb, request.ttfb_s),
             (&mut self.ttft, request.ttft_s),
             (&mut self.ttft_first_chunk, request.ttft_first_chunk_s),
             (&mut self.tpot, request.tpot()),
@@ -332,6 +341,7 @@ impl Samples {
             &self.latency,
             &self.service_time,
             &self.send_lag,
+            &self.ttfb,
             &self.ttft,
             &self.ttft_first_chunk,
             &self.tpot,
@@ -349,6 +359,7 @@ impl Samples {
             &mut self.latency,
             &mut self.service_time,
             &mut self.send_lag,
+            &mut self.ttfb,
             &mut self.ttft,
             &mut self.ttft_first_chunk,
             &mut self.tpot,
@@ -418,6 +429,8 @@ fn assemble(facts: &Facts, limits: &Limits, tally: Tally, samples: Samples, time
         latency_s: samples.latency.distribution(),
         service_time_s: samples.service_time.distribution_if_any(),
         send_lag_s: samples.send_lag.distribution_if_any(),
+        ttfb_s: samples.ttfb.distribution_if_any(),
+        recall: tally.recall.figures(),
         ttft_s: samples.ttft.distribution_if_any(),
         ttft_first_chunk_s: samples.ttft_first_chunk.distribution_if_any(),
         tpot_s: samples.tpot.distribution_if_any(),

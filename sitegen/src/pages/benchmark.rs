@@ -188,6 +188,10 @@ fn figures(summary: &Summary) -> Vec<Figure> {
             p99,
         );
     }
+    if let Some(recall) = &summary.recall {
+        let low = format!("p10 {}, p1 {}", units::number(recall.p10), units::number(recall.p1));
+        add("Recall", Some(recall.avg), "of 1", low);
+    }
     let counts = format!("{} of {}", units::count(summary.successful_requests), units::count(summary.total_requests));
     add("Success rate", summary.success_rate, "%", counts);
     add(
@@ -214,10 +218,11 @@ fn average_tokens(summary: &Summary) -> String {
 
 /// Every sample with its figures; percentiles without ten values beyond them are marked.
 fn percentiles(summary: &Summary) -> Option<Table> {
-    let samples: [(&str, Option<&Distribution>); 7] = [
+    let samples: [(&str, Option<&Distribution>); 8] = [
         ("latency", Some(&summary.latency_s)),
         ("service time", summary.service_time_s.as_ref()),
         ("send lag", summary.send_lag_s.as_ref()),
+        ("first byte", summary.ttfb_s.as_ref()),
         ("TTFT", summary.ttft_s.as_ref()),
         ("TTFT, first chunk of any kind", summary.ttft_first_chunk_s.as_ref()),
         ("TPOT", summary.tpot_s.as_ref()),

@@ -3,6 +3,8 @@
 //! A record is its length and then a tag and numbers, all numbers LEB128. Nothing refers to a later byte, so
 //! what stands before a cut can be read. Times are nanoseconds from offset 0.
 
+use crate::load::Recall;
+
 /// Identifies a spool and its version; every spool begins with it.
 pub const MAGIC: &[u8; 8] = b"spool-1\n";
 
@@ -14,12 +16,14 @@ const HEADER: u8 = 2;
 const ERROR: u8 = 3;
 const WINDOW: u8 = 4;
 
-const SUCCESS: u8 = 1;
-const WARMUP: u8 = 1 << 1;
-const INTENDED: u8 = 1 << 2;
-const HTTP: u8 = 1 << 3;
-const STREAMED: u8 = 1 << 4;
-const BY_CHUNK: u8 = 1 << 5;
+const SUCCESS: u64 = 1;
+const WARMUP: u64 = 1 << 1;
+const INTENDED: u64 = 1 << 2;
+const HTTP: u64 = 1 << 3;
+const STREAMED: u64 = 1 << 4;
+const BY_CHUNK: u64 = 1 << 5;
+const FIRST_BYTE: u64 = 1 << 6;
+const RECALL: u64 = 1 << 7;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
@@ -53,6 +57,9 @@ pub struct RequestRecord {
     pub http_status: Option<u16>,
     pub bytes_sent: u64,
     pub bytes_received: u64,
+    /// From `start_ns`.
+    pub first_byte_ns: Option<u64>,
+    pub recall: Option<Recall>,
     pub streamed: Option<StreamedRecord>,
 }
 
@@ -108,7 +115,7 @@ impl RequestRecord {
     /// Appends the record.
     #[inline]
     pub fn write(&self, out: &mut Vec<u8>) {
-        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        let flag = |set: bool, bit: u64| if set { bit } else { 0 };
         framed(out, |out| {
             let by_chunk = self.streamed.as_ref().is_some_and(|streamed| streamed.tokens_by_chunk);
             let flags = flag(self.error == 0, SUCCESS)
@@ -116,8 +123,12 @@ impl RequestRecord {
                 | flag(self.intended_ns.is_some(), INTENDED)
                 | flag(self.http_status.is_some(), HTTP)
                 | flag(self.streamed.is_some(), STREAMED)
-                | flag(by_chunk, BY_CHUNK);
-            out.extend_from_slice(&[REQUEST, flags, self.operation]);
+                | flag(by_chunk, BY_CHUNK)
+                | flag(self.first_byte_ns.is_some(), FIRST_BYTE)
+                | flag(self.recall.is_some(), RECALL);
+            out.push(REQUEST);
+            put(out, flags);
+            out.push(self.operation);
             put(out, u64::from(self.client));
             put(out, self.index);
             put(out, self.start_ns);
@@ -133,6 +144,13 @@ impl RequestRecord {
             }
             put(out, self.bytes_sent);
             put(out, self.bytes_received);
+            if let Some(first_byte) = self.first_byte_ns {
+                put(out, first_byte);
+            }
+            if let Some(recall) = self.recall {
+                put(out, u64::from(recall.found));
+                put(out, u64::from(recall.of));
+            }
             if let Some(streamed) = &self.streamed {
                 put_option(out, streamed.first_chunk_ns);
                 put_option(out, streamed.first_ns);
@@ -250,7 +268,7 @@ pub fn parse(body: &[u8]) -> Option<Record> {
 
 #[inline]
 fn parse_request(bytes: &mut Bytes<'_>) -> Option<RequestRecord> {
-    let (flags, operation) = (bytes.byte()?, bytes.byte()?);
+    let (flags, operation) = (bytes.number()?, bytes.byte()?);
     let (client, index, start_ns) = (u32::try_from(bytes.number()?).ok()?, bytes.number()?, bytes.number()?);
     let end_ns = start_ns.checked_add(bytes.number()?)?;
     let intended_ns = match flags & INTENDED {
@@ -263,6 +281,14 @@ fn parse_request(bytes: &mut Bytes<'_>) -> Option<RequestRecord> {
         _ => Some(u16::try_from(bytes.number()?).ok()?),
     };
     let (bytes_sent, bytes_received) = (bytes.number()?, bytes.number()?);
+    let first_byte_ns = match flags & FIRST_BYTE {
+        0 => None,
+        _ => Some(bytes.number()?),
+    };
+    let recall = match flags & RECALL {
+        0 => None,
+        _ => Some(Recall { found: u32::try_from(bytes.number()?).ok()?, of: u32::try_from(bytes.number()?).ok()? }),
+    };
     let streamed = match flags & STREAMED {
         0 => None,
         _ => {
@@ -286,6 +312,8 @@ fn parse_request(bytes: &mut Bytes<'_>) -> Option<RequestRecord> {
         http_status,
         bytes_sent,
         bytes_received,
+        first_byte_ns,
+        recall,
         streamed,
     })
 }
@@ -313,7 +341,8 @@ pub mod tests {
         let place = (any::<bool>(), any::<u8>(), any::<u32>(), any::<u64>());
         let times = (0..1u64 << 60, 0..1u64 << 60, option::of(0..=100u64));
         let rest = (0..3u64, option::of(any::<u16>()), any::<u64>(), any::<u64>(), option::of(streamed()));
-        (place, times, rest).prop_map(|(place, (start_ns, took, late_percent), rest)| RequestRecord {
+        let more = (option::of(any::<u64>()), option::of((any::<u32>(), any::<u32>())));
+        (place, times, rest, more).prop_map(|(place, (start_ns, took, late_percent), rest, more)| RequestRecord {
             warmup: place.0,
             operation: place.1,
             client: place.2,
@@ -325,6 +354,8 @@ pub mod tests {
             http_status: rest.1,
             bytes_sent: rest.2,
             bytes_received: rest.3,
+            first_byte_ns: more.0,
+            recall: more.1.map(|(found, of)| Recall { found, of }),
             streamed: rest.4,
         })
     }
