@@ -8,8 +8,10 @@ mod knee;
 mod random;
 mod summary;
 mod sweep;
+mod usl;
 
 pub use histogram::{CurvePoint, percentile_curve};
 pub use knee::{Answer, Knee, METHOD as KNEE_METHOD, Quantity, knee};
 pub use summary::{Arrival, Facts, Generator, RecordError, limits::Limit, summarise};
 pub use sweep::{Compliance, Peak, compliance, median, peak};
+pub use usl::{Fit as UslFit, METHOD as USL_METHOD, Support as UslSupport, Usl, UslError, usl};
