@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::load::{Endpoint, LoadJob};
 
 mod command;
+mod exposition;
 #[cfg(test)]
 pub mod fixtures;
 mod http;
@@ -48,6 +49,11 @@ pub trait ServiceType: Sync {
     fn launch(&self, request: &LaunchRequest<'_>) -> Result<Launch>;
     /// Asks the service by its own protocol whether it is ready. Bounded in time by the caller.
     fn probe<'a>(&'a self, endpoint: &'a Endpoint, settings: &'a Value) -> BoxFuture<'a, Probe>;
+    /// What it says of itself while it is under load, asked once a second, by the names of `docs/metrics.md`;
+    /// empty when it says nothing. An answer that takes longer than a second is not waited for.
+    fn figures<'a>(&'a self, _endpoint: &'a Endpoint) -> BoxFuture<'a, BTreeMap<String, f64>> {
+        Box::pin(async { BTreeMap::new() })
+    }
 }
 
 /// A kind of load.

@@ -21,7 +21,7 @@ pub use id::{BenchmarkId, IdError};
 pub use manifest::{Manifest, ManifestEntry, sha256_hex};
 pub use read::{Archive, Benchmark, ReadError};
 pub use request::{Request, RequestReader, RequestWriter};
-pub use resource::{ResourceReader, ResourceSample, Role};
+pub use resource::{DiskSample, GpuSample, InterfaceSample, ResourceReader, ResourceSample, Role};
 pub use run::{
     CampaignFacts, ClientFacts, Event, Failure, ImageFacts, NodeFacts, RecipeFacts, Run, Seeds, ServiceFacts, Stage,
     Status, TargetFacts, ToolFacts,

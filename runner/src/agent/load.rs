@@ -143,7 +143,12 @@ fn drive(
     let mut why_stopped = None;
     let result = thread::scope(|scope| {
         let running = scope.spawn(|| client.run(&job, &control));
-        let mut sampler = Sampler::new(Role::Client, &node::hostname(), Some(std::process::id() as i32));
+        let mut sampler = Sampler::new(
+            Role::Client,
+            &node::hostname(),
+            Some(std::process::id() as i32),
+            state.endpoint.as_ref().map(|endpoint| endpoint.port),
+        );
         let mut samples = fs::OpenOptions::new().create(true).append(true).open(folder.join("resources.jsonl"))?;
         let mut next_sample = Instant::now() + Duration::from_secs(1);
         while !running.is_finished() {

@@ -5,8 +5,9 @@
 //! an event, not an error of this program.
 
 use std::{
+    collections::BTreeMap,
     fs,
-    io::{Read, Seek, SeekFrom},
+    io::{Read, Seek, SeekFrom, Write},
     net::TcpListener,
     path::Path,
     process::{ExitStatus, Stdio},
@@ -15,7 +16,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use archive::Role;
+use archive::{ResourceSample, Role};
 use nix::sys::{prctl, signal::Signal};
 use tokio::{
     process::{Child, Command},
@@ -34,7 +35,7 @@ use super::{
 use crate::{
     load::Endpoint,
     node,
-    services::{self, Launch, LaunchRequest, Probe, ServiceType},
+    services::{self, BoxFuture, Launch, LaunchRequest, Probe, ServiceType},
 };
 
 /// A probe without an answer after this long counts as "not yet".
@@ -147,7 +148,7 @@ impl Serving {
         state.endpoint = Some(endpoint.clone());
         self.layout.write_service_state(&state)?;
         self.log.write("ready", Some(endpoint.to_string()), None)?;
-        let mut sampler = Sampler::new(Role::Service, &node::hostname(), None);
+        let mut sampler = Sampler::new(Role::Service, &node::hostname(), None, Some(endpoint.port));
         let reason = self.watch(None, &mut sampler, ends, begun).await?;
         self.stopped(&reason)
     }
@@ -187,9 +188,11 @@ impl Serving {
         state.endpoint.clone_from(&endpoint);
         state.ready_after_s = Some(running.started.elapsed().as_secs_f64());
         self.layout.write_service_state(&state)?;
-        self.log.write("ready", endpoint.map(|endpoint| endpoint.to_string()), None)?;
+        self.log.write("ready", endpoint.as_ref().map(Endpoint::to_string), None)?;
 
-        let mut sampler = Sampler::new(Role::Service, &node::hostname(), running.handle.map(|handle| handle.pid));
+        let port = endpoint.as_ref().map(|endpoint| endpoint.port);
+        let root = running.handle.map(|handle| handle.pid);
+        let mut sampler = Sampler::new(Role::Service, &node::hostname(), root, port);
         let started = running.started;
         let watched = self.watch(Some(&mut running.child), &mut sampler, ends, started).await;
         let exit = self.stop(&mut running).await?;
@@ -334,7 +337,12 @@ impl Serving {
         let ready = Instant::now();
         let limit = self.plan.time_limit_s.map(|limit| started + Duration::from_secs_f64(limit));
         let resources = self.layout.service().join("resources.jsonl");
-        let mut out = fs::OpenOptions::new().create(true).append(true).open(resources)?;
+        let out = fs::OpenOptions::new().create(true).append(true).open(resources)?;
+        // A copy, so that the question of the service and the watch over it do not borrow from each other.
+        let asked = self.layout.service_state().and_then(|state| state.endpoint);
+        let kind = self.kind;
+        // The last sample, until the service has said what it adds to it or the next one is due.
+        let mut unwritten: Option<(ResourceSample, BoxFuture<'_, BTreeMap<String, f64>>)> = None;
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
         ticks.tick().await;
         let mut looks = tokio::time::interval(Duration::from_millis(50));
@@ -346,16 +354,40 @@ impl Serving {
                     None => std::future::pending().await,
                 }
             };
+            let said = async {
+                match &mut unwritten {
+                    Some((_, figures)) => figures.await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                status = died => return Err(self.died(status?, "under load")),
+                status = died => {
+                    if let Some((sample, _)) = unwritten.take() {
+                        write_sample(&out, &sample)?;
+                    }
+                    // What the kernel counted at its end, a kill for want of memory above all.
+                    write_sample(&out, &sampler.sample())?;
+                    return Err(self.died(status?, "under load"));
+                }
+                figures = said => {
+                    if let Some((mut sample, _)) = unwritten.take() {
+                        sample.service_figures = figures;
+                        write_sample(&out, &sample)?;
+                    }
+                }
                 reason = ends.reached() => {
                     self.let_load_finish().await;
                     return Ok(reason.to_owned());
                 }
                 _ = ticks.tick() => {
-                    let mut line = serde_json::to_vec(&sampler.sample())?;
-                    line.push(b'\n');
-                    std::io::Write::write_all(&mut out, &line)?;
+                    if let Some((sample, _)) = unwritten.take() {
+                        write_sample(&out, &sample)?;
+                    }
+                    let figures: BoxFuture<'_, _> = match &asked {
+                        Some(endpoint) => kind.figures(endpoint),
+                        None => Box::pin(async { BTreeMap::new() }),
+                    };
+                    unwritten = Some((sampler.sample(), figures));
                 }
                 _ = looks.tick() => {
                     if find(&self.layout, Agent::Load, "finished").is_some() {
@@ -426,6 +458,12 @@ impl Serving {
         self.secrets.mask_text(&mut text);
         text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
     }
+}
+
+fn write_sample(mut out: &fs::File, sample: &ResourceSample) -> Result<()> {
+    let mut line = serde_json::to_vec(sample)?;
+    line.push(b'\n');
+    Ok(out.write_all(&line)?)
 }
 
 fn in_words(status: ExitStatus) -> String {

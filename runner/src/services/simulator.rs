@@ -1,5 +1,7 @@
 //! The simulator as a service: the built-in OpenAI-compatible server of known truth.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
@@ -115,5 +117,9 @@ impl ServiceType for Simulator {
 
     fn probe<'a>(&'a self, endpoint: &'a Endpoint, settings: &'a Value) -> BoxFuture<'a, Probe> {
         Box::pin(vllm::probe(endpoint, settings.get("model").and_then(Value::as_str)))
+    }
+
+    fn figures<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, BTreeMap<String, f64>> {
+        Box::pin(vllm::figures(endpoint))
     }
 }

@@ -1,11 +1,17 @@
 //! vLLM: the server, and the clients that stream completions from any OpenAI-compatible server.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{BoxFuture, ClientType, Launch, LaunchRequest, LoadDefaults, Probe, ServiceType, http};
+use super::{
+    BoxFuture, ClientType, Launch, LaunchRequest, LoadDefaults, Probe, ServiceType,
+    exposition::{self, Figure},
+    http,
+};
 use crate::load::{self, Control, Endpoint, LoadJob, LoadReport};
 
 mod sse;
@@ -101,6 +107,26 @@ impl ServiceType for Vllm {
 
     fn probe<'a>(&'a self, endpoint: &'a Endpoint, settings: &'a Value) -> BoxFuture<'a, Probe> {
         Box::pin(probe(endpoint, settings.get("model").and_then(Value::as_str)))
+    }
+
+    fn figures<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, BTreeMap<String, f64>> {
+        Box::pin(figures(endpoint))
+    }
+}
+
+/// Name in the archive, vLLM's names for it from new to old, and what to multiply with.
+const FIGURES: &[Figure] = &[
+    ("requests_running", &["vllm:num_requests_running"], 1.0),
+    ("requests_waiting", &["vllm:num_requests_waiting"], 1.0),
+    ("kv_cache_used_percent", &["vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"], 100.0),
+    ("preemptions_total", &["vllm:num_preemptions_total", "vllm:num_preemptions"], 1.0),
+];
+
+/// The queue and the KV cache, from the `/metrics` of vLLM or of what looks like it.
+pub async fn figures(endpoint: &Endpoint) -> BTreeMap<String, f64> {
+    match http::get(endpoint, "/metrics").await {
+        Ok((200, body)) => exposition::pick(&String::from_utf8_lossy(&body), FIGURES),
+        _ => BTreeMap::new(),
     }
 }
 

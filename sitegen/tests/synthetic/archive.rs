@@ -325,20 +325,20 @@ fn resources(made: &Made, run: &Run) -> Vec<ResourceSample> {
             Role::Service => (95.0 * load * jitter, 80 << 20),
             Role::Client => (40.0 * load * jitter, 30 << 20),
         };
-        ResourceSample {
-            time: start.plus_seconds(offset),
-            offset_s: Some(offset),
-            node: "node-1".into(),
-            role,
-            node_cpu_percent: Some(cpu / 3.0),
-            node_cpu_max_core_percent: Some((cpu * 1.02).min(100.0)),
-            node_memory_used_bytes: Some(3 << 30),
-            node_memory_total_bytes: Some(16 << 30),
-            node_run_queue: Some(2),
-            process_cpu_percent: Some(cpu),
-            process_rss_bytes: Some(rss),
-            process_count: Some(1),
-        }
+        let mut sample = ResourceSample::new(start.plus_seconds(offset), "node-1", role);
+        sample.offset_s = Some(offset);
+        sample.node_cpu_percent = Some(cpu / 3.0);
+        sample.node_cpu_max_core_percent = Some((cpu * 1.02).min(100.0));
+        sample.node_memory_used_bytes = Some(3 << 30);
+        sample.node_memory_total_bytes = Some(16 << 30);
+        sample.node_run_queue = Some(2);
+        sample.process_cpu_percent = Some(cpu);
+        sample.busiest_thread_cpu_percent = Some(cpu.min(100.0));
+        sample.busiest_thread_wait_percent = Some(1.0);
+        sample.process_cpus_allowed = Some(3);
+        sample.process_rss_bytes = Some(rss);
+        sample.process_count = Some(1);
+        sample
     };
     (1..=9).flat_map(|second| [sample(second, Role::Service), sample(second, Role::Client)]).collect()
 }

@@ -1,0 +1,114 @@
+//! What went over network and disks, and what waits in the sockets between clients and service.
+
+use std::{collections::HashMap, path::Path};
+
+use archive::{DiskSample, InterfaceSample, ResourceSample, Role};
+use procfs::{
+    Current,
+    net::{TcpNetEntry, TcpState},
+    process::Process,
+};
+
+use super::{since, tenth};
+
+const SECTOR_BYTES: f64 = 512.0;
+
+/// The counters read last.
+#[derive(Default)]
+pub struct Traffic {
+    /// Interface → bytes received, bytes sent, packets dropped.
+    interfaces: HashMap<String, [u64; 3]>,
+    /// Disk → sectors read, sectors written, milliseconds busy.
+    disks: HashMap<String, [u64; 3]>,
+    retransmits: Option<u64>,
+}
+
+impl Traffic {
+    /// Reads the network as `process` sees it, which may live in a network namespace of its own; else as this
+    /// program does.
+    pub fn fill(&mut self, process: Option<&Process>, port: Option<u16>, sample: &mut ResourceSample, seconds: f64) {
+        let own;
+        let process = match process {
+            Some(process) => process,
+            None => {
+                let Ok(this) = Process::myself() else { return };
+                own = this;
+                &own
+            }
+        };
+        let devices = process.dev_status().unwrap_or_default();
+        let now: HashMap<String, [u64; 3]> = devices
+            .into_values()
+            .map(|device| (device.name, [device.recv_bytes, device.sent_bytes, device.recv_drop + device.sent_drop]))
+            .collect();
+        for (name, grown) in grown(&now, &self.interfaces) {
+            sample.interfaces.push(InterfaceSample {
+                name,
+                received_bytes_per_second: (grown[0] as f64 / seconds).round(),
+                sent_bytes_per_second: (grown[1] as f64 / seconds).round(),
+                dropped_packets: grown[2],
+            });
+        }
+        self.interfaces = now;
+        let retransmits = process.snmp().ok().map(|snmp| snmp.tcp_retrans_segs);
+        sample.tcp_retransmits = since(&mut self.retransmits, retransmits);
+
+        let disks = procfs::DiskStats::current().map(|stats| stats.0).unwrap_or_default();
+        let now: HashMap<String, [u64; 3]> = disks
+            .into_iter()
+            .filter(|disk| is_disk(&disk.name))
+            .map(|disk| (disk.name, [disk.sectors_read, disk.sectors_written, disk.time_in_progress]))
+            .collect();
+        for (name, grown) in grown(&now, &self.disks) {
+            sample.disks.push(DiskSample {
+                name,
+                read_bytes_per_second: (grown[0] as f64 * SECTOR_BYTES / seconds).round(),
+                written_bytes_per_second: (grown[1] as f64 * SECTOR_BYTES / seconds).round(),
+                busy_percent: tenth((grown[2] as f64 / 10.0 / seconds).min(100.0)),
+            });
+        }
+        self.disks = now;
+
+        if let Some(port) = port {
+            sockets(process, port, sample);
+        }
+    }
+}
+
+/// What is told to be here and has grown in any figure, by name.
+fn grown(now: &HashMap<String, [u64; 3]>, before: &HashMap<String, [u64; 3]>) -> Vec<(String, [u64; 3])> {
+    let mut all: Vec<_> = now
+        .iter()
+        .filter_map(|(name, now)| {
+            let before = before.get(name)?;
+            let grown = [0, 1, 2].map(|index: usize| now[index].saturating_sub(before[index]));
+            (grown != [0; 3]).then(|| (name.clone(), grown))
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+/// Whole disks: not their partitions, and nothing that lives in memory or in a file.
+fn is_disk(name: &str) -> bool {
+    let virtual_disk = ["loop", "ram", "zram"].iter().any(|prefix| name.starts_with(prefix));
+    !virtual_disk && Path::new("/sys/block").join(name.replace('/', "!")).exists()
+}
+
+/// The connections of the benchmark: those of the service's port, from the side of `sample.role`.
+fn sockets(process: &Process, port: u16, sample: &mut ResourceSample) {
+    let (Ok(mut entries), six) = (process.tcp(), process.tcp6()) else { return };
+    entries.extend(six.unwrap_or_default());
+    let of_benchmark = |entry: &&TcpNetEntry| {
+        let side = match sample.role {
+            Role::Service => entry.local_address,
+            Role::Client => entry.remote_address,
+        };
+        entry.state == TcpState::Established && side.port() == port
+    };
+    let mine: Vec<_> = entries.iter().filter(of_benchmark).collect();
+    sample.socket_count = Some(mine.len() as u64);
+    sample.socket_sending_count = Some(mine.iter().filter(|entry| entry.tx_queue > 0).count() as u64);
+    sample.socket_send_queue_bytes = Some(mine.iter().map(|entry| u64::from(entry.tx_queue)).sum());
+    sample.socket_receive_queue_bytes = Some(mine.iter().map(|entry| u64::from(entry.rx_queue)).sum());
+}
