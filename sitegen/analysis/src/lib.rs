@@ -5,6 +5,7 @@
 
 mod histogram;
 mod knee;
+pub mod logs;
 mod random;
 mod summary;
 mod sweep;
