@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, future::Future, path::Path, pin::Pin};
 
+use analysis::slo::Detail;
 use anyhow::{Context, Result};
 use schemars::Schema;
 use serde_json::Value;
@@ -67,6 +68,10 @@ pub trait ClientType: Sync {
     /// The `operation_mix` of a load that time ends and whose recipe gives none.
     fn timed_mix(&self) -> &'static str {
         "50:50"
+    }
+    /// What it tells apart within an answer, beside its duration: only on that can there be limits.
+    fn details(&self) -> &'static [Detail] {
+        &[]
     }
     /// Drives the load to its end. Blocks; starts its own threads.
     fn run(&self, job: &LoadJob, control: &crate::load::Control) -> Result<crate::load::LoadReport>;

@@ -8,6 +8,20 @@ pub fn number(value: f64) -> String {
     significant(value, 3)
 }
 
+/// A percentage with as many digits as tell it from 0 and from 100: `99.95`, `12.3`, `100`.
+pub fn percent(value: f64) -> String {
+    if value == 0.0 || value == 100.0 {
+        return format!("{value:.0}");
+    }
+    let distance = value.abs().min((100.0 - value).abs());
+    let decimals = (1 - distance.log10().floor() as i32).clamp(0, 4) as usize;
+    let text = format!("{value:.decimals$}");
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
+}
+
 /// A load as it was swept: whole numbers whole, others with three digits.
 pub fn load(value: f64) -> String {
     if value.fract() == 0.0 && value.abs() < 1e15 { thousands(&format!("{value:.0}")) } else { significant(value, 3) }
@@ -128,6 +142,11 @@ mod tests {
             (f64::NAN, "–"),
         ] {
             assert_eq!(number(value), text, "{value}");
+        }
+        for (value, text) in
+            [(99.0, "99"), (99.5, "99.5"), (99.996, "99.996"), (12.34, "12"), (100.0, "100"), (0.012, "0.012")]
+        {
+            assert_eq!(percent(value), text, "{value}");
         }
         assert_eq!((load(8.0), load(2.5), count(12_000)), ("8".into(), "2.50".into(), "12,000".into()));
     }

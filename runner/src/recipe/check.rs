@@ -3,6 +3,7 @@
 //! Knows the keywords that `schema.rs` uses, and no service. A value that is wrong is reported and left out, and the
 //! rest is checked all the same.
 
+use analysis::slo;
 use regex_lite::Regex;
 use serde_json::{Map, Number, Value};
 
@@ -236,39 +237,23 @@ impl Check<'_> {
         let mut out = Map::new();
         for entry in entries {
             let below = join(path, &entry.key);
-            let Some(metric) = formats::slo_metric(&entry.key) else {
-                self.findings.error(
-                    entry.key_span,
-                    below,
-                    "unknown limit; expected `success_rate`, or `latency`, `ttft`, `tpot` or `itl` with `_p50`, `_p90`, \
-                     `_p95`, `_p99`, `_p99.9`, `_avg` or `_max`",
-                );
-                continue;
-            };
-            let text = entry.node.text().unwrap_or_default();
-            let (limit, expected) = if metric == "success_rate" {
-                let percent = match read_number(text) {
-                    Some(Read::Integer(value)) => Some(value as f64),
-                    Some(Read::Real(value)) => Some(value),
-                    None => None,
-                };
-                (
-                    percent.filter(|value| (0.0..=100.0).contains(value)),
-                    "a percentage from 0 to 100, for example `99.5`",
-                )
-            } else {
-                let limit = formats::parse_duration(text).ok().filter(|seconds| *seconds > 0.0);
-                (limit, "a duration above 0, for example `50ms`")
-            };
-            match limit {
-                None if entry.node.is_null() => {
-                    self.findings.error(entry.key_span, below, format!("the limit has no value: give {expected}"));
+            let metric = match slo::metric(&entry.key) {
+                Ok(metric) => metric,
+                Err(error) => {
+                    self.findings.error(entry.key_span, below, error.to_string());
+                    continue;
                 }
-                None => {
-                    let message = format!("expected {expected}, found {}", entry.node.describe());
+            };
+            match slo::value_of(&metric, entry.node.text().unwrap_or_default()) {
+                Err(_) if entry.node.is_null() => {
+                    self.findings.error(entry.key_span, below, "the limit has no value: give one such as `50ms`");
+                }
+                Err(_) if entry.node.text().is_none() => {
+                    let message = format!("expected a value such as `50ms`, found {}", entry.node.describe());
                     self.findings.error(entry.node.span, below, message);
                 }
-                Some(limit) => {
+                Err(error) => self.findings.error(entry.node.span, below, error.to_string()),
+                Ok(limit) => {
                     if out.insert(metric.clone(), number(limit)).is_some() {
                         let message = format!("the limit of `{metric}` is given twice in this section: remove one");
                         self.findings.error(entry.key_span, below, message);

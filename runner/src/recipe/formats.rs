@@ -1,52 +1,10 @@
-//! The notations inside texts: durations, Slurm's times and memory sizes, endpoints, `slo` keys.
+//! The notations inside texts: durations, Slurm's times and memory sizes, endpoints.
 //!
 //! Pure text → value. Every error is a fragment that says what was expected.
 
+pub use analysis::parse_duration;
+
 use crate::load::Endpoint;
-
-/// Seconds of a duration: a plain number of seconds, or numbers with units from large to small, each unit at
-/// most once: `500us`, `500ms`, `30s`, `2m`, `1h30m`, `1.5s`.
-pub fn parse_duration(text: &str) -> Result<f64, String> {
-    let error = || "expected a duration such as `500ms`, `30s`, `1h30m`, or a number of seconds".to_owned();
-    if let Some(seconds) = parse_decimal(text) {
-        return Ok(seconds);
-    }
-    let mut rest = text;
-    let mut total = 0.0;
-    let mut smallest = f64::INFINITY;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(error)?;
-        let number = parse_decimal(&rest[..digits]).ok_or_else(error)?;
-        rest = &rest[digits..];
-        let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
-        // Small units divide: 50 / 1000 is the nearest number to 0.05, 50 × 0.001 is not always.
-        let (rank, seconds) = match &rest[..letters] {
-            "h" => (5.0, number * 3600.0),
-            "m" => (4.0, number * 60.0),
-            "s" => (3.0, number),
-            "ms" => (2.0, number / 1e3),
-            "us" => (1.0, number / 1e6),
-            _ => return Err(error()),
-        };
-        if rank >= smallest {
-            return Err(error());
-        }
-        smallest = rank;
-        total += seconds;
-        rest = &rest[letters..];
-    }
-    if smallest.is_finite() && f64::is_finite(total) { Ok(total) } else { Err(error()) }
-}
-
-/// Digits with at most one point between them; no sign, no exponent, no leading zero before another digit.
-fn parse_decimal(text: &str) -> Option<f64> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(whole) || !digits(fraction) || (whole.len() > 1 && whole.starts_with('0')) {
-        return None;
-    }
-    text.parse::<f64>().ok().filter(|number| number.is_finite())
-}
 
 /// Seconds as people write them: the largest units that need no fraction, `1h30m`, `2.5s`, `80ms`.
 pub fn format_duration(seconds: f64) -> String {
@@ -176,21 +134,6 @@ pub fn parse_endpoint(text: &str) -> Result<Endpoint, String> {
     }
 }
 
-/// The stored name of an `slo` key: `p99` and `latency_p99` are `latency_p99_s`; `success_rate` is itself.
-pub fn slo_metric(key: &str) -> Option<String> {
-    const STATISTICS: [&str; 7] = ["p50", "p90", "p95", "p99", "p99.9", "avg", "max"];
-    if key == "success_rate" {
-        return Some(key.to_owned());
-    }
-    let key = key.strip_suffix("_s").unwrap_or(key);
-    let (quantity, statistic) = key.split_once('_').unwrap_or(("latency", key));
-    (["latency", "ttft", "tpot", "itl"].contains(&quantity) && STATISTICS.contains(&statistic))
-        .then(|| format!("{quantity}_{statistic}_s"))
-}
-
-/// What an `slo` key may be; also the pattern that `runner schema` gives editors.
-pub const SLO_PATTERN: &str = r"^(success_rate|((latency|ttft|tpot|itl)_)?(p50|p90|p95|p99|p99\.9|avg|max)(_s)?)$";
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -287,31 +230,11 @@ mod tests {
         assert!(check_name(&"a".repeat(63)).is_ok() && check_name(&"a".repeat(64)).is_err());
     }
 
-    #[test]
-    fn slo_keys_agree_with_the_pattern() {
-        let pattern = regex_lite::Regex::new(SLO_PATTERN).expect("a pattern");
-        for (key, stored) in [
-            ("p99", Some("latency_p99_s")),
-            ("latency_p99", Some("latency_p99_s")),
-            ("latency_p99_s", Some("latency_p99_s")),
-            ("ttft_p99.9", Some("ttft_p99.9_s")),
-            ("itl_max", Some("itl_max_s")),
-            ("success_rate", Some("success_rate")),
-            ("p98", None),
-            ("ttft", None),
-            ("latency_", None),
-            ("success_rate_s", None),
-        ] {
-            assert_eq!(slo_metric(key).as_deref(), stored, "{key}");
-            assert_eq!(pattern.is_match(key), stored.is_some(), "{key}");
-        }
-    }
-
     proptest! {
         #[test]
         fn no_text_makes_a_parser_panic(text in "\\PC{0,20}") {
             let _ = (parse_duration(&text), parse_slurm_time(&text), check_slurm_memory(&text));
-            let _ = (parse_endpoint(&text), slo_metric(&text));
+            let _ = parse_endpoint(&text);
         }
 
         #[test]

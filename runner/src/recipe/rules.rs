@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use analysis::slo;
+
 use super::{
     LoadModel, Recipe,
     campaign::{Draft, Types},
@@ -53,6 +55,7 @@ pub fn check(
     rules.service();
     rules.client_settings();
     rules.load();
+    rules.slo();
     rules.jobs();
     rules.target();
 }
@@ -203,6 +206,35 @@ impl Rules<'_> {
                 "service.settings",
                 "`command` wins over the type's own: of these, it gets only what it asks for itself",
             );
+        }
+    }
+
+    /// Limits on what the client cannot measure: they would never be told to be kept or broken.
+    fn slo(&mut self) {
+        let Some(client) = self.types.client else { return };
+        let client = if self.recipe.client.command.is_some() { RAW_CLIENT } else { client };
+        let recipe = self.recipe;
+        for metric in recipe.benchmarks.slo.keys() {
+            if slo::needs(metric).is_none_or(|detail| client.details().contains(&detail)) {
+                continue;
+            }
+            let message = format!(
+                "the client `{}` does not measure {}: remove this limit",
+                client.name(),
+                slo::metric_in_words(metric)
+            );
+            let written = self.tree.find("benchmarks.slo").and_then(|entry| {
+                let keys = entry.node.entries().iter();
+                keys.map(|limit| (limit.key_span, &limit.key)).find(|(_, key)| slo::metric(key).as_ref() == Ok(metric))
+            });
+            match written {
+                Some((span, key)) => {
+                    let path = format!("benchmarks.slo.{key}");
+                    self.findings.error(span, path, message);
+                }
+                // It is a limit of the whole campaign.
+                None => self.error("client", format!("{message} from the campaign's `slo`")),
+            }
         }
     }
 

@@ -7,7 +7,7 @@
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::{CampaignFile, Recipe, formats::SLO_PATTERN};
+use super::{CampaignFile, Recipe};
 use crate::services::{ClientType, RAW_CLIENT, RAW_SERVICE, SERVICES, ServiceType};
 
 /// Every client type, once, by name.
@@ -230,7 +230,7 @@ fn for_editors(schema: &mut Value) {
                     Some(r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._${}-]+):([0-9]+|\$\{[A-Za-z_][A-Za-z0-9_]*\})$")
                 }
                 Some("slo") => {
-                    object.insert("propertyNames".into(), json!({ "pattern": SLO_PATTERN }));
+                    object.insert("propertyNames".into(), json!({ "pattern": analysis::slo::METRIC_PATTERN }));
                     object.insert("additionalProperties".into(), json!({ "type": ["number", "string"] }));
                     None
                 }

@@ -271,6 +271,10 @@ impl ClientType for VllmClient {
         if self.smoke { "vllm_smoke" } else { "vllm_stress" }
     }
 
+    fn details(&self) -> &'static [analysis::slo::Detail] {
+        &[analysis::slo::Detail::Tokens]
+    }
+
     fn settings_schema(&self) -> Schema {
         if self.smoke { schema_for!(VllmSmokeSettings) } else { schema_for!(VllmStressSettings) }
     }

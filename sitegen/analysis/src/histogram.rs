@@ -15,14 +15,55 @@ pub struct CurvePoint {
     pub seconds: f64,
 }
 
+/// A stored sample, by rank.
+pub struct Ordered {
+    /// Values up to and with this bucket, and its lowest and highest value in seconds; ascending.
+    buckets: Vec<(u64, f64, f64)>,
+}
+
+impl Ordered {
+    pub fn count(&self) -> u64 {
+        self.buckets.last().map_or(0, |(until, ..)| *until)
+    }
+
+    /// Between which values, in seconds, the value of a rank lies; from 1, the last for ranks beyond.
+    pub fn at(&self, rank: u64) -> (f64, f64) {
+        let place = self.buckets.partition_point(|(until, ..)| *until < rank).min(self.buckets.len() - 1);
+        let (_, low, high) = self.buckets[place];
+        (low, high)
+    }
+
+    /// Cumulated count, lowest and highest value of every bucket that holds something.
+    pub fn buckets(&self) -> &[(u64, f64, f64)] {
+        &self.buckets
+    }
+}
+
+/// Reads a stored sample; `None` when it is no histogram, or holds nothing.
+pub fn ordered(histogram: &Histogram) -> Option<Ordered> {
+    let values = decode(histogram)?;
+    let mut until = 0;
+    let buckets = values.iter_recorded().map(|bucket| {
+        until += bucket.count_at_value();
+        let value = bucket.value_iterated_to();
+        let seconds = |value: u64| value as f64 * histogram.unit_s;
+        let low = values.lowest_equivalent(value);
+        let high = values.highest_equivalent(value);
+        (until, seconds(low), seconds(high))
+    });
+    Some(Ordered { buckets: buckets.collect() })
+}
+
+fn decode(histogram: &Histogram) -> Option<hdrhistogram::Histogram<u64>> {
+    let bytes = BASE64_STANDARD.decode(&histogram.hdr_v2_base64).ok()?;
+    let values: hdrhistogram::Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).ok()?;
+    (!values.is_empty()).then_some(values)
+}
+
 /// The percentiles of a stored sample, evenly spaced on a logarithmic axis of `one_in`, to the last that has ten
 /// values beyond it (at least to the median). `None` when it is no histogram, or holds nothing.
 pub fn percentile_curve(histogram: &Histogram) -> Option<Vec<CurvePoint>> {
-    let bytes = BASE64_STANDARD.decode(&histogram.hdr_v2_base64).ok()?;
-    let values: hdrhistogram::Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).ok()?;
-    if values.is_empty() {
-        return None;
-    }
+    let values = decode(histogram)?;
     let last = (values.len() as f64 / 10.0).max(2.0);
     let steps = (last.log10() * f64::from(STEPS_PER_DECADE)).floor() as i32;
     let spaced = (0..=steps).map(|step| 10_f64.powf(f64::from(step) / f64::from(STEPS_PER_DECADE)));

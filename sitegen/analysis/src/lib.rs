@@ -3,15 +3,20 @@
 //! Pure: no I/O, no network, no command line, no clock, no randomness but from fixed seeds, so that the same
 //! records give the same figures everywhere. The definitions stand in `docs/metrics.md`.
 
+mod duration;
 mod histogram;
+mod interval;
 mod knee;
 pub mod logs;
 mod random;
+pub mod slo;
 mod summary;
 mod sweep;
 mod usl;
 
-pub use histogram::{CurvePoint, percentile_curve};
+pub use duration::parse_duration;
+pub use histogram::{CurvePoint, Ordered, ordered, percentile_curve};
+pub use interval::{CONFIDENCE, Interval, mean_interval, percentile_interval, proportion_interval};
 pub use knee::{Answer, Knee, METHOD as KNEE_METHOD, Quantity, knee};
 pub use summary::{Arrival, Facts, Generator, RecordError, limits::Limit, summarise};
 pub use sweep::{Compliance, Peak, compliance, median, peak};

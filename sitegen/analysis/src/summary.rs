@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use archive::{Goodput, OperationSummary, Request, SCHEMA, Status, Summary, Timestamp};
 
 use self::{
-    limits::Limits,
+    limits::{Limit, Limits},
     recall::RecallCounts,
     sample::{Sample, nanoseconds},
     timeline::TimelineBuilder,
@@ -40,7 +40,7 @@ pub struct Facts {
     pub arrival: Arrival,
     /// Closed loop with a window that time ends: its clients.
     pub timed_clients: Option<u32>,
-    /// Stored metric name → limit in its unit; see [`Limit`](limits::Limit) for the names.
+    /// Stored metric name → limit in its unit; see [`Limit`] for the names.
     pub slo: BTreeMap<String, f64>,
     /// `None` when the load generator says nothing about itself.
     pub generator: Option<Generator>,
@@ -74,7 +74,7 @@ pub enum RecordError {
     BadTime { client: u32, request_id: u64, field: &'static str, value: f64 },
     /// The second reading gave other records than the first.
     Changed,
-    /// A limit's name is not one of those that [`Limit`](limits::Limit) knows.
+    /// A limit's name is not one of those that [`Limit`] knows.
     UnknownLimit(String),
 }
 
@@ -87,8 +87,8 @@ impl std::fmt::Display for RecordError {
             Self::Changed => f.write_str("the request records changed while they were read: read them again"),
             Self::UnknownLimit(name) => write!(
                 f,
-                "`{name}` is no limit: expected success_rate, or latency, service_time, ttft, tpot or itl with a \
-                 figure, such as latency_p99_s"
+                "`{name}` is no limit: expected success_rate, error_rate, requests_per_second, tokens_per_second or \
+                 recall, or latency, service_time, ttft, tpot, itl or ttfb with a figure, such as latency_p99_s"
             ),
         }
     }
@@ -378,6 +378,7 @@ impl Samples {
             Ttft => &self.ttft,
             Tpot => &self.tpot,
             Itl => &self.itl,
+            Ttfb => &self.ttfb,
         }
     }
 }
@@ -388,6 +389,7 @@ fn assemble(facts: &Facts, limits: &Limits, tally: Tally, samples: Samples, time
     let share = |part: u64| (tally.total > 0).then(|| part as f64 / tally.total as f64);
     let success_rate = share(tally.successful).map(|share| share * 100.0);
     let has_tokens = tally.output_tokens.requests > 0;
+    let tokens_per_second = has_tokens.then(|| per_second(tally.output_tokens.tokens)).flatten();
     let only_one_operation = tally.operations.len() == 1;
     let operations = tally.operations.iter().map(|(name, operation)| {
         // With one operation the whole window was its own; with several, each may have had its turn.
@@ -411,6 +413,7 @@ fn assemble(facts: &Facts, limits: &Limits, tally: Tally, samples: Samples, time
         requests_per_second: per_second(tally.good),
         ratio: share(tally.good),
     });
+    let recall = tally.recall.figures();
     let at = |offset: f64| facts.started_at.map(|time| time.plus_seconds(offset));
 
     let mut summary = Summary {
@@ -430,12 +433,12 @@ fn assemble(facts: &Facts, limits: &Limits, tally: Tally, samples: Samples, time
         service_time_s: samples.service_time.distribution_if_any(),
         send_lag_s: samples.send_lag.distribution_if_any(),
         ttfb_s: samples.ttfb.distribution_if_any(),
-        recall: tally.recall.figures(),
+        recall: recall.clone(),
         ttft_s: samples.ttft.distribution_if_any(),
         ttft_first_chunk_s: samples.ttft_first_chunk.distribution_if_any(),
         tpot_s: samples.tpot.distribution_if_any(),
         itl_s: samples.itl.distribution_if_any(),
-        tokens_per_second: has_tokens.then(|| per_second(tally.output_tokens.tokens)).flatten(),
+        tokens_per_second,
         avg_output_tokens: tally.output_tokens.average(),
         avg_input_tokens: tally.input_tokens.average(),
         bytes_sent_per_second: per_second(tally.bytes_sent),
@@ -446,7 +449,14 @@ fn assemble(facts: &Facts, limits: &Limits, tally: Tally, samples: Samples, time
         },
         operations: operations.collect(),
         goodput,
-        slo: limits.outcomes(success_rate, |quantity, figure| samples.of(quantity).figure(figure)),
+        slo: limits.outcomes(|limit| match limit {
+            Limit::SuccessRate => success_rate,
+            Limit::ErrorRate => success_rate.map(|rate| 100.0 - rate),
+            Limit::Throughput => per_second(tally.successful),
+            Limit::TokensPerSecond => tokens_per_second,
+            Limit::Recall => recall.as_ref().map(|recall| recall.avg),
+            Limit::Time { quantity, figure } => samples.of(quantity).figure(figure),
+        }),
         timeline: timeline.finish(),
         error_summary: tally.errors,
         ..Summary::default()

@@ -1,12 +1,12 @@
 //! Figures over the swept axis: throughput, latency and TTFT on the same x, one chart each.
 
-use analysis::Answer;
+use analysis::{Answer, slo};
 
 use super::{Chart, Dot, Kind, Marks, Panel, XAxis, YScale, band, color, dots, height, line, plot};
 use crate::{
     load::Loaded,
     model::{
-        metric::{Metric, Percentile, Timed, limit_in_words, metric_in_words},
+        metric::{Metric, Percentile, Timed, limit_in_words},
         sweep::{Axis, Point, Scale, Series, Sweep},
     },
     pages::table::{Cell, Column, Table},
@@ -79,7 +79,7 @@ fn times<'s, 'a>(sweep: &'s Sweep<'a>, timed: Timed) -> Vec<Subject<'s, 'a>> {
     let limits = |percentiles: &[Percentile]| {
         let slo = sweep.series.first().map(|series| series.limits()).unwrap_or_default();
         let shown = slo.into_iter().filter_map(|outcome| {
-            let words = metric_in_words(&outcome.metric)?;
+            let words = slo::metric_in_words(&outcome.metric);
             let ours = percentiles.iter().any(|percentile| words == format!("{} {}", percentile.name(), timed.name()));
             ours.then(|| (unit.of(outcome.limit), format!("SLO {}", limit_in_words(&outcome.metric, outcome.limit))))
         });

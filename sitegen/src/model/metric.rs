@@ -1,6 +1,9 @@
 //! The figures of a benchmark that sweeps and tables show, each with its name and unit.
 
+use analysis::slo;
 use archive::{Distribution, Percentiles, Summary};
+
+use crate::units;
 
 /// A quantity that is a sample of durations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,28 +75,22 @@ impl Metric {
 
 /// A stored limit in words: `p99 latency ≤ 50.0 ms`, `success rate ≥ 99 %`.
 pub fn limit_in_words(metric: &str, limit: f64) -> String {
-    match metric_in_words(metric) {
-        Some(words) if metric == "success_rate" => format!("{words} ≥ {limit} %"),
-        Some(words) => format!("{words} ≤ {}", crate::units::duration(limit)),
-        None => format!("{metric} {limit}"),
-    }
+    let operator = match slo::sense(metric) {
+        slo::Sense::AtMost => "≤",
+        slo::Sense::AtLeast => "≥",
+    };
+    format!("{} {operator} {}", slo::metric_in_words(metric), value_in_words(metric, limit))
 }
 
-/// `latency_p99_s` → `p99 latency`.
-pub fn metric_in_words(metric: &str) -> Option<String> {
-    if metric == "success_rate" {
-        return Some("success rate".to_owned());
+/// A value of a limit's metric with its unit: `50.0 ms`, `99 %`, `120 requests/s`.
+pub fn value_in_words(metric: &str, value: f64) -> String {
+    match metric {
+        "success_rate" | "error_rate" => format!("{} %", units::percent(value)),
+        "requests_per_second" => format!("{} requests/s", units::number(value)),
+        "tokens_per_second" => format!("{} tokens/s", units::number(value)),
+        _ if metric.ends_with("_s") => units::duration(value),
+        _ => units::number(value),
     }
-    let (quantity, figure) = metric.strip_suffix("_s")?.rsplit_once('_')?;
-    let quantity = match quantity {
-        "latency" => "latency",
-        "service_time" => "service time",
-        "ttft" => "TTFT",
-        "tpot" => "TPOT",
-        "itl" => "ITL",
-        _ => return None,
-    };
-    Some(format!("{} {quantity}", if figure == "avg" { "mean" } else { figure }))
 }
 
 #[cfg(test)]
@@ -107,7 +104,8 @@ mod tests {
             ("tpot_avg_s", 0.02, "mean TPOT ≤ 20.0 ms"),
             ("service_time_p95_s", 2.0, "p95 service time ≤ 2.00 s"),
             ("success_rate", 99.5, "success rate ≥ 99.5 %"),
-            ("something", 1.0, "something 1"),
+            ("requests_per_second", 120.0, "throughput ≥ 120 requests/s"),
+            ("something", 1.0, "something ≤ 1.00"),
         ] {
             assert_eq!(limit_in_words(metric, limit), words);
         }

@@ -5,7 +5,7 @@ use std::{
     sync::OnceLock,
 };
 
-use analysis::{Answer, Compliance, Knee, Peak, Quantity, compliance, knee, median, peak};
+use analysis::{Answer, Compliance, Knee, Peak, Quantity, compliance, knee, median, peak, slo};
 use serde_json::{Map, Value};
 
 use super::{Standing, metric::Metric};
@@ -237,7 +237,7 @@ impl<'a> Series<'a> {
                 .flat_map(|point| point.repetitions.iter().map(move |benchmark| (point.x, *benchmark)))
                 .filter_map(|(x, benchmark)| Some((x, value_against_limit(benchmark, metric)?)))
                 .collect();
-            let compliance = compliance(&values, limit, metric != "success_rate")?;
+            let compliance = compliance(&values, limit, slo::sense(metric) == slo::Sense::AtMost)?;
             Some(LimitOutcome { metric: metric.clone(), limit, compliance })
         };
         slo.into_iter().filter_map(outcome).collect()

@@ -11,7 +11,10 @@ use super::{
 use crate::{
     charts::{self, Chart},
     load::Loaded,
-    model::{Model, Standing, metric::limit_in_words},
+    model::{
+        Model, Standing,
+        metric::{limit_in_words, value_in_words},
+    },
     units::{self, TimeUnit},
 };
 
@@ -302,10 +305,9 @@ fn slo(summary: &Summary) -> Option<Table> {
     }
     let columns = vec![Column::text("limit"), Column::text("measured"), Column::text("kept")];
     let rows = summary.slo.iter().map(|outcome| {
-        let measured = match (outcome.value, outcome.metric == "success_rate") {
-            (Some(value), true) => format!("{} %", units::number(value)),
-            (Some(value), false) => units::duration(value),
-            (None, _) => "not measured".to_owned(),
+        let measured = match outcome.value {
+            Some(value) => value_in_words(&outcome.metric, value),
+            None => "not measured".to_owned(),
         };
         let kept = match outcome.met {
             Some(true) => Cell::text("✓ kept").with_class("good"),

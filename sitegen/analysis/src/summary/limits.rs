@@ -5,13 +5,19 @@ use std::collections::BTreeMap;
 use archive::{Request, SloOutcome};
 
 use super::{RecordError, sample::nanoseconds};
+use crate::slo::{Detail, Sense};
 
-/// What a limit is put on. Stored names: `success_rate` (percent, at least), and `<quantity>_<figure>_s`
-/// (seconds, at most) with the quantities `latency`, `service_time`, `ttft`, `tpot`, `itl` and the figures
-/// `avg`, `min`, `max` and `pNN` (`p50`, `p99`, `p99.9`).
+/// What a limit is put on. Stored names: `success_rate` (percent, at least), `error_rate` (percent, at most),
+/// `requests_per_second`, `tokens_per_second` and `recall` (at least), and `<quantity>_<figure>_s` (seconds, at most) with the
+/// quantities `latency`, `service_time`, `ttft`, `tpot`, `itl`, `ttfb` and the figures `avg`, `min`, `max` and `pNN` (`p50`,
+/// `p99`, `p99.9`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     SuccessRate,
+    ErrorRate,
+    Throughput,
+    TokensPerSecond,
+    Recall,
     Time { quantity: Quantity, figure: Figure },
 }
 
@@ -22,6 +28,7 @@ pub enum Quantity {
     Ttft,
     Tpot,
     Itl,
+    Ttfb,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +42,13 @@ pub enum Figure {
 impl Limit {
     /// What a stored metric name means; `None` when it means nothing here.
     pub fn parse(name: &str) -> Option<Self> {
-        if name == "success_rate" {
-            return Some(Self::SuccessRate);
+        match name {
+            "success_rate" => return Some(Self::SuccessRate),
+            "error_rate" => return Some(Self::ErrorRate),
+            "requests_per_second" => return Some(Self::Throughput),
+            "tokens_per_second" => return Some(Self::TokensPerSecond),
+            "recall" => return Some(Self::Recall),
+            _ => {}
         }
         let (quantity, figure) = name.strip_suffix("_s")?.rsplit_once('_')?;
         let quantity = match quantity {
@@ -45,6 +57,7 @@ impl Limit {
             "ttft" => Quantity::Ttft,
             "tpot" => Quantity::Tpot,
             "itl" => Quantity::Itl,
+            "ttfb" => Quantity::Ttfb,
             _ => return None,
         };
         let figure = match figure {
@@ -55,16 +68,46 @@ impl Limit {
         };
         Some(Self::Time { quantity, figure })
     }
+
+    pub fn sense(self) -> Sense {
+        match self {
+            Self::Time { .. } | Self::ErrorRate => Sense::AtMost,
+            Self::SuccessRate | Self::Throughput | Self::TokensPerSecond | Self::Recall => Sense::AtLeast,
+        }
+    }
+
+    /// Whether `value` keeps the limit.
+    pub fn keeps(self, value: f64, limit: f64) -> bool {
+        match self.sense() {
+            Sense::AtMost => value <= limit,
+            Sense::AtLeast => value >= limit,
+        }
+    }
+
+    /// What a client must tell apart for it; `None`: every client measures it.
+    pub fn needs(self) -> Option<Detail> {
+        match self {
+            Self::TokensPerSecond => Some(Detail::Tokens),
+            Self::Recall => Some(Detail::Recall),
+            Self::Time { quantity, .. } => match quantity {
+                Quantity::Ttft | Quantity::Tpot | Quantity::Itl => Some(Detail::Tokens),
+                Quantity::Ttfb => Some(Detail::FirstByte),
+                Quantity::Latency | Quantity::ServiceTime => None,
+            },
+            Self::SuccessRate | Self::ErrorRate | Self::Throughput => None,
+        }
+    }
 }
 
-/// `99` → 990, `99.9` → 999; below 100 and with at most one decimal.
+/// `99` → 990, `99.9` → 999; above 0, below 100 and with at most one decimal.
 fn permille(percent: &str) -> Option<u32> {
     let (whole, tenth) = percent.split_once('.').unwrap_or((percent, "0"));
     let digits = |text: &str| !text.is_empty() && text.len() <= 2 && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(tenth) || tenth.len() > 1 {
         return None;
     }
-    Some(whole.parse::<u32>().ok()? * 10 + tenth.parse::<u32>().ok()?)
+    let permille = whole.parse::<u32>().ok()? * 10 + tenth.parse::<u32>().ok()?;
+    (permille > 0).then_some(permille)
 }
 
 /// The limits of one benchmark.
@@ -81,8 +124,8 @@ impl Limits {
 
     fn times(&self) -> impl Iterator<Item = (Quantity, Figure, f64)> {
         self.0.iter().filter_map(|(_, kind, limit)| match kind {
-            Limit::SuccessRate => None,
             Limit::Time { quantity, figure } => Some((*quantity, *figure, *limit)),
+            _ => None,
         })
     }
 
@@ -108,27 +151,23 @@ impl Limits {
                 Quantity::Latency => keeps(request.latency_s),
                 Quantity::ServiceTime => keeps(request.service_time()),
                 Quantity::Ttft => request.ttft_s.is_some_and(keeps),
+                Quantity::Ttfb => request.ttfb_s.is_none_or(keeps),
                 Quantity::Tpot => request.tpot().is_none_or(keeps),
                 Quantity::Itl => gap_figure(&request.chunk_gaps_us, figure).is_none_or(keeps),
             }
         })
     }
 
-    /// One outcome a limit, in the order of their names.
-    pub fn outcomes(
-        &self,
-        success_rate: Option<f64>,
-        figure_of: impl Fn(Quantity, Figure) -> Option<f64>,
-    ) -> Vec<SloOutcome> {
+    /// One outcome a limit, in the order of their names. `value_of` gives the figure that a limit speaks of.
+    pub fn outcomes(&self, value_of: impl Fn(Limit) -> Option<f64>) -> Vec<SloOutcome> {
         let outcome = |(metric, kind, limit): &(String, Limit, f64)| {
-            let (value, met) = match kind {
-                Limit::SuccessRate => (success_rate, success_rate.map(|rate| rate >= *limit)),
-                Limit::Time { quantity, figure } => {
-                    let value = figure_of(*quantity, *figure);
-                    (value, value.map(|value| value <= *limit))
-                }
-            };
-            SloOutcome { metric: metric.clone(), limit: *limit, value, met }
+            let value = value_of(*kind);
+            SloOutcome {
+                metric: metric.clone(),
+                limit: *limit,
+                value,
+                met: value.map(|value| kind.keeps(value, *limit)),
+            }
         };
         self.0.iter().map(outcome).collect()
     }
@@ -165,6 +204,8 @@ mod tests {
             ("service_time_p5_s", time(Quantity::ServiceTime, 50)),
             ("tpot_avg_s", Some(Limit::Time { quantity: Quantity::Tpot, figure: Figure::Average })),
             ("success_rate", Some(Limit::SuccessRate)),
+            ("requests_per_second", Some(Limit::Throughput)),
+            ("latency_p0_s", None),
             ("latency_p99", None),
             ("latency_p_s", None),
             ("latency_p100_s", None),
