@@ -8,16 +8,22 @@ mod histogram;
 mod interval;
 mod knee;
 pub mod logs;
+mod proportions;
 mod random;
 pub mod slo;
 mod summary;
 mod sweep;
+mod two_sample;
 mod usl;
 
 pub use duration::parse_duration;
 pub use histogram::{CurvePoint, Ordered, ordered, percentile_curve};
 pub use interval::{CONFIDENCE, Interval, mean_interval, percentile_interval, proportion_interval};
 pub use knee::{Answer, Knee, METHOD as KNEE_METHOD, Quantity, knee};
+pub use proportions::{Proportions, Share, ShareError, proportions};
 pub use summary::{Arrival, Facts, Generator, RecordError, limits::Limit, summarise};
 pub use sweep::{Compliance, Peak, compliance, median, peak};
+pub use two_sample::{
+    Comparison, HodgesLehmann, METHOD as TWO_SAMPLE_METHOD, MannWhitney, RatioOfMedians, SampleError, TwoSamples, Welch,
+};
 pub use usl::{Fit as UslFit, METHOD as USL_METHOD, Support as UslSupport, Usl, UslError, usl};

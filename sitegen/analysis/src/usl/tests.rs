@@ -33,6 +33,24 @@ fn exact_curves_give_back_their_parameters() {
     }
 }
 
+/// Fits of scipy, made by `scripts/reference-figures.py`.
+#[test]
+fn as_scipy_fits() {
+    let cases: serde_json::Value = serde_json::from_str(include_str!("../../tests/usl.json")).expect("JSON");
+    for case in cases["cases"].as_array().expect("cases") {
+        let values = |key: &str| serde_json::from_value::<Vec<f64>>(case[key].clone()).expect("numbers");
+        let points: Vec<_> = values("x").into_iter().zip(values("y")).collect();
+        let (fit, expected) =
+            (usl(&points).expect("a fit").free, |name: &str| case["result"][name].as_f64().expect("a number"));
+        assert!(fit.rss <= expected("rss") * (1.0 + 1e-9), "{}: {}", case["id"], fit.rss);
+        for (value, name) in [(fit.lambda, "lambda"), (fit.sigma, "sigma"), (fit.kappa, "kappa")] {
+            let se = expected(&format!("{name}_se"));
+            assert!((value - expected(name)).abs() <= 1e-3 * se, "{}: {name} {value}", case["id"]);
+        }
+        assert_near(fit.kappa_se.expect("defined"), expected("kappa_se"), 1e-3);
+    }
+}
+
 #[test]
 fn bounds_are_met_exactly() {
     let faster = usl(&curve(100.0, -0.005, 2e-4, &DOUBLING[..7])).expect("a fit");
