@@ -1,26 +1,28 @@
 //! The knee of a sweep: the load at which throughput stops following, or latency starts to rise.
 //!
-//! Two straight lines that meet at the knee are compared with curves that have none, on the raw scale, so that the
-//! spacing of the loads does not matter. No answer is given where the curves without a knee explain the data as
-//! well. Each method has a version, which changes when the same data can give another answer.
+//! Curves with a knee (two straight lines; for throughput also the USL) are compared with curves that have none, on the
+//! raw scale, so that the spacing of the loads does not matter. No answer is given where a curve without a knee
+//! explains the data as well. The method has a version, which changes when the same data can give another answer.
 
 mod fit;
 mod model;
+mod profile;
 
-use crate::random::Random;
-use model::{Curve, Shape};
+use model::{Curve, Kind, MOST_GROWTH_LEFT};
+pub(crate) use profile::student;
+use profile::{Cleaned, Profile};
 
 /// Name and version of the method, to be shown beside every answer.
-pub const METHOD: &str = "two-segment fit, version 1";
+pub const METHOD: &str = "two lines or USL by profile likelihood, version 2";
 
 /// Different loads that a knee needs at least.
 const MIN_LOADS: usize = 4;
 
 /// Difference of the information criterion from which the better model is taken for the right one.
-const CLEAR: f64 = 4.0;
+const CLEAR: f64 = 5.0;
 
-/// Resamples behind an interval.
-const RESAMPLES: usize = 400;
+/// Difference of the criterion up to which two models are taken for equally good.
+const ALIKE: f64 = 2.0;
 
 /// What was measured over the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,63 +93,53 @@ pub fn knee(points: &[(f64, f64)], quantity: Quantity) -> Knee {
         let reason = format!("{} points are too few to tell two lines from one: {advice}", curve.points());
         return said(Answer::CannotTell, reason);
     }
-    let advantage = plain.criterion - bent.criterion;
+    let cleaned = Cleaned::new(&curve, &bent);
+    // The general kind gives the interval: that a line is level is what the data may suggest, and no fact.
+    let (Some(lines), Some(general)) = (cleaned.profile(bent.kind()), cleaned.profile(bent.kind().general())) else {
+        return said(Answer::CannotTell, format!("the loads do not fix two lines: {advice}"));
+    };
+    let usl = (quantity == Quantity::Throughput).then(|| cleaned.profile(Kind::Usl)).flatten();
+    let mut criterion = bent.criterion;
+    let better = usl.filter(|usl| usl.criterion < lines.criterion.min(general.criterion));
+    if let Some(usl) = &better {
+        let smooth = cleaned.robust_criterion(usl);
+        if usl.knee > last || usl.growth_left > MOST_GROWTH_LEFT {
+            let reason =
+                format!("a smooth curve that is still growing at {} explains the data best: {advice}", number(last));
+            return said(Answer::NotInRange, reason);
+        }
+        criterion = criterion.min(smooth);
+    }
+    let name = plain.name();
+    let advantage = plain.criterion - criterion;
     if advantage < CLEAR {
         let (answer, compared) = match advantage <= 0.0 {
             true => (Answer::NotInRange, "better than"),
             false => (Answer::CannotTell, "nearly as well as"),
         };
-        let (name, knee) = (plain.name(), number(bent.knee()));
+        let knee = number(lines.knee);
         return said(answer, format!("{name} explains the data {compared} a break at {knee}: {advice}"));
     }
 
-    let (low, high) = interval(&curve, &bent);
-    let (load, value) = (bent.knee(), bent.at(bent.knee()));
-    let (low, high) = (low.min(load), high.max(load));
+    let (what, at) = match (&better, quantity) {
+        (Some(usl), _) => ("the line of low loads meets the peak of the USL curve there", *usl),
+        (None, Quantity::Throughput) => ("growth falls to less than half there", lines),
+        (None, Quantity::Latency) => ("latency rises clearly faster from there on", lines),
+    };
+    // Where lines and curve explain the data alike, the knee of either may be the true one.
+    let near = |other: &Profile| other.criterion < at.criterion + ALIKE;
+    let around =
+        [usl, Some(general)].into_iter().flatten().filter(|other| other.kind == at.kind.general() || near(other));
+    let (low, high) = around.fold((at.knee, at.knee), |(low, high), other| (low.min(other.low), high.max(other.high)));
     let capped = levels_off
         .map(|from| format!("; values from {} on, where latency levels off, are left out", number(from)))
         .unwrap_or_default();
-    let reason = format!(
-        "{} (AICc better by {advantage:.0} than {}){capped}",
-        match quantity {
-            Quantity::Throughput => "growth falls to less than half there",
-            Quantity::Latency => "latency rises clearly faster from there on",
-        },
-        plain.name()
-    );
-    said(Answer::At { load, low, high, value }, reason)
-}
-
-/// The 95 % percentile-bootstrap interval of the knee: deviations of loads from the lines, and of repetitions from their
-/// load, are drawn anew. The first hold what the two lines miss, so that an exact repetition does not make a narrow
-/// interval around a curve that is not quite two lines.
-fn interval(curve: &Curve, bent: &Shape) -> (f64, f64) {
-    let mut random = Random::new(0x6b6e_6565);
-    let noise = curve.noise(bent);
-    let mut draw = |deviations: &[f64]| deviations[random.below(deviations.len())];
-    let mut knees: Vec<f64> = (0..RESAMPLES)
-        .filter_map(|_| {
-            let levels: Vec<f64> = noise.fitted.iter().map(|fit| fit * (1.0 + draw(&noise.of_loads))).collect();
-            let values = curve.x().iter().map(|x| levels[curve.place(*x)] * (1.0 + draw(&noise.of_repetitions)));
-            bent.refit(&curve.with_values(values.collect())).map(|shape| shape.knee())
-        })
-        .collect();
-    if knees.is_empty() {
-        return (bent.knee(), bent.knee());
-    }
-    knees.sort_unstable_by(f64::total_cmp);
-    let at = |share: f64| knees[((knees.len() - 1) as f64 * share).round() as usize];
-    let (low, mut high) = (at(0.025), at(0.975));
-    // One load beyond the break fixes neither the second line nor where it starts.
-    let beyond: Vec<f64> = curve.loads.iter().copied().filter(|load| *load > bent.knee()).collect();
-    if beyond.len() == 1 && !bent.is_level_after() {
-        high = high.max(beyond[0]);
-    }
-    (low, high)
+    let reason = format!("{what} (AICc better by {advantage:.0} than {name}){capped}");
+    said(Answer::At { load: at.knee, low, high: high.min(last), value: at.value }, reason)
 }
 
 /// Three significant digits, without trailing zeros.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let digits = (2 - value.abs().max(1e-9).log10().floor() as i32).clamp(0, 9) as usize;
     let text = format!("{value:.digits$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }

@@ -10,7 +10,9 @@ mod interval;
 mod knee;
 pub mod logs;
 mod proportions;
+#[cfg_attr(not(test), allow(dead_code))]
 mod random;
+pub mod saturation;
 pub mod slo;
 mod summary;
 mod sweep;

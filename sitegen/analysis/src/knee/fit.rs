@@ -44,7 +44,7 @@ pub fn dot<const N: usize>(a: &[f64; N], b: &[f64; N]) -> f64 {
 }
 
 /// Weighted least squares by the normal equations, which do for at most three columns.
-fn least_squares<const N: usize>(columns: &[[f64; N]], values: &[f64], weights: &[f64]) -> Option<[f64; N]> {
+pub fn least_squares<const N: usize>(columns: &[[f64; N]], values: &[f64], weights: &[f64]) -> Option<[f64; N]> {
     let mut matrix = [[0.0; N]; N];
     let mut right = [0.0; N];
     for ((row, value), weight) in columns.iter().zip(values).zip(weights) {

@@ -6,17 +6,17 @@ use super::{
 };
 
 /// Growth after a knee over the growth before it, at most (throughput).
-const MOST_GROWTH_LEFT: f64 = 0.5;
+pub const MOST_GROWTH_LEFT: f64 = 0.5;
 
 /// Rise from a knee to the last load over the value at the knee, at least (latency).
 const LEAST_RISE: f64 = 0.25;
 
 /// The points of a sweep, sorted by load.
 pub struct Curve {
-    x: Vec<f64>,
-    y: Vec<f64>,
+    pub x: Vec<f64>,
+    pub y: Vec<f64>,
     /// What a deviation of each point is relative to: the level around it.
-    scale: Vec<f64>,
+    pub scale: Vec<f64>,
     /// The different loads, ascending.
     pub loads: Vec<f64>,
     /// Median at each load.
@@ -52,11 +52,6 @@ impl Curve {
         self.x.len()
     }
 
-    /// The same loads with other values.
-    pub fn with_values(&self, y: Vec<f64>) -> Self {
-        Self::of_sorted(self.x.clone(), y)
-    }
-
     /// Leaves out the last loads when latency, having risen, levels off there, as it does at a timeout or a limit of
     /// requests in flight. Gives the load from which it is level. The first of these loads stays where there would
     /// else be no rise to see.
@@ -80,28 +75,9 @@ impl Curve {
         Some(from)
     }
 
-    /// The fitted value of each load, and relative deviations from them to draw from: of each load's median (what the
-    /// lines miss as well as chance), and of repetitions from their load's median.
-    pub fn noise(&self, shape: &Shape) -> Noise {
-        let (n, m) = (self.x.len(), self.loads.len());
-        let relative = |value: f64, centre: f64| if centre == 0.0 { 0.0 } else { value / centre - 1.0 };
-        let fitted: Vec<f64> = self.loads.iter().map(|load| shape.at(*load)).collect();
-        let of_loads = self.medians.iter().zip(&fitted).map(|(median, fit)| relative(*median, *fit)).collect();
-        let of_repetitions = self.x.iter().zip(&self.y).map(|(x, y)| relative(*y, self.medians[self.place(*x)]));
-        Noise {
-            fitted,
-            of_loads: widened(of_loads, m, shape.parameters()),
-            of_repetitions: widened(of_repetitions.collect(), n, m),
-        }
-    }
-
     /// The place of a load among the different loads.
     pub fn place(&self, load: f64) -> usize {
         self.loads.partition_point(|known| *known < load)
-    }
-
-    pub fn x(&self) -> &[f64] {
-        &self.x
     }
 
     fn fit<const N: usize>(&self, columns: impl Fn(f64) -> [f64; N]) -> Option<([f64; N], f64)> {
@@ -111,28 +87,13 @@ impl Curve {
 
     /// Akaike's criterion for Laplace-distributed deviations, corrected for small samples (Hurvich, Tsai 1989).
     /// `parameters` are those of the curve; the spread is one more.
-    fn criterion(&self, loss: f64, parameters: usize) -> f64 {
+    pub fn criterion(&self, loss: f64, parameters: usize) -> f64 {
         let (n, k) = (self.x.len() as f64, parameters as f64 + 1.0);
         if n - k - 1.0 <= 0.0 {
             return f64::INFINITY;
         }
         2.0 * n * loss.ln() + 2.0 * k + 2.0 * k * (k + 1.0) / (n - k - 1.0)
     }
-}
-
-/// What the values of a sweep deviate by.
-pub struct Noise {
-    pub fitted: Vec<f64>,
-    pub of_loads: Vec<f64>,
-    pub of_repetitions: Vec<f64>,
-}
-
-/// Centres deviations, and makes good what `parameters` estimated from `count` values took from them.
-fn widened(mut deviations: Vec<f64>, count: usize, parameters: usize) -> Vec<f64> {
-    let factor = (count as f64 / count.saturating_sub(parameters).max(1) as f64).sqrt();
-    let mean = deviations.iter().sum::<f64>() / deviations.len().max(1) as f64;
-    deviations.iter_mut().for_each(|deviation| *deviation = (*deviation - mean) * factor);
-    deviations
 }
 
 /// The best curve without a knee.
@@ -205,7 +166,7 @@ pub struct Shape {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
+pub enum Kind {
     /// Through the origin, then level.
     Ceiling,
     /// Through the origin, then another slope.
@@ -214,23 +175,17 @@ enum Kind {
     LevelThenRise,
     /// Rising, then rising faster.
     RiseThenSteeper,
+    /// Gunther's universal scalability law.
+    Usl,
 }
 
 impl Shape {
-    pub fn knee(&self) -> f64 {
-        self.knee
-    }
-
     pub fn at(&self, x: f64) -> f64 {
         self.start + self.before * x.min(self.knee) + self.after * (x - self.knee).max(0.0)
     }
 
-    pub fn is_level_after(&self) -> bool {
-        self.kind == Kind::Ceiling
-    }
-
-    fn parameters(&self) -> usize {
-        self.kind.parameters()
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Whether the break is large enough for a knee that matters.
@@ -244,20 +199,25 @@ impl Shape {
                     && at_knee > 0.0
                     && self.at(self.last) - at_knee >= LEAST_RISE * at_knee
             }
+            Kind::Usl => false,
         }
-    }
-
-    /// The same kind of lines through other values.
-    pub fn refit(&self, curve: &Curve) -> Option<Shape> {
-        best_of_kind(curve, self.kind)
     }
 }
 
 impl Kind {
-    fn parameters(self) -> usize {
+    /// The kind without the assumption that one of the lines is level.
+    pub fn general(self) -> Self {
+        match self {
+            Kind::Ceiling | Kind::Bent => Kind::Bent,
+            Kind::LevelThenRise | Kind::RiseThenSteeper => Kind::RiseThenSteeper,
+            Kind::Usl => Kind::Usl,
+        }
+    }
+
+    pub fn parameters(self) -> usize {
         match self {
             Kind::Ceiling => 2,
-            Kind::Bent | Kind::LevelThenRise => 3,
+            Kind::Bent | Kind::LevelThenRise | Kind::Usl => 3,
             Kind::RiseThenSteeper => 4,
         }
     }
@@ -278,6 +238,7 @@ impl Kind {
                 ([level, 0.0, after], loss)
             }
             Kind::RiseThenSteeper => curve.fit(|x| [1.0, x.min(knee), beyond(x)])?,
+            Kind::Usl => return None,
         };
         let last = *curve.loads.last()?;
         let criterion = curve.criterion(loss, self.parameters());
@@ -328,7 +289,7 @@ fn best_of_kind(curve: &Curve, kind: Kind) -> Option<Shape> {
     Some(best)
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     match values.len() {
         0 => f64::NAN,

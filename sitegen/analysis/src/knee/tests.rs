@@ -1,6 +1,7 @@
 //! Curves whose knee is known, or that have none.
 
 use super::*;
+use crate::random::Random;
 
 fn sweep(loads: &[f64], curve: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
     loads.iter().map(|load| (*load, curve(*load))).collect()

@@ -1,0 +1,94 @@
+//! Sweeps whose answers follow by hand.
+
+use super::*;
+
+fn sweep(curve: impl Fn(f64) -> (f64, f64)) -> Vec<Observation> {
+    let one = |load: f64, factor: f64| {
+        let (throughput, latency) = curve(load);
+        Observation {
+            load,
+            throughput: Some(throughput * factor),
+            latency_p99_s: Some(latency / factor),
+            success_rate: Some(100.0),
+        }
+    };
+    [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
+        .into_iter()
+        .flat_map(|load| [0.99, 1.0, 1.01].map(|factor| one(load, factor)))
+        .collect()
+}
+
+/// Twelve slots of 50 ms each.
+fn slots(load: f64) -> (f64, f64) {
+    (load.min(12.0) / 0.05, 0.05 * (load / 12.0).max(1.0))
+}
+
+fn p99(observations: &[Observation], limit: f64) -> LimitCurve {
+    LimitCurve {
+        metric: "latency_p99_s".to_owned(),
+        limit,
+        at_most: true,
+        points: observations.iter().map(|one| (one.load, one.latency_p99_s)).collect(),
+    }
+}
+
+#[test]
+fn every_answer_of_a_plain_sweep() {
+    let observations = sweep(slots);
+    let answer = saturation(&observations, &[p99(&observations, 0.1)]);
+    for found in [&answer.latency_knee, &answer.throughput_saturation] {
+        let (load, [low, high]) = (found.load.expect("found"), found.interval.expect("found"));
+        assert!((load - 12.0).abs() < 0.5 && low <= 12.0 && 12.0 <= high && high - low < 2.0, "{found:?}");
+    }
+    assert!((answer.efficiency_at_saturation.expect("found") - 20.0).abs() < 0.5);
+    let peak = answer.peak.as_ref().expect("there is one");
+    assert!((peak.throughput - 240.0).abs() < 1e-9 && peak.alike == [16.0, 128.0], "{peak:?}");
+    let [low, high] = peak.interval.expect("repeated");
+    assert!(low < 240.0 && 240.0 < high && high - low < 10.0);
+    let limit = &answer.slo_limits[0];
+    // 66.7 ms at 16, 133.3 ms at 32.
+    assert!((limit.load.expect("kept") - 24.0).abs() < 1e-9, "{limit:?}");
+    let [low, high] = limit.interval.expect("repeated");
+    assert!(low < 24.0 && 24.0 < high && high - low < 2.0, "{limit:?}");
+    assert!((limit.headroom_percent.expect("kept") - 100.0 / 3.0).abs() < 1e-9);
+    assert_eq!(answer.recommendation.basis, Basis::SloLimit);
+    assert!((answer.efficiency[7].relative - 12.0 / 128.0).abs() < 1e-9);
+    assert_eq!(answer.concurrency_range, Some([1.0, 128.0]));
+}
+
+#[test]
+fn without_an_slo_the_smaller_knee_is_recommended() {
+    let answer = saturation(&sweep(|load| (load.min(24.0), 0.05 * (load / 12.0).max(1.0))), &[]);
+    assert_eq!(answer.recommendation.basis, Basis::LatencyKnee, "{answer:?}");
+    let answer = saturation(&sweep(|load| (load, 0.05)), &[]);
+    assert_eq!((answer.recommendation.load, answer.recommendation.basis), (None, Basis::InsufficientData));
+    assert!(answer.recommendation.reason.contains("sweep beyond 128"), "{answer:?}");
+}
+
+#[test]
+fn limits_that_hold_nowhere_everywhere_or_up_to_a_failure() {
+    let observations = sweep(slots);
+    for (limit, verdict, load) in [
+        (0.01, LimitVerdict::Never, None),
+        (9.0, LimitVerdict::Throughout, Some(128.0)),
+        (0.1, LimitVerdict::UpTo, Some(24.0)),
+    ] {
+        let found = slo_limit(&p99(&observations, limit)).expect("points");
+        assert_eq!(found.verdict, verdict, "{found:?}");
+        assert_eq!(found.load.map(|load| (load * 1e6).round() / 1e6), load, "{found:?}");
+    }
+    let mut failing = p99(&observations, 9.0);
+    failing.points.iter_mut().filter(|(load, _)| *load >= 32.0).for_each(|(_, value)| *value = None);
+    let found = slo_limit(&failing).expect("points");
+    assert_eq!((found.verdict, found.load, found.broken_at), (LimitVerdict::UpTo, Some(16.0), Some(32.0)));
+    assert_eq!(slo_limit(&LimitCurve { points: Vec::new(), ..failing }), None);
+}
+
+#[test]
+fn few_points_say_little() {
+    for count in 0..3 {
+        let answer = saturation(&sweep(slots)[..count], &[]);
+        assert_eq!(answer.recommendation.basis, Basis::InsufficientData);
+        assert_eq!(answer.throughput_saturation.verdict, Verdict::CannotTell);
+    }
+}
