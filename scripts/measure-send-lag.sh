@@ -25,7 +25,7 @@ service: {type: redis, endpoint: '127.0.0.1:$port'}
 client:
   type: redis_stress
   settings: {operation_mix: '50:50', threads: 1}
-benchmarks: {num_clients: 64, warmup: 1s, duration: 6s, load: {model: poisson, rate: 10000}}
+benchmarks: {num_clients: 64, warmup: 1s, duration: 6s, load: {model: poisson, rate: 10000}, calibration: 0}
 YAML
 for _ in $(seq "$repetitions"); do
     taskset -c 1 "$runner" run campaign.yaml --no-commit --quiet >/dev/null

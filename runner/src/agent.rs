@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Subcommand;
 
+mod calibrate;
 mod deployment;
 mod events;
 mod exec;
@@ -56,8 +57,11 @@ pub enum AgentCommand {
         #[arg(long)]
         port: u16,
         /// The simulator's settings, as JSON.
+        #[arg(long, required_unless_present = "timed")]
+        settings: Option<String>,
+        /// Serve the timed endpoint in place of the OpenAI-compatible one.
         #[arg(long)]
-        settings: String,
+        timed: bool,
     },
 }
 
@@ -67,8 +71,9 @@ impl AgentCommand {
             Self::Serve { folder, lifeline } => serve::run(&folder, lifeline),
             Self::Load { folder, lifeline } => load::run(&folder, lifeline),
             Self::Exec { parent, program, args } => exec::run(parent, &program, &args),
-            Self::Simulate { host, port, settings } => {
-                crate::simulator::serve(serde_json::from_str(&settings)?, &host, port)
+            Self::Simulate { host, port, timed: true, .. } => crate::simulator::timed::serve(&host, port),
+            Self::Simulate { host, port, settings, .. } => {
+                crate::simulator::serve(serde_json::from_str(&settings.unwrap_or_default())?, &host, port)
             }
         }
     }

@@ -85,6 +85,11 @@ pub fn execute(
         draw_secrets(&mut deployment.service, &mut secrets)?;
         let run = RunFolder::create(archive, &format!("{execution}-{:04}", number + 1))?;
         run.layout.create(&deployment, &Secrets::new(secrets))?;
+        for member in members {
+            if let Some(trace) = &plan.points[plan.benchmarks[*member].point].trace {
+                run.layout.write_trace(trace)?;
+            }
+        }
         let mut journal = Journal::open(run.layout.folder())?;
         journal.write(State::Planned)?;
         tracing::info!("deployment {} of {} in {}", number + 1, plan.deployments.len(), run.layout.folder().display());
@@ -105,7 +110,17 @@ pub fn execute(
         run.retire(archive, options.keep)?;
     }
     console.finish();
+    if let Err(err) = fs::remove_dir_all(calibrations(archive, &execution)?)
+        && err.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!("cannot remove the kept calibrations: {err}");
+    }
     Ok(done)
+}
+
+/// Where the calibrations of one execution are kept for its later benchmarks.
+fn calibrations(archive: &Archive, execution: &str) -> Result<PathBuf> {
+    Ok(std::path::absolute(archive.work_folder()?)?.join("calibrations").join(execution))
 }
 
 /// Follows a deployment until both agents have ended.
@@ -163,9 +178,13 @@ fn deployment_plan(
     facts: SealFacts,
 ) -> Result<DeploymentPlan> {
     let mut points = Vec::new();
+    let calibrations = calibrations(archive, execution)?;
     for &member in members {
         let planned = &plan.benchmarks[member];
         points.push(point_plan(plan, planned, &plan.points[planned.point], execution, archive.allocate()?)?);
+        if let Some(point) = points.last_mut() {
+            point.calibration_cache = Some(calibrations.clone());
+        }
     }
     let recipe = &plan.points[plan.benchmarks[members[0]].point].recipe;
     Ok(DeploymentPlan { service: service_plan(recipe)?, points, facts })
@@ -217,6 +236,8 @@ fn point_plan(
         recipe_hash: point.recipe_hash.clone(),
         seeds: Seeds { campaign: plan.campaign.seed, benchmark: planned.seed },
         num_clients: point.recipe.benchmarks.num_clients,
+        calibration_s: point.recipe.benchmarks.calibration,
+        calibration_cache: None,
     })
 }
 

@@ -13,17 +13,24 @@ mod driver;
 mod event_loop;
 mod exchange;
 mod pace;
+mod profile;
 mod schedule;
 mod timer;
 mod writer;
 
 pub mod spool;
+pub mod trace;
+pub mod truth;
+
+pub use analysis::precision::{Precision, PrecisionFacts, Quantity};
 
 pub use self::{
-    draw::{Draw, content_mix, mix},
+    draw::{Draw, Zipf, content_mix, mix},
     driver::drive,
     exchange::{Client, Connection, Exchange, Outcome, Place, Recall, Streamed, Workload},
+    profile::{Step, StepBounds, total_s},
     timer::{Sleep, Timer},
+    trace::Trace,
     writer::{Phase, Progress},
 };
 
@@ -45,6 +52,25 @@ pub struct LoadSpec {
     /// Commands written before the first answer is read; closed loop only.
     pub pipeline: u32,
     pub seed: u64,
+    /// The level over time, from the start of the measurement window; empty: it stays the same. The unit is
+    /// requests per second in open loop, and `clients` of these in closed loop. Warm-up has the first level.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
+    /// Ends the load before `stop` does, once a percentile is known well enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
+}
+
+impl LoadSpec {
+    /// The requests per second that an open loop asks for, on average over the measurement window.
+    pub fn requested_rate(&self) -> Option<f64> {
+        let rate = match self.arrival {
+            Arrival::Closed { .. } => return None,
+            Arrival::Constant { rate } | Arrival::Poisson { rate } | Arrival::Gamma { rate, .. } => rate,
+            Arrival::Trace { rate, .. } => rate,
+        };
+        Some(profile::mean_level(&self.steps).unwrap_or(rate))
+    }
 }
 
 /// When requests are sent.
@@ -57,6 +83,25 @@ pub enum Arrival {
     Constant { rate: f64 },
     /// Exponential gaps of mean `1 / rate`, whatever the answers do.
     Poisson { rate: f64 },
+    /// Gamma gaps of mean `1 / rate`: a shape of 1 is Poisson, below 1 arrivals come in bursts, above 1 they are
+    /// more even. The gaps' coefficient of variation is `1 / √shape`.
+    Gamma { rate: f64, shape: f64 },
+    /// Arrivals at the recorded times of [`LoadJob::trace`], divided by `speed`.
+    Trace {
+        /// Of the file.
+        sha256: String,
+        speed: f64,
+        /// Lines of the file.
+        requests: u64,
+        /// Mean over the trace at that speed.
+        rate: f64,
+    },
+}
+
+impl Arrival {
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed { .. })
+    }
 }
 
 /// When the load ends: at the first that is reached. At least one is set.
@@ -91,6 +136,10 @@ pub struct LoadJob {
     pub env: std::collections::BTreeMap<String, String>,
     /// The raw `client.command`, if there is one.
     pub command: Option<String>,
+    /// The recorded arrivals, when these are what is replayed.
+    pub trace: Option<std::sync::Arc<Trace>>,
+    /// In a calibration: where the client says how late it read what the server had sent.
+    pub truth: Option<std::sync::Arc<truth::Truth>>,
 }
 
 /// Where the service answers.
@@ -148,4 +197,10 @@ pub struct LoadReport {
     pub cpu_s: f64,
     /// The longest time an event loop did not come round, over all loops.
     pub longest_stall_s: f64,
+    /// When each of the spec's steps was, in seconds from `started_at`; the last may have been cut short.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepBounds>,
+    /// What the rule that ends the load by precision came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<PrecisionFacts>,
 }

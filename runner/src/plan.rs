@@ -1,14 +1,18 @@
 //! What a campaign comes down to: the benchmarks to run, in order. Pure; nothing is started here.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Result;
 use serde_json::{Map, Value};
 
 use crate::{
-    load::LoadSpec,
+    load::{LoadSpec, Trace},
     recipe::{
-        Recipe,
+        LoadModel, Recipe,
         campaign::{self, Draft, Overrides, Reading},
         finding::{Findings, Span},
         rules,
@@ -71,6 +75,8 @@ pub struct Point {
     pub slo: BTreeMap<String, f64>,
     /// Seconds from start to end, as far as it can be told.
     pub estimated_s: Option<f64>,
+    /// The recorded arrivals that `load` replays.
+    pub trace: Option<Arc<Trace>>,
 }
 
 /// One execution of a point.
@@ -102,19 +108,27 @@ pub struct Machine<'a> {
 /// Reads a recipe or campaign file and plans it. Without `needs_target`, a recipe that names no target is
 /// planned all the same. Errs only when the file cannot be read.
 pub fn make(file: &Path, overrides: &Overrides, machine: Machine<'_>, needs_target: bool) -> Result<Outcome> {
-    Ok(from_reading(campaign::read(file, overrides)?, overrides, machine, needs_target))
+    let folder = file.parent().unwrap_or(Path::new(""));
+    Ok(from_reading(campaign::read(file, overrides)?, overrides, folder, machine, needs_target))
 }
 
-/// [`make`] from a text that need not be a file; `name` is what findings call it.
-pub fn from_text(name: &str, text: &str, machine: Machine<'_>) -> Outcome {
+/// [`make`] from a text that need not be a file; `name` is what findings call it, and `folder` where the paths in it
+/// count from.
+pub fn from_text(name: &str, text: &str, folder: &Path, machine: Machine<'_>) -> Outcome {
     let overrides = Overrides::default();
     let reading = campaign::read_bytes(Path::new(name), text.as_bytes().to_vec(), &overrides);
-    from_reading(reading, &overrides, machine, true)
+    from_reading(reading, &overrides, folder, machine, true)
 }
 
-fn from_reading(mut reading: Reading, overrides: &Overrides, machine: Machine<'_>, needs_target: bool) -> Outcome {
+fn from_reading(
+    mut reading: Reading,
+    overrides: &Overrides,
+    folder: &Path,
+    machine: Machine<'_>,
+    needs_target: bool,
+) -> Outcome {
     let mut secrets = BTreeMap::new();
-    let points = points(&mut reading, machine, &mut secrets);
+    let points = points(&mut reading, folder, machine, &mut secrets);
     let target = target(&mut reading.findings, &reading.drafts, needs_target);
     let Reading { mut findings, file, text, campaign, .. } = reading;
     if findings.has_errors() {
@@ -145,20 +159,63 @@ fn from_reading(mut reading: Reading, overrides: &Overrides, machine: Machine<'_
 }
 
 /// Resolves and checks every draft; one that cannot become a point is left out and reported.
-fn points(reading: &mut Reading, machine: Machine<'_>, secrets: &mut BTreeMap<String, String>) -> Vec<Point> {
+fn points(
+    reading: &mut Reading,
+    folder: &Path,
+    machine: Machine<'_>,
+    secrets: &mut BTreeMap<String, String>,
+) -> Vec<Point> {
     let Reading { findings, drafts, campaign, .. } = reading;
-    drafts.iter().filter_map(|draft| point(findings, draft, campaign, machine, secrets)).collect()
+    let mut traces = Traces { folder, read: BTreeMap::new() };
+    drafts.iter().filter_map(|draft| point(findings, draft, campaign, &mut traces, machine, secrets)).collect()
+}
+
+/// The trace files, each read once.
+struct Traces<'a> {
+    folder: &'a Path,
+    read: BTreeMap<PathBuf, Result<Arc<Trace>, String>>,
+}
+
+impl Traces<'_> {
+    /// The trace of a recipe that replays one and can; errs with the field and what is wrong.
+    fn of(&mut self, recipe: &Recipe) -> Result<Option<Arc<Trace>>, (&'static str, String)> {
+        let load = &recipe.benchmarks.load;
+        let (LoadModel::Trace, Some(file)) = (load.model, &load.file) else { return Ok(None) };
+        let path = self.folder.join(file);
+        let read = self.read.entry(path).or_insert_with_key(|path| Trace::read(path).map_err(|err| format!("{err:#}")));
+        let trace = read.clone().map_err(|message| ("benchmarks.load.file", message))?;
+        match &load.sha256 {
+            Some(wanted) if *wanted != trace.sha256 => {
+                let message = format!("{file} has the sha256 {}: it is not the file that was meant", trace.sha256);
+                Err(("benchmarks.load.sha256", message))
+            }
+            _ => Ok(Some(trace)),
+        }
+    }
 }
 
 fn point(
     findings: &mut Findings,
     draft: &Draft,
     campaign: &crate::recipe::CampaignFile,
+    traces: &mut Traces<'_>,
     machine: Machine<'_>,
     secrets: &mut BTreeMap<String, String>,
 ) -> Option<Point> {
     let at = draft.tree.span;
-    let resolved = match resolve::resolve(&draft.recipe, draft.types, &campaign.slo) {
+    let mut written = draft.recipe.clone();
+    let trace = match traces.of(&written) {
+        Ok(trace) => trace,
+        Err((path, message)) => {
+            let at = draft.tree.find(path).map_or(at, |entry| entry.node.span);
+            findings.error(at, path, message);
+            None
+        }
+    };
+    if let Some(trace) = &trace {
+        written.benchmarks.load.sha256 = Some(trace.sha256.clone());
+    }
+    let resolved = match resolve::resolve(&written, draft.types, &campaign.slo) {
         Ok(resolved) => resolved,
         Err(error) => {
             findings.error(at, "", format!("cannot be resolved: {error}"));
@@ -177,7 +234,7 @@ fn point(
             return None;
         }
     };
-    let load = match workload::load_spec(&recipe, &defaults, campaign.seed, machine.cores) {
+    let load = match workload::load_spec(&recipe, &defaults, trace.as_deref(), campaign.seed, machine.cores) {
         Ok(load) => load,
         Err((path, message)) => {
             let at = draft.tree.find(path).map_or(at, |entry| entry.node.span);
@@ -192,6 +249,7 @@ fn point(
         estimated_s: workload::estimate(&load, defaults.warmup_delay_s),
         warmup_delay_s: defaults.warmup_delay_s,
         load,
+        trace,
         recipe,
         resolved: resolved.value,
         recipe_hash: resolved.hash,

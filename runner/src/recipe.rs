@@ -185,6 +185,11 @@ pub struct Benchmarks {
     #[schemars(range(min = 0.001), extend("format" = "duration"))]
     pub timeout: f64,
     pub load: Load,
+    /// Ends the load before `duration` or `num_requests` do, once a percentile is known so well.
+    pub precision: Option<PrecisionWanted>,
+    /// Length of the calibration before the load, against a server of known truth; 0 for none.
+    #[schemars(range(min = 0, max = 600), extend("format" = "duration"))]
+    pub calibration: f64,
     /// Limits that a good result keeps.
     #[schemars(extend("format" = "slo"))]
     pub slo: Map<String, Value>,
@@ -202,6 +207,8 @@ impl Default for Benchmarks {
             warmup_requests: 0,
             timeout: 60.0,
             load: Load::default(),
+            precision: None,
+            calibration: 1.2,
             slo: Map::new(),
         }
     }
@@ -226,15 +233,60 @@ pub enum Metric {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Load {
-    /// `closed`: each client waits for its answer; `constant` and `poisson`: requests come at `rate`, whatever
-    /// the answers do, and `num_clients` is how many may be in flight.
+    /// `closed`: each client waits for its answer. Otherwise requests come whatever the answers do, and
+    /// `num_clients` is how many may be in flight: at `rate` (`constant`, `poisson`, `gamma`), or as they were
+    /// recorded (`trace`).
     pub model: LoadModel,
     /// Requests per second; open loop only.
     #[schemars(range(min = 0.000001, max = 100000000.0))]
     pub rate: Option<f64>,
+    /// Shape of gamma arrivals: below 1 they come in bursts, 1 is `poisson`, above 1 they are more even.
+    #[schemars(range(min = 0.01, max = 10000.0))]
+    pub shape: Option<f64>,
     /// Pause of a client between an answer and its next request; closed loop only.
     #[schemars(range(min = 0), extend("format" = "duration"))]
     pub think_time: f64,
+    /// Rate (open loop) or clients (closed loop) over time, from the start of the measurement window, which ends
+    /// with the last step.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<LoadStep>,
+    /// Recorded arrivals, `.csv` or `.jsonl`; the path counts from the folder of the file that is run.
+    #[schemars(length(min = 1))]
+    pub file: Option<String>,
+    /// What the file must have as its sha256; found out and recorded when not given.
+    #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub sha256: Option<String>,
+    /// How many times faster than it was recorded a trace is replayed.
+    #[schemars(range(min = 0.000001, max = 1000000.0))]
+    pub speed: Option<f64>,
+}
+
+impl Load {
+    /// Most clients at once, where steps say how many there are: closed loop.
+    pub fn most_clients(&self) -> Option<u32> {
+        let levels = |step: &LoadStep| [step.clients.unwrap_or(0), step.to.unwrap_or(0.0) as u32].into_iter().max();
+        if self.model == LoadModel::Closed { self.steps.iter().filter_map(levels).max() } else { None }
+    }
+}
+
+/// A stretch of time at one level, or going evenly from one to another.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoadStep {
+    /// Requests per second at its start; open loop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100000000.0))]
+    pub rate: Option<f64>,
+    /// Clients at its start; closed loop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000000))]
+    pub clients: Option<u32>,
+    /// The same at its end, reached evenly; when not given, it stays as it began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100000000.0))]
+    pub to: Option<f64>,
+    #[schemars(range(min = 0.001), extend("format" = "duration"))]
+    pub duration: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -244,6 +296,39 @@ pub enum LoadModel {
     Closed,
     Constant,
     Poisson,
+    Gamma,
+    Trace,
+}
+
+impl LoadModel {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Constant => "constant",
+            Self::Poisson => "poisson",
+            Self::Gamma => "gamma",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// The percentile that must be known, and how well.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PrecisionWanted {
+    /// `latency` or `ttft` with `_p50`, `_p90`, `_p95`, `_p99` or `_p99.9`.
+    #[schemars(regex(pattern = r"^(latency|ttft)_p(50|90|95|99|99\.9)$"))]
+    pub metric: String,
+    /// Length of its 95 % confidence interval, as a share of the percentile.
+    #[schemars(range(min = 0.002, max = 1.0))]
+    pub width: f64,
+}
+
+impl Default for PrecisionWanted {
+    fn default() -> Self {
+        Self { metric: "latency_p99".into(), width: 0.05 }
+    }
 }
 
 /// A recipe or several, swept and repeated.

@@ -17,6 +17,8 @@ mod exposition;
 #[cfg(test)]
 pub mod fixtures;
 mod http;
+#[cfg(test)]
+mod load_models;
 mod redis;
 mod simulator;
 mod vllm;
@@ -73,8 +75,23 @@ pub trait ClientType: Sync {
     fn details(&self) -> &'static [Detail] {
         &[]
     }
+    /// How the load generator is calibrated before this type's load.
+    fn calibrated(&self) -> Calibrated {
+        Calibrated::Timed
+    }
     /// Drives the load to its end. Blocks; starts its own threads.
     fn run(&self, job: &LoadJob, control: &crate::load::Control) -> Result<crate::load::LoadReport>;
+}
+
+/// What a client type's error is measured with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Calibrated {
+    /// The driver, against the simulator's timed endpoint.
+    Timed,
+    /// The type itself, against the simulator with send stamps; it fills [`crate::load::truth`]'s tape in, and its settings
+    /// `model` and `max_tokens` are what the simulator is asked.
+    Streaming,
+    Never,
 }
 
 /// The part of the load that the reference's settings carry.

@@ -15,6 +15,7 @@ use crate::{load::Timer, services::SimulatorSettings};
 
 mod engine;
 mod openai;
+pub mod timed;
 
 /// Serves until the process ends.
 pub fn serve(settings: SimulatorSettings, host: &str, port: u16) -> Result<()> {
@@ -29,7 +30,7 @@ pub fn serve(settings: SimulatorSettings, host: &str, port: u16) -> Result<()> {
 
 /// Serves the connections of `listener`; inside a `LocalSet`.
 async fn serve_on(listener: TcpListener, settings: SimulatorSettings) -> Result<()> {
-    let timer = Timer::start().context("cannot make a timer")?;
+    let timer = Timer::start(false).context("cannot make a timer")?;
     let engine = Rc::new(engine::Engine::new(settings, timer));
     loop {
         // An error here belongs to one connection, or to a passing want of descriptors.

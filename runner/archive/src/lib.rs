@@ -3,6 +3,7 @@
 //! The only meeting place of `runner` and `sitegen`. It does no network, knows no command line, and
 //! never changes a file that was sealed. The format is described in `docs/archive-format.md`.
 
+mod calibration;
 mod commit;
 mod history;
 mod id;
@@ -15,6 +16,7 @@ mod seal;
 mod summary;
 mod time;
 
+pub use calibration::{Calibration, CalibrationError, CalibrationKind, CalibrationRung, ErrorFigures};
 pub use commit::{CommitError, Committed, Repository, commit};
 pub use history::commit_of;
 pub use id::{BenchmarkId, IdError};
@@ -28,8 +30,8 @@ pub use run::{
 };
 pub use seal::{SealError, SealOptions, Sealed, files_below, seal};
 pub use summary::{
-    Distribution, Finding, Goodput, Histogram, OperationSummary, Percentiles, Recall, Severity, SloOutcome, Summary,
-    Timeline,
+    Distribution, Finding, Gate, GateOutcome, Goodput, Histogram, OperationSummary, Percentiles, Recall, Severity,
+    SloOutcome, Summary, Timeline,
 };
 pub use time::Timestamp;
 

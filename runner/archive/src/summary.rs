@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::Timestamp;
+use crate::{CalibrationError, Timestamp};
 
 /// The content of `summary.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -75,6 +75,12 @@ pub struct Summary {
     /// One entry a limit of the recipe's SLO.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub slo: Vec<SloOutcome>,
+    /// The load generator's own error at this benchmark's event rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationError>,
+    /// Every validity gate, passed or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<Gate>,
     pub timeline: Timeline,
     /// Validity and other remarks, worst first.
     pub findings: Vec<Finding>,
@@ -203,7 +209,37 @@ pub struct Finding {
     pub message: String,
 }
 
+/// A validity gate and what it came to; `docs/metrics.md` has the limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gate {
+    /// The code of the finding that the gate leads to: `send_lag`, `rate`, …
+    pub code: String,
+    pub outcome: GateOutcome,
+    /// In words, with the number it rests on or why it does not apply.
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateOutcome {
+    Passed,
+    /// The finding says how severe it is.
+    Failed,
+    NotApplicable,
+}
+
+/// Findings that say that the load generator, not the service, may have set the figures.
+const CLIENT_BOUND: [&str; 2] = ["client_cpu", "calibration"];
+
 impl Summary {
+    /// The findings for which nobody should take the figures as the service's: invalid, or client-bound.
+    pub fn reservations(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| {
+            finding.severity == Severity::Invalid
+                || (finding.severity == Severity::Warning && CLIENT_BOUND.contains(&finding.code.as_str()))
+        })
+    }
+
     /// Whether no finding says that the figures must not be used.
     pub fn is_valid(&self) -> bool {
         self.findings.iter().all(|finding| finding.severity != Severity::Invalid)

@@ -9,15 +9,16 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use archive::{BenchmarkId, CampaignFacts, RecipeFacts, Seeds, TargetFacts, Timestamp, ToolFacts};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    load::{Endpoint, LoadSpec},
+    load::{Arrival, Endpoint, LoadSpec, Trace},
     recipe::secrets,
 };
 
@@ -68,6 +69,12 @@ pub struct PointPlan {
     pub recipe_hash: String,
     pub seeds: Seeds,
     pub num_clients: u32,
+    /// Length of the calibration before the load; 0 for none.
+    #[serde(default)]
+    pub calibration_s: f64,
+    /// Folder of what was calibrated in the same execution, where the agents can reach it.
+    #[serde(default)]
+    pub calibration_cache: Option<PathBuf>,
 }
 
 /// What is the same in every `run.json` of the deployment.
@@ -171,6 +178,28 @@ impl Layout {
 
     pub fn write_client_node(&self, facts: &archive::NodeFacts) -> Result<()> {
         write_json(&self.folder.join("points/node.json"), facts)
+    }
+
+    /// Puts the recorded arrivals where the load agent finds them.
+    pub fn write_trace(&self, trace: &Trace) -> Result<()> {
+        let path = self.trace_file(&trace.sha256, trace.extension());
+        fs::create_dir_all(self.folder.join("traces"))
+            .and_then(|()| fs::write(&path, &trace.text))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The recorded arrivals that a load replays, if it does.
+    pub fn trace(&self, load: &LoadSpec) -> Result<Option<Arc<Trace>>> {
+        let Arrival::Trace { sha256, .. } = &load.arrival else { return Ok(None) };
+        let mut files = ["csv", "jsonl"].into_iter().map(|extension| self.trace_file(sha256, extension));
+        let path = files.find(|path| path.exists()).context("the run folder does not hold the trace")?;
+        let trace = Trace::read(&path)?;
+        ensure!(trace.sha256 == *sha256, "the trace changed on its way: {}", path.display());
+        Ok(Some(trace))
+    }
+
+    fn trace_file(&self, sha256: &str, extension: &str) -> PathBuf {
+        self.folder.join("traces").join(format!("{sha256}.{extension}"))
     }
 
     pub fn point(&self, id: BenchmarkId) -> PathBuf {

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail};
 use archive::Role;
 
 use super::{
-    Agent, EventLog, Layout, PointPlan, Secrets,
+    Agent, EventLog, Layout, PointPlan, Secrets, calibrate,
     deployment::{ServiceState, write_json},
     events::find,
     sample::Sampler,
@@ -118,8 +118,9 @@ fn drive(
     log: &mut EventLog,
 ) -> Result<()> {
     let id = Some(point.benchmark_id);
-    let begun = Instant::now();
     log.write("point_begun", None, id)?;
+    calibrate(layout, point, secrets, ends, log)?;
+    let begun = Instant::now();
     while begun.elapsed().as_secs_f64() < point.warmup_delay_s && !ends.reached() {
         thread::sleep(Duration::from_millis(20));
     }
@@ -137,6 +138,8 @@ fn drive(
         folder: folder.clone(),
         env,
         command: point.command.clone(),
+        trace: layout.trace(&point.load)?,
+        truth: None,
     };
     let client = services::client_of_recipe(&point.client_kind)?;
     let control = Control::default();
@@ -210,6 +213,33 @@ fn drive(
             }
             log.write("point_failed", Some(format!("{err:#}")), id)
         }
+    }
+}
+
+/// Measures the load generator's own error, as far as that is asked for. What goes wrong is a remark.
+fn calibrate(layout: &Layout, point: &PointPlan, secrets: &Secrets, ends: &Ends, log: &mut EventLog) -> Result<()> {
+    let id = Some(point.benchmark_id);
+    let folder = layout.point(point.benchmark_id);
+    let client = services::client_of_recipe(&point.client_kind)?;
+    let settings = secrets.fill_value(&point.settings);
+    let control = Control::default();
+    let outcome = thread::scope(|scope| {
+        let running = scope.spawn(|| calibrate::calibrate(point, &settings, client, &folder, &control));
+        while !running.is_finished() {
+            thread::sleep(Duration::from_millis(10));
+            if ends.reached() || service_ended(layout).is_some() {
+                control.stop();
+            }
+        }
+        running.join().unwrap_or_else(|_| bail!("it panicked"))
+    });
+    match outcome {
+        Ok(None) => Ok(()),
+        Ok(Some(calibration)) => {
+            write_json(&folder.join("calibration.json"), &calibration)?;
+            log.write("calibrated", calibration.cached.then(|| "earlier in this execution".to_owned()), id)
+        }
+        Err(err) => log.write("not_calibrated", Some(format!("{err:#}")), id),
     }
 }
 

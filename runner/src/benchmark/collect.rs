@@ -184,11 +184,16 @@ fn seal(
     write_resources(layout, &folder, measured.started_at.unwrap_or(span.0), span, &staged.join("resources.jsonl.zst"))?;
     copy_logs(layout, &folder, &secrets, &staged.join("logs"))?;
 
-    let facts = summary_facts(plan, point, &measured, report.as_ref(), status);
+    let calibration: Option<archive::Calibration> = agent::read_json(&folder.join("calibration.json")).ok();
+    let mut facts = summary_facts(plan, point, &measured, report.as_ref(), status);
+    facts.calibration.clone_from(&calibration);
     let summary = analysis::summarise(&facts, || RequestReader::open(&archived_requests))?;
     write_pretty(&staged.join("summary.json"), &summary)?;
 
     let mut run = run_facts(layout, plan, point, points_events, &measured, report.as_ref(), (status, failure), span.1);
+    if let Some(calibration) = &calibration {
+        run.client.other.insert("calibration".into(), serde_json::to_value(calibration)?);
+    }
     mask_run(&mut run, &secrets);
     write_pretty(&staged.join("run.json"), &run)?;
 
@@ -218,9 +223,9 @@ fn summary_facts(
         status,
         started_at: measured.started_at,
         window_s: measured.window_s,
-        arrival: match point.load.arrival {
-            Arrival::Closed { .. } => analysis::Arrival::Closed,
-            Arrival::Constant { rate } | Arrival::Poisson { rate } => analysis::Arrival::Open { requested_rate: rate },
+        arrival: match point.load.requested_rate() {
+            None => analysis::Arrival::Closed,
+            Some(requested_rate) => analysis::Arrival::Open { requested_rate },
         },
         timed_clients: match (&point.load.arrival, point.load.stop.duration_s) {
             (Arrival::Closed { .. }, Some(_)) => Some(point.load.clients),
@@ -232,6 +237,7 @@ fn summary_facts(
             threads: report.threads,
             longest_stall_s: report.longest_stall_s,
         }),
+        calibration: None,
     }
 }
 
@@ -275,7 +281,7 @@ fn run_facts(
         threads: report.map_or(point.load.threads, |report| report.threads),
         load: serde_json::to_value(&point.load).unwrap_or_default(),
         sequence_digest: report.and_then(|report| report.sequence_digest.clone()),
-        other: serde_json::Map::new(),
+        other: load_facts(report),
     };
     Run {
         schema: SCHEMA,
@@ -299,6 +305,19 @@ fn run_facts(
         rerun_of: plan.facts.rerun_of,
         other: serde_json::Map::new(),
     }
+}
+
+/// What the load driver says of steps and precision, where there were any.
+fn load_facts(report: Option<&LoadReport>) -> serde_json::Map<String, serde_json::Value> {
+    let mut facts = serde_json::Map::new();
+    let Some(report) = report else { return facts };
+    if !report.steps.is_empty() {
+        facts.insert("steps".into(), serde_json::to_value(&report.steps).unwrap_or_default());
+    }
+    if let Some(precision) = &report.precision {
+        facts.insert("precision".into(), serde_json::to_value(precision).unwrap_or_default());
+    }
+    facts
 }
 
 /// One entry a machine, with every role it had.

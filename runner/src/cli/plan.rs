@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Global, OverrideArgs, check::counted, print, this_machine};
 use crate::{
-    load::{Arrival, LoadSpec},
+    load::{Arrival, LoadSpec, Quantity, Step},
     plan::{self, Plan as Planned, Point, scripts},
     recipe::formats::format_duration,
 };
@@ -179,11 +179,26 @@ fn shown(value: &Value) -> String {
 
 fn load(spec: &LoadSpec) -> String {
     let clients = if spec.clients == 1 { "1 client".into() } else { format!("{} clients", spec.clients) };
-    match spec.arrival {
-        Arrival::Closed { .. } => format!("closed, {clients}"),
-        Arrival::Constant { rate } => format!("constant, {rate}/s, at most {clients}"),
-        Arrival::Poisson { rate } => format!("poisson, {rate}/s, at most {clients}"),
+    let steps: Vec<String> = spec.steps.iter().map(step).collect();
+    let steps = |one: String| if steps.is_empty() { one } else { steps.join(", ") };
+    match &spec.arrival {
+        Arrival::Closed { .. } if spec.steps.is_empty() => format!("closed, {clients}"),
+        Arrival::Closed { .. } => format!("closed, {} connections", steps(String::new())),
+        Arrival::Constant { rate } => format!("constant, {}/s, at most {clients}", steps(rate.to_string())),
+        Arrival::Poisson { rate } => format!("poisson, {}/s, at most {clients}", steps(rate.to_string())),
+        Arrival::Gamma { rate, shape } => {
+            format!("gamma of shape {shape}, {}/s, at most {clients}", steps(rate.to_string()))
+        }
+        Arrival::Trace { requests, rate, .. } => {
+            format!("trace of {requests}, {rate:.3}/s on average, at most {clients}")
+        }
     }
+}
+
+/// `100 for 10s`, `100–500 for 20s`.
+fn step(step: &Step) -> String {
+    let level = if step.from == step.to { step.from.to_string() } else { format!("{}–{}", step.from, step.to) };
+    format!("{level} for {}", format_duration(step.duration_s))
 }
 
 fn ends(spec: &LoadSpec) -> String {
@@ -195,5 +210,10 @@ fn ends(spec: &LoadSpec) -> String {
         }
     });
     let window = spec.stop.duration_s.map(format_duration);
-    [window, requests].into_iter().flatten().collect::<Vec<_>>().join(" or ")
+    let precision = spec.precision.as_ref().map(|wanted| {
+        let quantity = if wanted.quantity == Quantity::Ttft { "TTFT" } else { "latency" };
+        let percent = |share: f64| (share * 1e6).round() / 1e4;
+        format!("{quantity} p{} known to {} %", percent(wanted.share), percent(wanted.width))
+    });
+    [precision, window, requests].into_iter().flatten().collect::<Vec<_>>().join(" or ")
 }

@@ -1,6 +1,6 @@
 //! `runner rerun ID`: an archived benchmark again: its resolved recipe, its seed, linked to the original.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 use archive::Archive;
@@ -30,7 +30,9 @@ impl Rerun {
         let original = archive.open(id)?.run()?;
         let recipe = serde_json::to_string_pretty(&original.recipe.resolved)?;
         let name = format!("the recipe of {id}");
-        let mut plan = or_report(plan::from_text(&name, &recipe, this_machine()), &name)?;
+        // Where the original's paths counted from.
+        let folder = Path::new(&original.recipe.file).parent().unwrap_or(Path::new(""));
+        let mut plan = or_report(plan::from_text(&name, &recipe, folder, this_machine()), &name)?;
 
         // It is the same point of the same campaign once more, with the same requests.
         plan.campaign.name.clone_from(&original.campaign.name);
@@ -48,6 +50,6 @@ impl Rerun {
             benchmark.seed = original.seeds.benchmark;
         }
         let options = Options { rerun_of: Some(id), ..self.keeping.options() };
-        execute_plans(&[plan], &options, global)
+        execute_plans(&[plan], &options, self.keeping.strict, global)
     }
 }

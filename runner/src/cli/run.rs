@@ -37,6 +37,9 @@ pub struct Keeping {
     /// Request records and logs above this size stay outside git, under RESULTS/.raw.
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_size)]
     pub raw_limit: u64,
+    /// Exit with 1 when a benchmark is invalid or client-bound.
+    #[arg(long)]
+    pub strict: bool,
 }
 
 impl Keeping {
@@ -50,12 +53,12 @@ impl Run {
         // Every file is checked before anything of any file is started.
         let plans: Vec<Plan> =
             self.files.iter().map(|file| super::plan::planned(file, &self.overrides)).collect::<Result<_>>()?;
-        execute_plans(&plans, &self.keeping.options(), global)
+        execute_plans(&plans, &self.keeping.options(), self.keeping.strict, global)
     }
 }
 
 /// Runs the plans one after the other and prints what came of them.
-pub fn execute_plans(plans: &[Plan], options: &Options, global: &Global) -> Result<ExitCode> {
+pub fn execute_plans(plans: &[Plan], options: &Options, strict: bool, global: &Global) -> Result<ExitCode> {
     for plan in plans {
         if plan.campaign.target != "local" {
             bail!(
@@ -80,12 +83,21 @@ pub fn execute_plans(plans: &[Plan], options: &Options, global: &Global) -> Resu
         }
     }
     table::print_benchmarks(&done, plans, global)?;
-    Ok(exit_code(&done, interrupt.is_raised()))
+    let mut reserved = false;
+    for benchmark in &done {
+        for finding in benchmark.summary.iter().flat_map(|summary| summary.reservations()) {
+            reserved = true;
+            console.warn(&format!("{}: {}", benchmark.id, finding.message));
+        }
+    }
+    Ok(exit_code(&done, strict && reserved, interrupt.is_raised()))
 }
 
-fn exit_code(done: &[Done], interrupted: bool) -> ExitCode {
+fn exit_code(done: &[Done], reserved: bool, interrupted: bool) -> ExitCode {
     if interrupted {
         ExitCode::from(2)
+    } else if reserved {
+        ExitCode::from(1)
     } else if done.iter().all(|benchmark| benchmark.run.status == Status::Completed) {
         ExitCode::SUCCESS
     } else {

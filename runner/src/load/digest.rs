@@ -25,7 +25,12 @@ pub struct Coverage {
 
 impl Coverage {
     pub fn new(spec: &LoadSpec, bounds: Option<Bounds>) -> Self {
-        match (&spec.arrival, bounds, &spec.stop) {
+        // How far a load comes that precision ends is up to the service.
+        let stop = match spec.precision {
+            Some(_) => &Stop { duration_s: Some(f64::INFINITY), ..spec.stop.clone() },
+            None => &spec.stop,
+        };
+        match (&spec.arrival, bounds, stop) {
             (Arrival::Closed { .. }, _, stop) => {
                 // How many warm-up requests fit into a time is up to the service.
                 let warmup = if spec.warmup.duration_s > 0.0 { 0 } else { spec.warmup.requests };
@@ -98,7 +103,7 @@ mod tests {
     use crate::load::Warmup;
 
     fn spec(arrival: Arrival, stop: Stop, warmup: Warmup) -> LoadSpec {
-        LoadSpec { arrival, clients: 3, threads: 1, stop, warmup, stagger_s: 0.0, timeout_s: 1.0, pipeline: 1, seed: 1 }
+        LoadSpec { arrival, clients: 3, stop, warmup, ..crate::services::fixtures::spec(1) }
     }
 
     fn places(measured: u64, warmup: u64) -> Vec<Place> {
@@ -155,7 +160,7 @@ mod tests {
         let closed = spec(Arrival::Closed { think_time_s: 0.0 }, seconds.clone(), warmup);
         assert_eq!(Coverage::new(&closed, None), Coverage { warmup: 0, measured: 100, expected: 300 });
         let open = spec(Arrival::Constant { rate: 10.0 }, seconds, Warmup::default());
-        let coverage = Coverage::new(&open, Bounds::new(&open));
+        let coverage = Coverage::new(&open, Bounds::new(&open, None));
         assert_eq!(coverage, Coverage { warmup: 1000, measured: 1000, expected: 1000 });
     }
 }

@@ -66,6 +66,85 @@ impl Draw {
     pub fn exponential(&mut self, mean: f64) -> f64 {
         -(1.0 - self.uniform()).ln() * mean
     }
+
+    /// Standard normal (Marsaglia's polar method).
+    fn normal(&mut self) -> f64 {
+        loop {
+            let (x, y): (f64, f64) = (2.0 * self.uniform() - 1.0, 2.0 * self.uniform() - 1.0);
+            let square = x * x + y * y;
+            if square > 0.0 && square < 1.0 {
+                return x * (-2.0 * square.ln() / square).sqrt();
+            }
+        }
+    }
+
+    /// Gamma of that shape and mean 1 (Marsaglia, Tsang: A simple method for generating gamma variables, 2000).
+    pub fn gamma(&mut self, shape: f64) -> f64 {
+        // Below a shape of 1, a variable of shape + 1 is scaled down by a power of a uniform one.
+        let (base, boost) = match shape < 1.0 {
+            true => (shape + 1.0, (1.0 - self.uniform()).powf(1.0 / shape)),
+            false => (shape, 1.0),
+        };
+        let d = base - 1.0 / 3.0;
+        let c = 1.0 / (9.0 * d).sqrt();
+        loop {
+            let x = self.normal();
+            let v: f64 = (1.0 + c * x).powi(3);
+            if v > 0.0 && (1.0 - self.uniform()).ln() < 0.5 * x * x + d - d * v + d * v.ln() {
+                return d * v * boost / shape;
+            }
+        }
+    }
+}
+
+/// Zipf's law over `0..count`: number `k` is drawn with a probability proportional to `(k + 1)^-exponent`
+/// (Hörmann, Derflinger: Rejection-inversion to generate variates from monotone discrete distributions, 1996). A
+/// draw takes the same time whatever `count` is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Zipf {
+    count: f64,
+    exponent: f64,
+    first: f64,
+    span: f64,
+    near: f64,
+}
+
+impl Zipf {
+    /// `exponent` above 0, `count` at least 1.
+    pub fn new(count: u64, exponent: f64) -> Self {
+        let mut zipf = Self { count: count as f64, exponent, first: 0.0, span: 0.0, near: 0.0 };
+        zipf.first = zipf.integral(1.5) - 1.0;
+        zipf.span = zipf.integral(count as f64 + 0.5) - zipf.first;
+        zipf.near = 2.0 - zipf.inverse(zipf.integral(2.5) - zipf.weight(2.0));
+        zipf
+    }
+
+    #[inline]
+    pub fn draw(&self, draw: &mut Draw) -> u64 {
+        loop {
+            let u = self.first + draw.uniform() * self.span;
+            let x = self.inverse(u);
+            let k = x.round().clamp(1.0, self.count);
+            if k - x <= self.near || u >= self.integral(k + 0.5) - self.weight(k) {
+                return k as u64 - 1;
+            }
+        }
+    }
+
+    fn weight(&self, x: f64) -> f64 {
+        (-self.exponent * x.ln()).exp()
+    }
+
+    /// The integral of the weight: `(x^(1 − s) − 1) / (1 − s)`, which is `ln x` for `s = 1`.
+    fn integral(&self, x: f64) -> f64 {
+        let scaled = (1.0 - self.exponent) * x.ln();
+        x.ln() * if scaled.abs() > 1e-8 { scaled.exp_m1() / scaled } else { 1.0 + scaled / 2.0 }
+    }
+
+    fn inverse(&self, area: f64) -> f64 {
+        let scaled = (area * (1.0 - self.exponent)).max(-1.0);
+        (area * if scaled.abs() > 1e-8 { scaled.ln_1p() / scaled } else { 1.0 - scaled / 2.0 }).exp()
+    }
 }
 
 #[cfg(test)]
@@ -113,5 +192,22 @@ mod tests {
         let mut seen = [0u32; 5];
         (0..10_000).for_each(|_| seen[draw.below(5) as usize] += 1);
         assert!(seen.iter().all(|&count| (1800..2200).contains(&count)), "{seen:?}");
+    }
+
+    #[test]
+    fn zipf_has_its_probabilities() {
+        for (count, exponent) in [(1u64, 1.0f64), (5, 0.5), (100, 0.99), (100, 1.0), (1000, 2.0)] {
+            let (mut draw, zipf, draws) = (Draw::new(&[11, count]), Zipf::new(count, exponent), 200_000);
+            let mut seen = vec![0u32; count as usize];
+            (0..draws).for_each(|_| seen[zipf.draw(&mut draw) as usize] += 1);
+            let weights: Vec<f64> = (1..=count).map(|k| (k as f64).powf(-exponent)).collect();
+            let all: f64 = weights.iter().sum();
+            for (k, weight) in weights.iter().enumerate().take(10) {
+                let p = weight / all;
+                let off = (f64::from(seen[k]) / f64::from(draws) - p).abs();
+                // Five standard deviations; the seed is fixed.
+                assert!(off <= 5.0 * (p * (1.0 - p) / f64::from(draws)).sqrt(), "{count} {exponent} {k}");
+            }
+        }
     }
 }

@@ -19,10 +19,11 @@ use futures_util::{StreamExt, stream};
 use tokio::task::LocalSet;
 
 use super::{
-    Arrival, Control, LoadJob, LoadReport, LoadSpec, Timer, Workload,
+    Arrival, Control, LoadJob, LoadReport, LoadSpec, PrecisionFacts, Timer, Workload,
     digest::{Coverage, SequenceDigest},
     event_loop::{EventLoop, Shared},
     pace::{CONNECT_TIMEOUT, PacedClient},
+    profile,
     schedule::{Bounds, ThreadSchedule},
     writer::{self, Recorder, WriterState},
 };
@@ -53,7 +54,7 @@ struct LoopEnd {
 /// Drives `workload` as the job says. Blocks. Records are in the job's folder afterwards, also when the load was
 /// interrupted; an error means that there was no load, or that its records could not be kept.
 pub fn drive<W: Workload>(workload: W, job: &LoadJob, control: &Control) -> Result<LoadReport> {
-    check(&job.spec)?;
+    check(job)?;
     let mut workload = workload;
     let name = job.endpoint.to_string();
     block_on(async {
@@ -75,7 +76,8 @@ pub fn drive<W: Workload>(workload: W, job: &LoadJob, control: &Control) -> Resu
     report
 }
 
-fn check(spec: &LoadSpec) -> Result<()> {
+fn check(job: &LoadJob) -> Result<()> {
+    let spec = &job.spec;
     let positive = |value: f64| value.is_finite() && value > 0.0;
     ensure!(spec.clients > 0 && spec.threads > 0 && spec.pipeline > 0, "a load needs clients, threads and a pipeline");
     ensure!(
@@ -85,16 +87,31 @@ fn check(spec: &LoadSpec) -> Result<()> {
     ensure!(spec.stop.requests != Some(0), "a load has at least one request");
     ensure!(spec.stop.duration_s.is_none_or(positive), "a load's duration must be above zero");
     ensure!(positive(spec.timeout_s), "a request's timeout must be above zero");
+    let inside = |share: f64| share > 0.0 && share < 1.0;
+    ensure!(spec.precision.as_ref().is_none_or(|wanted| inside(wanted.share)), "a percentile lies between 0 and 100");
+    let level = |value: f64| value.is_finite() && value >= 0.0;
+    ensure!(
+        spec.steps.iter().all(|step| level(step.from) && level(step.to) && positive(step.duration_s)),
+        "a step needs levels of at least zero and a duration above it"
+    );
     match spec.arrival {
         Arrival::Closed { think_time_s } => ensure!(think_time_s >= 0.0, "a think time cannot be negative"),
-        Arrival::Constant { rate } | Arrival::Poisson { rate } => {
+        Arrival::Constant { rate } | Arrival::Poisson { rate } | Arrival::Gamma { rate, .. } => {
             ensure!(positive(rate), "a request rate must be above zero");
-            ensure!(
-                spec.pipeline == 1,
-                "pipelining is for the closed loop: in an open loop every request has its own time"
-            );
+        }
+        Arrival::Trace { speed, .. } => {
+            ensure!(positive(speed), "the speed of a trace must be above zero");
+            ensure!(job.trace.is_some(), "there is no trace to replay");
+            ensure!(spec.steps.is_empty(), "a trace has its own rate over time, so it takes no steps");
         }
     }
+    if let Arrival::Gamma { shape, .. } = spec.arrival {
+        ensure!(positive(shape), "the shape of gamma arrivals must be above zero");
+    }
+    ensure!(
+        spec.pipeline == 1 || spec.arrival.is_closed(),
+        "pipelining is for the closed loop: in an open loop every request has its own time"
+    );
     Ok(())
 }
 
@@ -102,7 +119,8 @@ fn drive_prepared<W: Workload>(workload: &W, job: &LoadJob, control: &Control) -
     let spec = &job.spec;
     // A thread without a client would never send its part of the schedule.
     let threads = spec.threads.min(spec.clients);
-    let bounds = Bounds::new(spec);
+    let bounds = Bounds::new(spec, job.trace.as_ref());
+    ensure!(bounds.is_some() || spec.arrival.is_closed(), "the schedule ends within the warm-up");
     let counted_warmup = bounds.is_none() && spec.warmup.requests > 0;
     let window_start_ns = match bounds {
         Some(bounds) => bounds.window_start_ns,
@@ -112,6 +130,8 @@ fn drive_prepared<W: Workload>(workload: &W, job: &LoadJob, control: &Control) -
     let shared = Arc::new(Shared {
         spec: spec.clone(),
         bounds,
+        trace: job.trace.clone(),
+        end_ns: Arc::new(AtomicU64::new(u64::MAX)),
         control: control.clone(),
         window_start_ns: Arc::new(AtomicU64::new(window_start_ns)),
         warming: AtomicU32::new(spec.clients),
@@ -121,7 +141,12 @@ fn drive_prepared<W: Workload>(workload: &W, job: &LoadJob, control: &Control) -
         ended_by_time: AtomicBool::new(false),
         stopped_ns: AtomicU64::new(u64::MAX),
     });
-    let state = WriterState { window_start_ns: shared.window_start_ns.clone(), failed: shared.failed.clone() };
+    let state = WriterState {
+        window_start_ns: shared.window_start_ns.clone(),
+        failed: shared.failed.clone(),
+        precision: spec.precision.clone(),
+        end_ns: shared.end_ns.clone(),
+    };
     let (writer, recorders) = writer::open(&job.folder, threads as usize, state)?;
 
     std::thread::scope(|scope| {
@@ -159,13 +184,19 @@ fn drive_prepared<W: Workload>(workload: &W, job: &LoadJob, control: &Control) -
             .into_iter()
             .map(|thread| thread.join().map_err(|_| anyhow!("a load thread panicked"))?)
             .collect::<Result<_>>()?;
-        writing.join().map_err(|_| anyhow!("the writer of the records panicked"))??;
+        let precision = writing.join().map_err(|_| anyhow!("the writer of the records panicked"))??;
         let ends: Vec<LoopEnd> = ends.into_iter().flatten().collect();
-        Ok(report(&shared, start, threads, &ends))
+        Ok(report(&shared, start, threads, &ends, precision))
     })
 }
 
-fn report(shared: &Shared, start: Start, threads: u32, ends: &[LoopEnd]) -> LoadReport {
+fn report(
+    shared: &Shared,
+    start: Start,
+    threads: u32,
+    ends: &[LoopEnd],
+    precision: Option<PrecisionFacts>,
+) -> LoadReport {
     let mut digest = SequenceDigest::new(Coverage::new(&shared.spec, shared.bounds));
     ends.iter().for_each(|end| digest.merge(&end.digest));
     let last_end_ns = ends.iter().map(|end| end.last_end_ns).max().unwrap_or(0);
@@ -177,15 +208,17 @@ fn report(shared: &Shared, start: Start, threads: u32, ends: &[LoopEnd]) -> Load
     let window_end_ns = if interrupted {
         stopped_ns
     } else if shared.ended_by_time.load(Ordering::Relaxed) {
-        window_start_ns + Duration::from_secs_f64(shared.spec.stop.duration_s.unwrap_or(0.0)).as_nanos() as u64
+        let planned = shared.spec.stop.duration_s.map(|duration| window_start_ns + (duration * 1e9) as u64);
+        planned.unwrap_or(u64::MAX).min(shared.end_ns.load(Ordering::Relaxed))
     } else {
         // The window is half open, and the last request ended in it.
         last_end_ns + 1
     };
+    let window_s = [window_start_ns, window_end_ns.max(window_start_ns)].map(|ns| ns as f64 / 1e9);
     let interruption = shared.gave_up.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
     LoadReport {
         started_at: start.wall,
-        window_s: [window_start_ns, window_end_ns.max(window_start_ns)].map(|ns| ns as f64 / 1e9),
+        window_s,
         recorded: ends.iter().map(|end| end.recorded).sum(),
         sequence_digest: digest.finish(),
         interrupted,
@@ -193,6 +226,8 @@ fn report(shared: &Shared, start: Start, threads: u32, ends: &[LoopEnd]) -> Load
         threads,
         cpu_s: ends.iter().map(|end| end.cpu.as_secs_f64()).sum(),
         longest_stall_s: ends.iter().map(|end| end.longest_stall.as_secs_f64()).fold(0.0, f64::max),
+        steps: profile::bounds(&shared.spec.steps, window_s),
+        precision,
     }
 }
 
@@ -231,7 +266,7 @@ fn run_loop<W: Workload>(
                 }
             }
         }
-        let timer = Timer::start().context("cannot make a timer")?;
+        let timer = Timer::start(spins(spec, threads)).context("cannot make a timer")?;
         let _ = ready.send(Ok(()));
         // Nothing else happens on this thread before the start, so it may block.
         let Ok(start) = started.recv() else { return Ok(None) };
@@ -242,7 +277,7 @@ fn run_loop<W: Workload>(
             start.origin,
             recorder,
             SequenceDigest::new(Coverage::new(spec, shared.bounds)),
-            ThreadSchedule::new(spec, shared.bounds, thread, threads),
+            ThreadSchedule::new(spec, shared.trace.as_ref(), shared.bounds, thread, threads),
             clients.len(),
         ));
         let workload = Rc::new(workload.clone());
@@ -286,6 +321,14 @@ async fn stoppable<F: Future>(control: &Control, future: F) -> Result<F::Output>
         output = future => Ok(output),
         () = stopped => Err(anyhow!("stopped before the load began")),
     }
+}
+
+/// Whether the loops may wait with open eyes for what is due: in open loop, and where that takes no core from the service:
+/// there are more cores than loops, or somebody has set cores apart for this process.
+fn spins(spec: &LoadSpec, threads: u32) -> bool {
+    let own = std::thread::available_parallelism().map_or(1, |cores| cores.get() as i64);
+    let all = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN).ok().flatten().unwrap_or(own);
+    !spec.arrival.is_closed() && (own > i64::from(threads) || (own < all && own >= i64::from(threads)))
 }
 
 fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {

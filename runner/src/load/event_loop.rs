@@ -18,7 +18,7 @@ use std::{
 use nix::time::{ClockId, clock_gettime};
 
 use super::{
-    Control, LoadSpec, Timer,
+    Control, LoadSpec, Timer, Trace,
     digest::SequenceDigest,
     schedule::{Bounds, ThreadSchedule},
     writer::{self, Recorder},
@@ -36,6 +36,9 @@ const WINDOW_NOTICE: Duration = Duration::from_millis(20);
 pub struct Shared {
     pub spec: LoadSpec,
     pub bounds: Option<Bounds>,
+    pub trace: Option<Arc<Trace>>,
+    /// Where the window ends before its time, in nanoseconds from offset 0; `u64::MAX` while nothing says so.
+    pub end_ns: Arc<AtomicU64>,
     pub control: Control,
     /// Start of the measurement window, in nanoseconds from offset 0; `u64::MAX` while it is not known.
     pub window_start_ns: Arc<AtomicU64>,
@@ -128,13 +131,23 @@ impl EventLoop {
 
     /// End of the measurement window, if time ends it and its start is known.
     pub fn window_end(&self) -> Option<Instant> {
-        Some(self.window_start()? + Duration::from_secs_f64(self.shared.spec.stop.duration_s?))
+        let planned = || Some(self.window_start()? + Duration::from_secs_f64(self.shared.spec.stop.duration_s?));
+        match (planned(), self.early_end()) {
+            (Some(planned), Some(early)) => Some(planned.min(early)),
+            (planned, early) => planned.or(early),
+        }
+    }
+
+    /// Where the window ends before its time, if it does.
+    fn early_end(&self) -> Option<Instant> {
+        let end = self.shared.end_ns.load(Ordering::Relaxed);
+        (end != u64::MAX).then(|| self.at(end))
     }
 
     /// A client sends its first measured request.
     pub fn enter_window(&self) {
         if self.cpu_at_start.get().is_none() {
-            self.cpu_at_start.set(Some(thread_cpu()));
+            self.cpu_at_start.set(Some(self.working_cpu()));
         }
     }
 
@@ -142,14 +155,19 @@ impl EventLoop {
     /// last client.
     pub fn leave_window(&self, by_time: bool) {
         if !by_time || self.cpu_at_end.get().is_none() {
-            self.cpu_at_end.set(Some(thread_cpu()));
+            self.cpu_at_end.set(Some(self.working_cpu()));
         }
+    }
+
+    /// CPU time of this thread, without waiting with open eyes.
+    fn working_cpu(&self) -> Duration {
+        thread_cpu().saturating_sub(self.timer.spun())
     }
 
     /// CPU time of this thread over the window.
     pub fn window_cpu(&self) -> Duration {
         match (self.cpu_at_start.get(), self.cpu_at_end.get()) {
-            (Some(start), end) => end.unwrap_or_else(thread_cpu).saturating_sub(start),
+            (Some(start), end) => end.unwrap_or_else(|| self.working_cpu()).saturating_sub(start),
             (None, _) => Duration::ZERO,
         }
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Arrival, Client, Connection, Exchange, Outcome, Place, Workload, event_loop::EventLoop, schedule::Due,
+    Arrival, Client, Connection, Exchange, Outcome, Place, Workload, event_loop::EventLoop, profile, schedule::Due,
     writer::Attempt,
 };
 
@@ -63,14 +63,18 @@ impl<W: Workload> PacedClient<W> {
     pub async fn run(mut self) {
         let stagger = Duration::from_secs_f64(self.event_loop.shared.spec.stagger_s * f64::from(self.number));
         self.event_loop.timer.sleep_until(self.event_loop.origin + stagger).await;
-        match self.event_loop.shared.spec.arrival {
-            Arrival::Closed { think_time_s } => {
-                let think = Duration::from_secs_f64(think_time_s);
-                self.warm_up(think).await;
-                self.closed(think).await;
-            }
-            Arrival::Constant { .. } | Arrival::Poisson { .. } => self.open().await,
+        let Arrival::Closed { think_time_s } = self.event_loop.shared.spec.arrival else { return self.open().await };
+        let think = Duration::from_secs_f64(think_time_s);
+        let steps = &self.event_loop.shared.spec.steps;
+        if steps.is_empty() {
+            self.warm_up(think).await;
+            return self.closed(think).await;
         }
+        let spans = profile::spans(steps, self.number);
+        if spans.first().is_some_and(|span| span[0] == 0.0) {
+            self.warm_up(think).await;
+        }
+        self.stepped(think, &spans).await;
     }
 
     /// Closed loop: requests until both the count and the time of the warm-up are reached, then waits for the
@@ -101,16 +105,15 @@ impl<W: Workload> PacedClient<W> {
     async fn closed(&mut self, think: Duration) {
         let shared = self.event_loop.shared.clone();
         let limit = shared.spec.stop.requests.unwrap_or(u64::MAX);
-        let end = self.event_loop.window_end();
         let mut meeting = self.workload.meeting();
         let mut index = 0;
         let mut by_time = false;
         while index < limit && !self.event_loop.is_stopping() {
             if meeting.is_some_and(|meeting| index >= meeting) {
                 meeting = None;
-                self.meet(end).await;
+                self.meet().await;
             }
-            if end.is_some_and(|end| Instant::now() >= end) {
+            if self.event_loop.window_end().is_some_and(|end| Instant::now() >= end) {
                 by_time = true;
                 shared.ended_by_time.store(true, Ordering::Relaxed);
                 break;
@@ -127,16 +130,44 @@ impl<W: Workload> PacedClient<W> {
     }
 
     /// Waits until every client has come here, or the load ends before.
-    async fn meet(&self, end: Option<Instant>) {
+    async fn meet(&self) {
         let missing = &self.event_loop.shared.missing;
         missing.fetch_sub(1, Ordering::AcqRel);
         while missing.load(Ordering::Acquire) > 0 && !self.event_loop.is_stopping() {
             let now = Instant::now();
-            if end.is_some_and(|end| now >= end) {
+            if self.event_loop.window_end().is_some_and(|end| now >= end) {
                 return;
             }
             self.event_loop.timer.sleep_until(now + MEETING_PAUSE).await;
         }
+    }
+
+    /// Closed loop with steps: requests while the level holds this client.
+    async fn stepped(&mut self, think: Duration, spans: &[[f64; 2]]) {
+        let event_loop = self.event_loop.clone();
+        let shared = event_loop.shared.clone();
+        let at = |offset_s: f64| {
+            event_loop.at(shared.window_start_ns.load(Ordering::Relaxed)) + Duration::from_secs_f64(offset_s)
+        };
+        let ended = || event_loop.is_stopping() || event_loop.window_end().is_some_and(|end| Instant::now() >= end);
+        let mut index = 0;
+        for &[start, end] in spans {
+            event_loop.timer.sleep_until(at(start)).await;
+            while !ended() && Instant::now() < at(end) {
+                event_loop.enter_window();
+                let count = u64::from(shared.spec.pipeline);
+                self.exchange(Place { sequence: self.number, index, warmup: false }, count, None).await;
+                index += count;
+                self.think(think).await;
+            }
+        }
+        if let Some(end) = event_loop.window_end() {
+            event_loop.timer.sleep_until(end).await;
+        }
+        if !event_loop.is_stopping() {
+            shared.ended_by_time.store(true, Ordering::Relaxed);
+        }
+        event_loop.leave_window(true);
     }
 
     async fn think(&self, think: Duration) {
@@ -150,8 +181,6 @@ impl<W: Workload> PacedClient<W> {
         let event_loop = self.event_loop.clone();
         let shared = event_loop.shared.clone();
         let Some(bounds) = shared.bounds else { return };
-        // Arrivals that no client could take by then are given up; by count, all are sent.
-        let give_up = (bounds.end_ns != u64::MAX).then(|| event_loop.at(bounds.end_ns) + self.timeout);
         loop {
             let due = event_loop.schedule.borrow_mut().as_mut().and_then(Iterator::next);
             let Some(Due { index, at_ns }) = due else { break };
@@ -159,6 +188,10 @@ impl<W: Workload> PacedClient<W> {
             let place = Place { sequence: 0, index, warmup: index < bounds.first_measured };
             event_loop.timer.sleep_until(intended).await;
             let now = Instant::now();
+            // Precision ended the window before this arrival.
+            if at_ns >= shared.end_ns.load(Ordering::Relaxed) {
+                break;
+            }
             if event_loop.is_stopping() {
                 if now < intended {
                     break;
@@ -169,16 +202,20 @@ impl<W: Workload> PacedClient<W> {
             if !place.warmup {
                 event_loop.enter_window();
             }
-            if give_up.is_some_and(|give_up| now >= give_up) {
+            // Arrivals that no client could take by then are given up; by count, all are sent.
+            if event_loop.window_end().is_some_and(|end| now >= end + self.timeout) {
                 self.record_unsent(place, intended, now);
                 continue;
             }
             self.exchange(place, 1, Some(intended)).await;
         }
-        let by_time = bounds.end_ns != u64::MAX;
-        if by_time && !event_loop.is_stopping() {
+        let end = event_loop.window_end();
+        let by_time = end.is_some();
+        if let Some(end) = end
+            && !event_loop.is_stopping()
+        {
             // The window lasts to its end, though the last arrival may come long before.
-            event_loop.timer.sleep_until(event_loop.at(bounds.end_ns)).await;
+            event_loop.timer.sleep_until(end).await;
             shared.ended_by_time.store(true, Ordering::Relaxed);
         }
         event_loop.leave_window(by_time);

@@ -1,9 +1,11 @@
-//! The arrival schedule of an open loop: absolute offsets, fixed by seed and rate alone.
+//! The arrival schedule of an open loop: absolute offsets, fixed by seed and spec alone.
 //!
 //! Arrival `i` belongs to thread `i mod T`. Every thread draws the whole sequence and keeps its own part, so
 //! the schedule is the same for every T and no thread needs another. Nothing here looks at a clock.
 
-use super::{Arrival, LoadSpec, draw::Draw};
+use std::sync::Arc;
+
+use super::{Arrival, LoadSpec, Trace, draw::Draw, profile::Rescaling};
 
 /// Stream of draws for the gaps, apart from those for request content.
 const GAPS: u64 = 0x6172_7269_7661_6c73;
@@ -17,36 +19,67 @@ pub struct Due {
     pub at_ns: u64,
 }
 
-/// Every arrival of an open loop, without end. In closed loop there are none.
+/// Every arrival of an open loop. In closed loop there are none.
 #[derive(Clone, Debug)]
 struct Arrivals {
-    rate: f64,
-    gaps: Option<Draw>,
+    process: Process,
+    /// From the process of rate 1 to time.
+    clock: Clock,
     next: u64,
-    time_s: f64,
+    /// Where the process of rate 1 is.
+    reached: f64,
+}
+
+/// Gaps of mean 1, or recorded times.
+#[derive(Clone, Debug)]
+enum Process {
+    Constant,
+    Poisson(Draw),
+    Gamma(Draw, f64),
+    Trace(Arc<Trace>),
+}
+
+#[derive(Clone, Debug)]
+enum Clock {
+    Rate(f64),
+    Steps(Rescaling),
 }
 
 impl Arrivals {
-    fn new(spec: &LoadSpec) -> Option<Self> {
-        let (rate, gaps) = match spec.arrival {
+    fn new(spec: &LoadSpec, trace: Option<&Arc<Trace>>) -> Option<Self> {
+        let gaps = || Draw::new(&[spec.seed, GAPS]);
+        let (process, rate) = match spec.arrival {
             Arrival::Closed { .. } => return None,
-            Arrival::Constant { rate } => (rate, None),
-            Arrival::Poisson { rate } => (rate, Some(Draw::new(&[spec.seed, GAPS]))),
+            Arrival::Constant { rate } => (Process::Constant, rate),
+            Arrival::Poisson { rate } => (Process::Poisson(gaps()), rate),
+            Arrival::Gamma { rate, shape } => (Process::Gamma(gaps(), shape), rate),
+            Arrival::Trace { speed, .. } => (Process::Trace(trace?.clone()), speed),
         };
-        Some(Self { rate, gaps, next: 0, time_s: 0.0 })
+        let clock = match spec.steps.is_empty() {
+            true => Clock::Rate(rate),
+            false => Clock::Steps(Rescaling::new(spec.warmup.duration_s, &spec.steps)),
+        };
+        Some(Self { process, clock, next: 0, reached: 0.0 })
     }
+}
 
-    fn next(&mut self) -> Due {
+impl Iterator for Arrivals {
+    type Item = Due;
+
+    fn next(&mut self) -> Option<Due> {
         let index = self.next;
         self.next += 1;
-        let at_s = match &mut self.gaps {
-            None => index as f64 / self.rate,
-            Some(draw) => {
-                self.time_s += draw.exponential(1.0 / self.rate);
-                self.time_s
-            }
+        match &mut self.process {
+            Process::Constant => self.reached = index as f64,
+            Process::Poisson(draw) => self.reached += draw.exponential(1.0),
+            Process::Gamma(draw, shape) => self.reached += draw.gamma(*shape),
+            Process::Trace(trace) => self.reached = trace.arrivals.get(index as usize)?.offset_s,
+        }
+        let at_s = match &mut self.clock {
+            Clock::Rate(rate) => self.reached / *rate,
+            Clock::Steps(rescaling) => rescaling.time_of(self.reached)?,
         };
-        Due { index, at_ns: (at_s * 1e9).round() as u64 }
+        Some(Due { index, at_ns: (at_s * 1e9).round() as u64 })
     }
 }
 
@@ -63,12 +96,11 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// `None` in closed loop.
-    pub fn new(spec: &LoadSpec) -> Option<Self> {
-        let mut arrivals = Arrivals::new(spec)?;
+    /// `None` in closed loop, and when all is warm-up.
+    pub fn new(spec: &LoadSpec, trace: Option<&Arc<Trace>>) -> Option<Self> {
         let warmup_ns = (spec.warmup.duration_s * 1e9) as u64;
-        let first = std::iter::repeat_with(|| arrivals.next())
-            .find(|due| due.index >= spec.warmup.requests && due.at_ns >= warmup_ns)?;
+        let first =
+            Arrivals::new(spec, trace)?.find(|due| due.index >= spec.warmup.requests && due.at_ns >= warmup_ns)?;
         // A window after counted warm-up begins with its first request, else when the time is up.
         let by_count = spec.warmup.requests > 0 && first.index == spec.warmup.requests;
         let window_start_ns = if by_count { first.at_ns } else { warmup_ns };
@@ -95,9 +127,15 @@ pub struct ThreadSchedule {
 
 impl ThreadSchedule {
     /// `None` in closed loop.
-    pub fn new(spec: &LoadSpec, bounds: Option<Bounds>, thread: u32, threads: u32) -> Option<Self> {
+    pub fn new(
+        spec: &LoadSpec,
+        trace: Option<&Arc<Trace>>,
+        bounds: Option<Bounds>,
+        thread: u32,
+        threads: u32,
+    ) -> Option<Self> {
         Some(Self {
-            arrivals: Arrivals::new(spec)?,
+            arrivals: Arrivals::new(spec, trace)?,
             bounds: bounds?,
             thread: u64::from(thread),
             threads: u64::from(threads),
@@ -110,7 +148,7 @@ impl Iterator for ThreadSchedule {
 
     fn next(&mut self) -> Option<Due> {
         loop {
-            let due = self.arrivals.next();
+            let due = self.arrivals.next()?;
             if due.index >= self.bounds.end_index || due.at_ns >= self.bounds.end_ns {
                 return None;
             }
@@ -126,35 +164,60 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::load::{Stop, Warmup};
+    use crate::load::{Step, Stop, Warmup, trace::Arrived};
 
     fn spec(arrival: Arrival, stop: Stop, warmup: Warmup, seed: u64) -> LoadSpec {
-        LoadSpec { arrival, clients: 1, threads: 1, stop, warmup, stagger_s: 0.0, timeout_s: 1.0, pipeline: 1, seed }
+        LoadSpec {
+            arrival,
+            clients: 1,
+            threads: 1,
+            stop,
+            warmup,
+            stagger_s: 0.0,
+            timeout_s: 1.0,
+            pipeline: 1,
+            seed,
+            steps: Vec::new(),
+            precision: None,
+        }
     }
 
-    fn schedule(spec: &LoadSpec, threads: u32) -> Vec<Due> {
-        let bounds = Bounds::new(spec);
+    fn schedule_of(spec: &LoadSpec, trace: Option<&Arc<Trace>>, threads: u32) -> Vec<Due> {
+        let bounds = Bounds::new(spec, trace);
         let mut all: Vec<Due> = (0..threads)
-            .flat_map(|thread| ThreadSchedule::new(spec, bounds, thread, threads).expect("an open loop"))
+            .flat_map(|thread| ThreadSchedule::new(spec, trace, bounds, thread, threads).expect("an open loop"))
             .collect();
         all.sort_by_key(|due| due.index);
         all
     }
 
+    fn schedule(spec: &LoadSpec, threads: u32) -> Vec<Due> {
+        schedule_of(spec, None, threads)
+    }
+
+    fn counted(requests: u64) -> Stop {
+        Stop { requests: Some(requests), duration_s: None }
+    }
+
+    fn arrivals() -> impl Strategy<Value = Arrival> {
+        (1.0..1e6f64, 0.1..10.0f64, 0..3).prop_map(|(rate, shape, model)| match model {
+            0 => Arrival::Constant { rate },
+            1 => Arrival::Poisson { rate },
+            _ => Arrival::Gamma { rate, shape },
+        })
+    }
+
     proptest! {
         #[test]
         fn does_not_depend_on_threads_and_never_goes_back(
-            rate in 1.0..1e6f64, poisson: bool, requests in 1u64..2000, warmup in 0u64..100,
-            threads in 1u32..9, seed: u64,
+            arrival in arrivals(), requests in 1u64..2000, warmup in 0u64..100, threads in 1u32..9, seed: u64,
         ) {
-            let arrival = if poisson { Arrival::Poisson { rate } } else { Arrival::Constant { rate } };
-            let stop = Stop { requests: Some(requests), duration_s: None };
-            let spec = spec(arrival, stop, Warmup { duration_s: 0.0, requests: warmup }, seed);
+            let spec = spec(arrival, counted(requests), Warmup { duration_s: 0.0, requests: warmup }, seed);
             let one = schedule(&spec, 1);
             prop_assert_eq!(&one, &schedule(&spec, threads));
             prop_assert_eq!(one.len() as u64, requests + warmup);
             prop_assert!(one.windows(2).all(|pair| pair[0].at_ns <= pair[1].at_ns && pair[0].index + 1 == pair[1].index));
-            let bounds = Bounds::new(&spec).expect("an open loop");
+            let bounds = Bounds::new(&spec, None).expect("an open loop");
             prop_assert_eq!(bounds.first_measured, warmup);
             prop_assert!(one[warmup as usize].at_ns >= bounds.window_start_ns);
         }
@@ -163,7 +226,7 @@ mod tests {
         fn a_window_holds_the_arrivals_due_in_it(rate in 100.0..1e4f64, seed: u64, warmup_s in 0.0..1.0f64) {
             let stop = Stop { requests: None, duration_s: Some(1.0) };
             let spec = spec(Arrival::Poisson { rate }, stop, Warmup { duration_s: warmup_s, requests: 0 }, seed);
-            let bounds = Bounds::new(&spec).expect("an open loop");
+            let bounds = Bounds::new(&spec, None).expect("an open loop");
             prop_assert_eq!(bounds.window_start_ns, (warmup_s * 1e9) as u64);
             for due in schedule(&spec, 2) {
                 prop_assert!(due.at_ns < bounds.end_ns);
@@ -174,31 +237,87 @@ mod tests {
 
     #[test]
     fn constant_arrivals_do_not_drift() {
-        let stop = Stop { requests: Some(3_000_001), duration_s: None };
-        let spec = spec(Arrival::Constant { rate: 3e5 }, stop, Warmup::default(), 1);
+        let spec = spec(Arrival::Constant { rate: 3e5 }, counted(3_000_001), Warmup::default(), 1);
         let last = schedule(&spec, 1).pop().expect("not empty");
         assert_eq!((last.index, last.at_ns), (3_000_000, 10_000_000_000));
     }
 
-    #[test]
-    fn poisson_gaps_are_exponential() {
-        // Kolmogorov-Smirnov distance of the gaps from the exponential law; 1.95/√n is its 0.1 % point. The seed is
-        // fixed, so the check cannot flake.
-        let (rate, count) = (5000.0, 20_000);
-        let stop = Stop { requests: Some(count), duration_s: None };
-        let spec = spec(Arrival::Poisson { rate }, stop, Warmup::default(), 42);
-        let times: Vec<f64> =
-            std::iter::once(0.0).chain(schedule(&spec, 4).iter().map(|due| due.at_ns as f64 / 1e9)).collect();
-        let mut gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        gaps.sort_by(f64::total_cmp);
-        let n = gaps.len() as f64;
-        let distance = gaps.iter().enumerate().fold(0.0f64, |worst, (i, gap)| {
-            let law = 1.0 - (-rate * gap).exp();
-            worst.max((law - i as f64 / n).abs()).max(((i + 1) as f64 / n - law).abs())
+    /// Kolmogorov-Smirnov distance of a sample from a law; 1.95/√n is its 0.1 % point. Seeds are fixed, so the checks
+    /// cannot flake.
+    fn assert_follows(mut sample: Vec<f64>, law: impl Fn(f64) -> f64, name: &str) {
+        sample.sort_by(f64::total_cmp);
+        let n = sample.len() as f64;
+        let distance = sample.iter().enumerate().fold(0.0f64, |worst, (i, value)| {
+            worst.max((law(*value) - i as f64 / n).abs()).max(((i + 1) as f64 / n - law(*value)).abs())
         });
-        assert!(distance < 1.95 / n.sqrt(), "distance {distance}");
-        let mean_rate = n / times[times.len() - 1];
-        // Five standard deviations of the mean of that many exponential gaps.
-        assert!((mean_rate / rate - 1.0).abs() < 5.0 / n.sqrt(), "mean rate {mean_rate}");
+        assert!(distance < 1.95 / n.sqrt(), "{name}: distance {distance}");
+    }
+
+    fn gaps(times: impl IntoIterator<Item = f64>) -> Vec<f64> {
+        let mut last = 0.0;
+        times.into_iter().map(|time| time - std::mem::replace(&mut last, time)).collect()
+    }
+
+    #[test]
+    fn gaps_follow_their_law() {
+        let rate = 5000.0;
+        let exponential = |gap: f64| 1.0 - (-rate * gap).exp();
+        // Erlang's law: gamma of shape 2.
+        let erlang = |gap: f64| 1.0 - (-2.0 * rate * gap).exp() * (1.0 + 2.0 * rate * gap);
+        let check = |arrival: Arrival, law: &dyn Fn(f64) -> f64, pairs: bool, name: &str| {
+            let spec = spec(arrival, counted(20_000), Warmup::default(), 42);
+            let times: Vec<f64> = schedule(&spec, 4).iter().map(|due| due.at_ns as f64 / 1e9).collect();
+            let mean_rate = times.len() as f64 / times[times.len() - 1];
+            // Five standard deviations of the mean of that many gaps, for the widest of the laws.
+            assert!(
+                (mean_rate / rate - 1.0).abs() < 5.0 * 2f64.sqrt() / (times.len() as f64).sqrt(),
+                "{name} {mean_rate}"
+            );
+            let gaps = gaps(times);
+            // Two gaps of shape ½ make one of shape 1, of twice the mean.
+            let gaps = if pairs { gaps.chunks(2).map(|pair| pair.iter().sum::<f64>() / 2.0).collect() } else { gaps };
+            assert_follows(gaps, law, name);
+        };
+        check(Arrival::Poisson { rate }, &exponential, false, "poisson");
+        check(Arrival::Gamma { rate, shape: 1.0 }, &exponential, false, "gamma 1");
+        check(Arrival::Gamma { rate, shape: 2.0 }, &erlang, false, "gamma 2");
+        check(Arrival::Gamma { rate, shape: 0.5 }, &exponential, true, "gamma ½");
+    }
+
+    #[test]
+    fn arrivals_of_a_ramp_are_poisson_on_its_own_clock() {
+        let step = |from, to, duration_s| Step { from, to, duration_s };
+        let steps = vec![step(100.0, 100.0, 5.0), step(100.0, 2000.0, 10.0), step(500.0, 500.0, 5.0)];
+        let stop = Stop { requests: None, duration_s: Some(20.0) };
+        let warmup = Warmup { duration_s: 2.0, requests: 0 };
+        let spec = LoadSpec { steps, ..spec(Arrival::Poisson { rate: 1.0 }, stop, warmup, 3) };
+        let all = schedule(&spec, 3);
+        assert_eq!(all, schedule(&spec, 1));
+        let bounds = Bounds::new(&spec, None).expect("an open loop");
+        assert_eq!((bounds.window_start_ns, bounds.end_ns), (2_000_000_000, 22_000_000_000));
+        // The integral of the rate up to each arrival must be a Poisson process of rate 1.
+        let integral = |t: f64| match t {
+            t if t < 7.0 => 100.0 * t,
+            t if t < 17.0 => 700.0 + 100.0 * (t - 7.0) + 95.0 * (t - 7.0).powi(2),
+            t => 700.0 + 10_500.0 + 500.0 * (t - 17.0),
+        };
+        let unit = all.iter().map(|due| integral(due.at_ns as f64 / 1e9));
+        assert_follows(gaps(unit), |gap| 1.0 - (-gap).exp(), "ramp");
+        assert!((spec.requested_rate().expect("open") - 675.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_trace_is_replayed_as_it_was_at_its_speed() {
+        let arrivals =
+            [0.0, 0.5, 0.5, 2.0].map(|offset_s| Arrived { offset_s, input_tokens: None, output_tokens: None });
+        let trace = Trace::of(arrivals.to_vec());
+        let arrival = Arrival::Trace { sha256: trace.sha256.clone(), speed: 2.0, requests: 4, rate: 3.0 };
+        let spec = spec(arrival, counted(3), Warmup { duration_s: 0.1, requests: 0 }, 1);
+        for threads in [1, 3] {
+            let times: Vec<u64> = schedule_of(&spec, Some(&trace), threads).iter().map(|due| due.at_ns).collect();
+            assert_eq!(times, [0, 250_000_000, 250_000_000, 1_000_000_000]);
+        }
+        assert_eq!(Bounds::new(&spec, Some(&trace)).expect("an open loop").first_measured, 1);
+        assert_eq!(Bounds::new(&spec, None), None);
     }
 }

@@ -17,12 +17,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use analysis::precision::PrecisionRule;
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Exchange, Outcome,
+    Exchange, Outcome, Precision, PrecisionFacts, Quantity,
     spool::{
         self,
         record::{self, MAGIC, Record, RequestRecord, StreamedRecord},
@@ -39,6 +40,8 @@ const BUFFERS: usize = 256;
 const ERRORS: usize = 1000;
 /// Longest error text, in bytes.
 const ERROR_BYTES: usize = 400;
+/// From the moment at which enough is known to the end of the window, so that all loops have noticed.
+const END_NOTICE: Duration = Duration::from_millis(20);
 /// Between two writings of the progress.
 const PROGRESS: Duration = Duration::from_millis(500);
 
@@ -86,6 +89,10 @@ pub struct WriterState {
     pub window_start_ns: Arc<AtomicU64>,
     /// Set when the load cannot go on; here, because the disk is full or worse.
     pub failed: Arc<AtomicBool>,
+    /// When the load is to end for knowing enough.
+    pub precision: Option<Precision>,
+    /// Set when it is: the end of the window, in nanoseconds from offset 0.
+    pub end_ns: Arc<AtomicU64>,
 }
 
 struct Buffer {
@@ -240,6 +247,7 @@ pub struct Writer {
     back: Vec<mpsc::Sender<Vec<u8>>>,
     state: WriterState,
     live: Live,
+    rule: Option<PrecisionRule>,
 }
 
 /// A writer and one recorder a thread. The spools exist afterwards, and none of an earlier load.
@@ -264,13 +272,14 @@ pub fn open(folder: &Path, threads: usize, state: WriterState) -> Result<(Writer
         });
     }
     let live = Live::new()?;
-    Ok((Writer { folder: folder.to_owned(), files, input, back: backs, state, live }, recorders))
+    let rule = state.precision.as_ref().map(PrecisionRule::new).transpose()?;
+    Ok((Writer { folder: folder.to_owned(), files, input, back: backs, state, live, rule }, recorders))
 }
 
 impl Writer {
     /// Writes until every recorder is gone. `origin` is offset 0. When writing fails the rest is thrown away and
     /// the first error returned at the end.
-    pub fn run(mut self, origin: Instant) -> Result<()> {
+    pub fn run(mut self, origin: Instant) -> Result<Option<PrecisionFacts>> {
         let mut result = Ok(());
         let mut next_progress = Instant::now() + PROGRESS;
         loop {
@@ -282,7 +291,7 @@ impl Writer {
             };
             if let Some(Buffer { thread, mut bytes }) = buffer {
                 if result.is_ok() {
-                    self.live.take_in(&bytes);
+                    self.take_in(&bytes, origin);
                     result = self.files[thread]
                         .write_all(&bytes)
                         .with_context(|| format!("cannot write {}", spool::path(&self.folder, thread).display()));
@@ -301,7 +310,30 @@ impl Writer {
             }
         }
         let window_start_ns = self.state.window_start_ns.load(Ordering::Relaxed);
-        result.and(self.write_progress(origin, window_start_ns, true))
+        result.and(self.write_progress(origin, window_start_ns, true))?;
+        let reached = self.state.end_ns.load(Ordering::Relaxed) != u64::MAX;
+        Ok(self.rule.map(|rule| rule.facts(reached)))
+    }
+
+    fn take_in(&mut self, bytes: &[u8], origin: Instant) {
+        let mut bytes = bytes.strip_prefix(MAGIC).unwrap_or(bytes);
+        while let Ok(Some((body, rest))) = record::split(bytes) {
+            bytes = rest;
+            let Some(Record::Request(request)) = record::parse(body) else { continue };
+            self.live.add(&request);
+            let Some(rule) = &mut self.rule else { continue };
+            if request.warmup || request.error != 0 || self.state.end_ns.load(Ordering::Relaxed) != u64::MAX {
+                continue;
+            }
+            let value = match rule.quantity() {
+                Quantity::Latency => Some(request.response_ns()),
+                Quantity::Ttft => request.streamed.as_ref().and_then(|streamed| streamed.first_ns),
+            };
+            if value.is_some_and(|value| rule.add(value)) {
+                let end = (Instant::now() + END_NOTICE).saturating_duration_since(origin);
+                self.state.end_ns.store(end.as_nanos() as u64, Ordering::Relaxed);
+            }
+        }
     }
 
     fn write_progress(&mut self, origin: Instant, window_start_ns: u64, ended: bool) -> Result<()> {
@@ -345,18 +377,12 @@ impl Live {
         Ok(Self { requests: 0, failures: 0, halves: [histogram.clone(), histogram], counts: [0; 2], since: [now; 2] })
     }
 
-    fn take_in(&mut self, mut bytes: &[u8]) {
-        bytes = bytes.strip_prefix(MAGIC).unwrap_or(bytes);
-        while let Ok(Some((body, rest))) = record::split(bytes) {
-            bytes = rest;
-            if let Some(Record::Request(request)) = record::parse(body) {
-                self.requests += 1;
-                self.counts[0] += 1;
-                match request.error {
-                    0 => self.halves[0].saturating_record(request.response_ns() / 1000),
-                    _ => self.failures += 1,
-                }
-            }
+    fn add(&mut self, request: &RequestRecord) {
+        self.requests += 1;
+        self.counts[0] += 1;
+        match request.error {
+            0 => self.halves[0].saturating_record(request.response_ns() / 1000),
+            _ => self.failures += 1,
         }
     }
 
@@ -384,7 +410,12 @@ mod tests {
     use crate::load::{Place, Streamed};
 
     fn state() -> WriterState {
-        WriterState { window_start_ns: Arc::new(AtomicU64::new(0)), failed: Arc::default() }
+        WriterState {
+            window_start_ns: Arc::new(AtomicU64::new(0)),
+            failed: Arc::default(),
+            precision: None,
+            end_ns: Arc::new(AtomicU64::new(u64::MAX)),
+        }
     }
 
     fn exchange(index: u64, outcome: Outcome, start: Instant) -> Exchange {

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    recipe::{Recipe, campaign::Types, schema},
+    recipe::{LoadModel, Recipe, campaign::Types, schema},
     services::RAW_CLIENT,
 };
 
@@ -27,6 +27,9 @@ pub fn resolve(written: &Recipe, types: Types, campaign_slo: &Map<String, Value>
     slo.extend(std::mem::take(&mut recipe.benchmarks.slo));
     slo.sort_keys();
     recipe.benchmarks.slo = slo;
+    if let Some(clients) = recipe.benchmarks.load.most_clients() {
+        recipe.benchmarks.num_clients = clients.max(1);
+    }
     resolve_service(&mut recipe, types);
     resolve_client(&mut recipe, types);
     let value = without_nulls(serde_json::to_value(&recipe)?);
@@ -79,7 +82,11 @@ fn resolve_client(recipe: &mut Recipe, types: Types) {
         settings.insert("model".into(), model.clone());
     }
     // Load that ends by time has no point at which writing would turn into reading.
-    let is_timed = recipe.benchmarks.duration.is_some();
+    let benchmarks = &recipe.benchmarks;
+    let is_timed = benchmarks.duration.is_some()
+        || !benchmarks.load.steps.is_empty()
+        || benchmarks.precision.is_some()
+        || benchmarks.load.model == LoadModel::Trace;
     if known("operation_mix") && !settings.contains_key("operation_mix") && is_timed {
         settings.insert("operation_mix".into(), kind.timed_mix().into());
     }
@@ -88,8 +95,8 @@ fn resolve_client(recipe: &mut Recipe, types: Types) {
     if settings.contains_key("prompt_length") && settings.contains_key("prompt") {
         settings.remove("prompt_length");
     }
-    if settings.contains_key("num_keys") && !settings.contains_key("operation_mix") {
-        settings.remove("num_keys");
+    if !settings.contains_key("operation_mix") {
+        settings.retain(|key, _| !["num_keys", "key_distribution"].contains(&key.as_str()));
     }
     client.settings = settings;
 }

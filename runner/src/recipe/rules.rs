@@ -250,11 +250,17 @@ impl Rules<'_> {
             self.error(&setting("operation_mix"), "both shares are zero: give at least one operation a share");
         }
         let has_mix = self.has(&setting("operation_mix")) || self.recipe.client.settings.contains_key("operation_mix");
-        if self.has(&setting("num_keys")) && !has_mix {
-            self.error(
-                &setting("num_keys"),
-                "no effect without `operation_mix` (or `benchmarks.duration`): each request then has a key of its own",
-            );
+        for key in ["num_keys", "key_distribution", "zipf_exponent"] {
+            if self.has(&setting(key)) && !has_mix {
+                self.error(
+                    &setting(key),
+                    "no effect without `operation_mix` (or `benchmarks.duration`): each request then has a key of its own",
+                );
+            }
+        }
+        let zipf = self.recipe.client.settings.get("key_distribution").is_some_and(|law| law == "zipf");
+        if self.has(&setting("zipf_exponent")) && !zipf && has_mix {
+            self.error(&setting("zipf_exponent"), "no effect without `key_distribution: zipf`");
         }
         if self.has(&setting("prompt")) && self.has(&setting("prompt_length")) {
             self.error(&setting("prompt_length"), "no effect beside `prompt`: remove one");
@@ -294,33 +300,143 @@ impl Rules<'_> {
     fn load(&mut self) {
         let load = self.recipe.benchmarks.load.clone();
         let written = self.tree.find("benchmarks.load.model").and_then(|entry| entry.node.text());
-        if written.is_some_and(|model| !["closed", "constant", "poisson"].contains(&model)) {
+        if written.is_some_and(|model| model != load.model.name()) {
             return;
         }
-        if load.model == LoadModel::Closed {
-            if self.has("benchmarks.load.rate") {
-                self.error(
-                    "benchmarks.load.rate",
-                    "no effect in a closed loop, where answers set the pace: remove it, or give `model: constant` or \
-                     `poisson`",
-                );
+        let model = load.model.name();
+        let closed = load.model == LoadModel::Closed;
+        let steps = self.has("benchmarks.load.steps");
+        let mut wrong = Vec::new();
+        for (key, allowed, message) in [
+            ("rate", !closed, "no effect in a closed loop, where answers set the pace: remove it, or give `model: constant` or `poisson`".to_owned()),
+            ("rate", load.model != LoadModel::Trace, "no effect with `model: trace`, which has its own times: `speed` makes it faster".to_owned()),
+            ("rate", !steps, "no effect beside `steps`, which say the rate: remove one".to_owned()),
+            ("think_time", closed, format!("no effect with `model: {model}`, where clients do not wait for answers: remove it")),
+            ("shape", load.model == LoadModel::Gamma, format!("no effect with `model: {model}`: remove it, or give `model: gamma`")),
+            ("file", load.model == LoadModel::Trace, format!("no effect with `model: {model}`: remove it, or give `model: trace`")),
+            ("sha256", load.model == LoadModel::Trace, format!("no effect with `model: {model}`: remove it, or give `model: trace`")),
+            ("speed", load.model == LoadModel::Trace, format!("no effect with `model: {model}`: remove it, or give `model: trace`")),
+            ("steps", load.model != LoadModel::Trace, "no effect with `model: trace`, which has its own rate over time: remove one".to_owned()),
+        ] {
+            let path = format!("benchmarks.load.{key}");
+            // The default of a resolved recipe is no remark of a person.
+            let is_default = key == "think_time" && load.think_time == 0.0;
+            if !allowed && !is_default && self.has(&path) && !wrong.contains(&key) {
+                self.error(&path, message);
+                wrong.push(key);
             }
-            return;
         }
-        let model = if load.model == LoadModel::Constant { "constant" } else { "poisson" };
-        if !self.has("benchmarks.load.rate") {
-            let message = format!("`model: {model}` needs `rate`, in requests per second");
-            self.error("benchmarks.load.rate", message);
+        match load.model {
+            LoadModel::Constant | LoadModel::Poisson | LoadModel::Gamma
+                if !steps && !self.has("benchmarks.load.rate") =>
+            {
+                let message = format!("`model: {model}` needs `rate`, in requests per second");
+                self.error("benchmarks.load.rate", message);
+            }
+            LoadModel::Trace if !self.has("benchmarks.load.file") => {
+                self.error("benchmarks.load.file", "`model: trace` needs the `file` to replay");
+            }
+            _ => {}
         }
-        if load.think_time > 0.0 {
-            let message = format!("no effect with `model: {model}`, where clients do not wait for answers: remove it");
-            self.error("benchmarks.load.think_time", message);
+        if load.model == LoadModel::Gamma && !self.has("benchmarks.load.shape") {
+            let message = "`model: gamma` needs `shape`: below 1 in bursts, 1 is `poisson`, above 1 more even";
+            self.error("benchmarks.load.shape", message);
         }
+        self.steps(&load, closed);
+        self.precision();
         let pipeline = self.recipe.client.settings.get("pipeline").and_then(|pipeline| pipeline.as_u64());
-        if pipeline.is_some_and(|pipeline| pipeline > 1) {
+        if pipeline.is_some_and(|pipeline| pipeline > 1) && !closed {
             let message =
                 format!("batches are for the closed loop: with `model: {model}`, each request has a time of its own");
             self.error("client.settings.pipeline", message);
+        }
+    }
+
+    /// Steps say the level and the end of the load, and nothing else may.
+    fn steps(&mut self, load: &super::Load, closed: bool) {
+        if load.steps.is_empty() || load.model == LoadModel::Trace {
+            return;
+        }
+        for (key, message) in [
+            ("duration", "no effect beside `load.steps`, which say how long the load lasts: remove one"),
+            ("num_requests", "a number of requests would cut `load.steps` anywhere: remove one"),
+            ("warmup_requests", "with `load.steps`, the warm-up is a time: give `warmup`"),
+            ("client_delay", "no effect beside `load.steps`, which say when clients begin: remove one"),
+        ] {
+            let path = format!("benchmarks.{key}");
+            let given = self
+                .tree
+                .find(&path)
+                .and_then(|entry| entry.node.text())
+                .is_some_and(|text| text != "0" && text != "0.0");
+            if given {
+                self.error(&path, message);
+            }
+        }
+        let (needed, other) = if closed { ("clients", "rate") } else { ("rate", "clients") };
+        let model = load.model.name();
+        let mut any = false;
+        let items: Vec<Span> = self
+            .tree
+            .find("benchmarks.load.steps")
+            .into_iter()
+            .flat_map(|entry| entry.node.items())
+            .map(|item| item.span)
+            .collect();
+        // One that is no step at all has a finding of its own, and the rest cannot be told apart.
+        if items.len() != load.steps.len() {
+            return;
+        }
+        for ((index, step), span) in load.steps.iter().enumerate().zip(items) {
+            let at = format!("benchmarks.load.steps[{index}]");
+            let mut error = |message: String| self.findings.error(span, &at, message);
+            let (has, wrong) = match closed {
+                true => (step.clients.is_some(), step.rate.is_some()),
+                false => (step.rate.is_some(), step.clients.is_some()),
+            };
+            if wrong {
+                error(format!("with `model: {model}`, a step has `{needed}`, not `{other}`"));
+            } else if !has {
+                error(format!("a step needs `{needed}`"));
+            }
+            if step.duration.is_none() {
+                error("a step needs `duration`".into());
+            }
+            if closed && step.to.is_some_and(|to| to.fract() != 0.0 || to > 1e6) {
+                error("`to` is a number of clients, so a whole one up to 1000000".into());
+            }
+            any |= step.rate.is_some_and(|rate| rate > 0.0) || step.clients.is_some_and(|clients| clients > 0);
+            any |= step.to.is_some_and(|to| to > 0.0);
+        }
+        if !any {
+            self.error("benchmarks.load.steps", "every level is zero, so no request would be sent");
+        }
+        let most = load.most_clients();
+        if let Some(written) =
+            self.tree.find("benchmarks.num_clients").and_then(|entry| entry.node.text()?.parse::<u32>().ok())
+            && let Some(most) = most
+            && written != most
+        {
+            self.error(
+                "benchmarks.num_clients",
+                format!("no effect beside `load.steps`, whose most clients are {most}: remove one"),
+            );
+        }
+    }
+
+    /// A load that precision ends has another end too, should it never be reached.
+    fn precision(&mut self) {
+        if self.recipe.benchmarks.precision.is_none() {
+            return;
+        }
+        if !self.recipe.benchmarks.load.steps.is_empty() {
+            return self.error(
+                "benchmarks.precision",
+                "with `load.steps` the level changes, so there is no one percentile to know: remove one",
+            );
+        }
+        if !self.has("benchmarks.duration") && !self.has("benchmarks.num_requests") {
+            self.error("benchmarks.precision", "give `duration` or `num_requests` too: the most it may take");
         }
     }
 
@@ -329,7 +445,8 @@ impl Rules<'_> {
         let benchmarks = &self.recipe.benchmarks;
         let delay = self.recipe.client.settings.get("warmup_delay").and_then(|delay| delay.as_f64()).unwrap_or(0.0);
         let stagger = benchmarks.client_delay * f64::from(benchmarks.num_clients.saturating_sub(1));
-        let needed = delay + stagger.max(benchmarks.warmup) + benchmarks.duration.unwrap_or(0.0);
+        let stepped: f64 = benchmarks.load.steps.iter().filter_map(|step| step.duration).sum();
+        let needed = delay + stagger.max(benchmarks.warmup) + benchmarks.duration.unwrap_or(stepped);
         for section in ["service", "client"] {
             let resources =
                 if section == "service" { &self.recipe.service.resources } else { &self.recipe.client.resources };

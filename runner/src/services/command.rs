@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::{BoxFuture, ClientType, Launch, LaunchRequest, LoadDefaults, Probe, ServiceType};
+use super::{BoxFuture, Calibrated, ClientType, Launch, LaunchRequest, LoadDefaults, Probe, ServiceType};
 use crate::load::{self, Control, Endpoint, LoadJob, LoadReport};
 
 mod runs;
@@ -97,6 +97,11 @@ impl ClientType for RawClient {
             warmup_delay_s: settings.warmup_delay,
             threads: None,
         })
+    }
+
+    /// Each run is a process of its own, beside which the driver's error is nothing.
+    fn calibrated(&self) -> Calibrated {
+        Calibrated::Never
     }
 
     fn run(&self, job: &LoadJob, control: &Control) -> Result<LoadReport> {

@@ -36,6 +36,8 @@ pub fn spec(requests: u64) -> LoadSpec {
         timeout_s: 10.0,
         pipeline: 1,
         seed: 7,
+        steps: Vec::new(),
+        precision: None,
     }
 }
 
@@ -67,11 +69,21 @@ pub fn drive_until(
     settings: Value,
     control: &Control,
 ) -> anyhow::Result<Driven> {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut job = job(endpoint, spec, settings, folder.path());
+    let mut job = job(endpoint, spec, settings, Path::new(""));
     if let Some(command) = job.settings.as_object_mut().and_then(|settings| settings.remove("command")) {
         job.command = command.as_str().map(str::to_owned);
     }
+    drive_job_until(client, job, control)
+}
+
+/// The same for a job that says everything but its folder.
+pub fn drive_job(client: &dyn ClientType, job: LoadJob) -> anyhow::Result<Driven> {
+    drive_job_until(client, job, &Control::default())
+}
+
+fn drive_job_until(client: &dyn ClientType, job: LoadJob, control: &Control) -> anyhow::Result<Driven> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let job = LoadJob { folder: folder.path().to_owned(), ..job };
     let report = client.run(&job, control)?;
     let out = folder.path().join("requests.jsonl.zst");
     let spooled = spool::to_requests(folder.path(), &out)?;
@@ -91,6 +103,8 @@ fn job(endpoint: Endpoint, spec: LoadSpec, settings: Value, folder: &Path) -> Lo
         folder: folder.to_owned(),
         env: [("CLIENT_NAME".to_owned(), "client-test".to_owned())].into(),
         command: None,
+        trace: None,
+        truth: None,
     }
 }
 
@@ -100,50 +114,114 @@ pub fn probe(service: &dyn ServiceType, endpoint: &Endpoint, settings: &Value) -
     runtime.block_on(service.probe(endpoint, settings))
 }
 
-/// A `redis-server` in a folder of its own, as the service type starts it.
-pub struct RedisServer {
+/// A service as its type starts it, with its default settings.
+pub struct Running {
+    pub endpoint: Endpoint,
+    pub settings: Value,
+    _server: Option<Server>,
+}
+
+impl Running {
+    pub fn start(service: &dyn ServiceType) -> Self {
+        let settings: Value = crate::recipe::schema::default_settings(service.settings_schema()).into();
+        if service.name() == "simulator" {
+            // Its program is this one, which is a test here.
+            let simulated = serde_json::from_value(settings.clone()).expect("settings");
+            let endpoint = crate::simulator::tests::start(simulated);
+            return Self { endpoint, settings, _server: None };
+        }
+        let server = Server::start(service, &settings);
+        Self { endpoint: server.endpoint.clone(), settings, _server: Some(server) }
+    }
+
+    pub fn job(&self, spec: LoadSpec, settings: &Value, service_settings: &Value) -> LoadJob {
+        let job = job(self.endpoint.clone(), spec, settings.clone(), Path::new(""));
+        LoadJob { service_settings: service_settings.clone(), ..job }
+    }
+
+    pub fn drive(
+        &self,
+        client: &dyn ClientType,
+        spec: LoadSpec,
+        settings: &Value,
+        service_settings: &Value,
+    ) -> anyhow::Result<Driven> {
+        drive_job(client, self.job(spec, settings, service_settings))
+    }
+}
+
+/// A server process in a folder of its own, as its service type starts it.
+pub struct Server {
     pub endpoint: Endpoint,
     child: Child,
     _scratch: tempfile::TempDir,
 }
 
-impl RedisServer {
-    pub fn start() -> Self {
-        let service = super::service_type("redis").expect("redis");
+impl Server {
+    pub fn start(service: &dyn ServiceType, settings: &Value) -> Self {
         let scratch = tempfile::tempdir().expect("a folder");
         let endpoint = local(free_port());
-        let settings = serde_json::json!({});
         let request = super::LaunchRequest {
-            settings: &settings,
+            settings,
             host: &endpoint.host,
             port: endpoint.port,
             scratch: scratch.path(),
             command: None,
         };
         let launch = service.launch(&request).expect("a launch");
-        let child = Command::new(&launch.program).args(&launch.args).stdout(Stdio::null()).spawn();
-        let child = child.expect("redis-server on PATH: install the Debian package `redis-server`");
+        let child = Command::new(&launch.program).args(&launch.args).envs(&launch.env).stdout(Stdio::null()).spawn();
+        let child =
+            child.unwrap_or_else(|err| panic!("{} on PATH, which scripts/test.sh installs: {err}", launch.program));
         let server = Self { endpoint, child, _scratch: scratch };
         let patience = Instant::now() + Duration::from_secs(30);
         loop {
-            match probe(service, &server.endpoint, &settings) {
+            match probe(service, &server.endpoint, settings) {
                 Probe::Ready { version } => {
                     assert!(version.is_some_and(|version| version.contains('.')));
                     return server;
                 }
-                other => assert!(Instant::now() < patience, "redis-server does not come up: {other:?}"),
+                other => assert!(Instant::now() < patience, "{} does not come up: {other:?}", launch.program),
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A `redis-server` with its default settings.
+pub struct RedisServer {
+    pub endpoint: Endpoint,
+    server: Server,
+}
+
+impl RedisServer {
+    pub fn start() -> Self {
+        let server = Server::start(super::service_type("redis").expect("redis"), &serde_json::json!({}));
+        Self { endpoint: server.endpoint.clone(), server }
+    }
+
+    /// Commands that the server has answered.
+    pub fn commands(&self) -> u64 {
+        let stats = self.answer("INFO stats");
+        stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:")?.parse().ok()).unwrap_or(0)
+    }
+
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let process = nix::unistd::Pid::from_raw(self.server.child.id() as i32);
+        nix::sys::signal::kill(process, signal).expect("its own child");
     }
 
     /// Waits until the server has answered so many commands: then the load is under way.
     pub fn wait_for_commands(&self, count: u64) {
         let patience = Instant::now() + Duration::from_secs(30);
         loop {
-            let stats = self.answer("INFO stats");
-            let commands = stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:")?.parse().ok());
-            if commands.unwrap_or(0) >= count {
+            if self.commands() >= count {
                 return;
             }
             assert!(Instant::now() < patience, "no load arrives");
@@ -165,15 +243,8 @@ impl RedisServer {
     }
 
     pub fn kill(&mut self) {
-        self.child.kill().expect("killed");
-        self.child.wait().expect("reaped");
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.server.child.kill().expect("killed");
+        self.server.child.wait().expect("reaped");
     }
 }
 

@@ -177,7 +177,7 @@ async fn ask(stream: &mut TcpStream, command: &[u8]) -> Result<Answer, String> {
     answer.ok_or_else(|| "no answer".into())
 }
 
-struct RedisStress;
+pub struct RedisStress;
 
 /// `client.settings` of `redis_stress`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -201,6 +201,11 @@ pub struct RedisStressSettings {
     /// Different keys of each client, written before the load, when there is an `operation_mix`.
     #[schemars(range(min = 1, max = 100000000))]
     pub num_keys: u64,
+    /// How the key of a request is drawn, when there is an `operation_mix`.
+    pub key_distribution: KeyDistribution,
+    /// Exponent of the Zipf law: the larger, the more requests go to few keys.
+    #[schemars(range(min = 0.01, max = 10.0))]
+    pub zipf_exponent: Option<f64>,
     /// Commands written before the first answer is read.
     #[schemars(range(min = 1, max = 1024))]
     pub pipeline: u32,
@@ -215,6 +220,14 @@ pub struct RedisStressSettings {
     pub threads: Option<u32>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyDistribution {
+    Uniform,
+    /// Key `k` (from 1) with a probability proportional to `k^-zipf_exponent`.
+    Zipf,
+}
+
 impl Default for RedisStressSettings {
     fn default() -> Self {
         Self {
@@ -224,6 +237,8 @@ impl Default for RedisStressSettings {
             value_size_bytes: 256,
             operation_mix: None,
             num_keys: 1000,
+            key_distribution: KeyDistribution::Uniform,
+            zipf_exponent: None,
             pipeline: 1,
             warmup_delay: 0.0,
             concurrent_requests: 1,

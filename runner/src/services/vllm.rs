@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    BoxFuture, ClientType, Launch, LaunchRequest, LoadDefaults, Probe, ServiceType,
+    BoxFuture, Calibrated, ClientType, Launch, LaunchRequest, LoadDefaults, Probe, ServiceType,
     exposition::{self, Figure},
     http,
 };
@@ -298,6 +298,10 @@ impl ClientType for VllmClient {
             warmup_delay_s: settings.warmup_delay,
             threads: settings.threads,
         })
+    }
+
+    fn calibrated(&self) -> Calibrated {
+        Calibrated::Streaming
     }
 
     fn run(&self, job: &LoadJob, control: &Control) -> Result<LoadReport> {

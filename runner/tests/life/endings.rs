@@ -71,7 +71,7 @@ fn a_service_that_dies_under_load() {
         "configuration: {target: local}\n\
          service: {type: redis, command: 'redis-server --port $SERVICE_PORT --save \"\" & sleep 1.5; kill -9 $!; wait $!; exit 9'}\n\
          client: {type: redis_stress, settings: {operation_mix: '50:50', num_keys: 10}}\n\
-         benchmarks: {num_clients: 2, duration: 60s}\n",
+         benchmarks: {num_clients: 2, duration: 60s, calibration: 0}\n",
     );
     assert_eq!(stage, Stage::Loading);
     assert!(reason.contains("under load"), "{reason}");
@@ -86,7 +86,7 @@ fn a_service_that_dies_has_no_further_points() {
         "redeploy: false\nrecipe:\n  configuration: {target: local}\n  \
          service: {type: redis, command: 'redis-server --port $SERVICE_PORT --save \"\" & sleep 1.5; kill -9 $!; wait $!; exit 9'}\n  \
          client: {type: redis_stress, settings: {operation_mix: '50:50', num_keys: 10}}\n  \
-         benchmarks: {duration: 60s}\nsweep: {benchmarks.num_clients: [1, 2, 3]}\n",
+         benchmarks: {duration: 60s, calibration: 0}\nsweep: {benchmarks.num_clients: [1, 2, 3]}\n",
     );
     project.runner(&["run", "shared.yaml"]).code(1);
     let failures: Vec<_> = project.ids().into_iter().filter_map(|id| project.run(id).failure).collect();

@@ -11,7 +11,7 @@ recipe:
   configuration: {target: local}
   service: {type: redis}
   client: {type: redis_stress, settings: {operation_mix: '50:50', num_keys: 10}}
-  benchmarks: {num_clients: 2, duration: 100s}
+  benchmarks: {num_clients: 2, duration: 100s, calibration: 0}
 ";
 
 #[test]

@@ -14,7 +14,7 @@ service: {type: redis}
 client:
   type: redis_stress
   settings: {operation_mix: '50:50', num_keys: 10}
-benchmarks: {num_clients: 2, warmup: 3s, duration: 100s}
+benchmarks: {num_clients: 2, warmup: 3s, duration: 100s, calibration: 0}
 ";
 
 #[test]

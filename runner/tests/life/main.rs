@@ -6,4 +6,5 @@ mod endings;
 mod interrupted;
 mod killed;
 mod project;
+mod trust;
 mod whole;

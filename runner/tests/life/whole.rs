@@ -61,6 +61,7 @@ fn a_sweep_is_sealed_and_committed_and_changes_nothing_else() {
             "started",
             "ready",
             "point_begun",
+            "calibrated",
             "load_begun",
             "warmup_ended",
             "window_ended",

@@ -9,6 +9,7 @@ mod histogram;
 mod interval;
 mod knee;
 pub mod logs;
+pub mod precision;
 mod proportions;
 #[cfg_attr(not(test), allow(dead_code))]
 mod random;

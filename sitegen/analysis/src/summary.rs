@@ -3,7 +3,9 @@
 //! Memory does not grow with the number of records: they are read in passes, and each pass keeps counts only.
 //! The records must come in the same order each time, and in order of completion for the timeline.
 
+mod calibration;
 mod findings;
+mod gates;
 pub mod limits;
 mod recall;
 mod sample;
@@ -11,7 +13,7 @@ mod timeline;
 
 use std::collections::BTreeMap;
 
-use archive::{Goodput, OperationSummary, Request, SCHEMA, Status, Summary, Timestamp};
+use archive::{Calibration, Goodput, OperationSummary, Request, SCHEMA, Status, Summary, Timestamp};
 
 use self::{
     limits::{Limit, Limits},
@@ -44,6 +46,8 @@ pub struct Facts {
     pub slo: BTreeMap<String, f64>,
     /// `None` when the load generator says nothing about itself.
     pub generator: Option<Generator>,
+    /// `None` when the load generator was not calibrated.
+    pub calibration: Option<Calibration>,
     pub status: Status,
 }
 
@@ -461,7 +465,9 @@ fn assemble(facts: &Facts, limits: &Limits, tally: Tally, samples: Samples, time
         error_summary: tally.errors,
         ..Summary::default()
     };
+    summary.calibration = facts.calibration.as_ref().and_then(|known| calibration::at_the_rate_of(known, &summary));
     summary.findings = findings::find(facts, &summary, tally.schedule.and_then(|schedule| schedule.kept()));
+    summary.gates = gates::list(facts, &summary, &summary.findings);
     summary
 }
 

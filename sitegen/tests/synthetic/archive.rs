@@ -194,6 +194,7 @@ fn summarise_made(made: &Made, run: &Run, requests: &[Request]) -> Summary {
         arrival: Arrival::Closed,
         timed_clients: None,
         slo: run.campaign.slo.clone(),
+        calibration: None,
         generator: Some(Generator { cpu_s: 0.8, threads: 2, longest_stall_s: 0.004 }),
         status: made.status,
     };

@@ -21,12 +21,15 @@ use tokio::{
 };
 
 use super::{
-    RedisStressSettings,
+    KeyDistribution, RedisStressSettings,
     resp::{self, Piece},
 };
 use crate::load::{
-    Arrival, Client, Connection, Draw, Endpoint, Exchange, LoadJob, Outcome, Place, Workload, content_mix, mix,
+    Arrival, Client, Connection, Draw, Endpoint, Exchange, LoadJob, Outcome, Place, Workload, Zipf, content_mix, mix,
 };
+
+/// As in YCSB.
+const DEFAULT_ZIPF_EXPONENT: f64 = 0.99;
 
 const SET: u8 = 0;
 const GET: u8 = 1;
@@ -55,7 +58,7 @@ enum Mode {
     /// So many SETs of new keys, then so many GETs of the same.
     Phases { keys: u64 },
     /// Each request is drawn: a GET with this share, else a SET; of one of so many keys.
-    Mix { get_share: f64, keys: u64 },
+    Mix { get_share: f64, keys: u64, zipf: Option<Zipf> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,12 +103,14 @@ impl RedisLoad {
         }
         // In open loop all clients share the keys that they would have had for themselves.
         let pooled = settings.num_keys.saturating_mul(u64::from(spec.clients / owners));
+        let zipf = (settings.key_distribution == KeyDistribution::Zipf)
+            .then(|| Zipf::new(pooled, settings.zipf_exponent.unwrap_or(DEFAULT_ZIPF_EXPONENT)));
         let mode = match (&settings.operation_mix, spec.stop.requests, spec.stop.duration_s) {
-            (Some(mix), _, _) => Mode::Mix { get_share: get_share(mix)?, keys: pooled },
+            (Some(mix), _, _) => Mode::Mix { get_share: get_share(mix)?, keys: pooled, zipf },
             // Each phase is half of the requests; the odd one is a SET.
-            (None, Some(requests), None) => Mode::Phases { keys: requests.div_ceil(2) },
+            (None, Some(requests), None) if spec.precision.is_none() => Mode::Phases { keys: requests.div_ceil(2) },
             // Time would cut the phases anywhere.
-            (None, _, _) => Mode::Mix { get_share: 0.5, keys: pooled },
+            (None, _, _) => Mode::Mix { get_share: 0.5, keys: pooled, zipf },
         };
         let now = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
@@ -132,11 +137,15 @@ impl RedisLoad {
     fn plan(&self, place: Place) -> (u8, Key) {
         let owner = place.sequence;
         match self.mode {
-            Mode::Mix { get_share, keys } => {
+            Mode::Mix { get_share, keys, zipf } => {
                 let parts = [self.seed, DRAW_OPERATION, u64::from(owner), place.index, u64::from(place.warmup)];
                 let mut draw = Draw::new(&parts);
                 let operation = if draw.uniform() < get_share { GET } else { SET };
-                (operation, Key { kind: Kind::Pooled, owner, number: draw.below(keys) })
+                let number = match zipf {
+                    None => draw.below(keys),
+                    Some(zipf) => zipf.draw(&mut draw),
+                };
+                (operation, Key { kind: Kind::Pooled, owner, number })
             }
             // In open loop warm-up is the head of the one sequence, and its phases begin with the measured part.
             Mode::Phases { .. } if place.warmup => {

@@ -2,14 +2,18 @@
 //!
 //! Speaks to any OpenAI-compatible server. Text is looked at only to see whether there is some.
 
-use std::{borrow::Cow, time::Instant};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Api, sse};
 use crate::{
-    load::{Client, Connection, Draw, Endpoint, Exchange, LoadJob, Outcome, Place, Streamed, Workload, content_mix},
+    load::{
+        Client, Connection, Draw, Endpoint, Exchange, LoadJob, Outcome, Place, Streamed, Trace, Workload, content_mix,
+        trace::Arrived,
+        truth::{Tape, Truth},
+    },
     services::http::{self, Http},
 };
 
@@ -111,13 +115,23 @@ pub struct StreamLoad {
     endpoint: Endpoint,
     seed: u64,
     question: Question,
+    /// Lengths of the requests, where they were recorded.
+    trace: Option<Arc<Trace>>,
+    /// In a calibration.
+    truth: Option<Arc<Truth>>,
 }
 
 impl StreamLoad {
     pub fn new(job: &LoadJob, mut question: Question) -> Self {
         let served = || job.service_settings.get("model").and_then(Value::as_str).map(str::to_owned);
         question.model = question.model.or_else(served);
-        Self { endpoint: job.endpoint.clone(), seed: job.spec.seed, question }
+        Self {
+            endpoint: job.endpoint.clone(),
+            seed: job.spec.seed,
+            question,
+            trace: job.trace.clone(),
+            truth: job.truth.clone(),
+        }
     }
 
     fn path(&self) -> &'static str {
@@ -127,10 +141,17 @@ impl StreamLoad {
         }
     }
 
+    /// What a trace says of a request: replayed, its place is the line's.
+    fn recorded(&self, place: Place) -> Option<&Arrived> {
+        self.trace.as_ref()?.arrivals.get(usize::try_from(place.index).ok()?)
+    }
+
     fn prompt(&self, place: Place) -> Cow<'_, str> {
         let words = match &self.question.prompt {
             Prompt::Fixed(prompt) => return prompt.into(),
-            Prompt::Drawn { words } => *words,
+            Prompt::Drawn { words } => {
+                self.recorded(place).and_then(|recorded| recorded.input_tokens).unwrap_or(*words)
+            }
         };
         let parts = [self.seed, DRAW_PROMPT, u64::from(place.sequence), place.index, u64::from(place.warmup)];
         let mut draw = Draw::new(&parts);
@@ -144,9 +165,11 @@ impl StreamLoad {
 
     fn body(&self, place: Place) -> String {
         let prompt = self.prompt(place);
+        let recorded = self.recorded(place).and_then(|recorded| recorded.output_tokens);
+        let max_tokens = recorded.unwrap_or(self.question.max_tokens);
         let mut body = json!({
             "model": self.question.model,
-            "max_tokens": self.question.max_tokens,
+            "max_tokens": max_tokens,
             "temperature": 0,
             "stream": true,
             "stream_options": { "include_usage": true },
@@ -157,7 +180,7 @@ impl StreamLoad {
         }
         if self.question.ignore_eos {
             body["ignore_eos"] = json!(true);
-            body["min_tokens"] = json!(self.question.max_tokens);
+            body["min_tokens"] = json!(max_tokens);
         }
         body.to_string()
     }
@@ -188,7 +211,8 @@ impl Workload for StreamLoad {
 
     async fn connect(&self, _client: u32) -> Result<StreamClient, String> {
         let http = Http::connect(&self.endpoint).await?;
-        Ok(StreamClient { load: self.clone(), http, request: Vec::new(), body: Vec::new() })
+        let tape = self.truth.as_ref().map(Truth::tape);
+        Ok(StreamClient { load: self.clone(), http, request: Vec::new(), body: Vec::new(), tape })
     }
 
     async fn clean_up(&self) -> Result<(), String> {
@@ -219,6 +243,7 @@ pub struct StreamClient {
     http: Http,
     request: Vec<u8>,
     body: Vec<u8>,
+    tape: Option<Tape>,
 }
 
 impl Client for StreamClient {
@@ -289,7 +314,8 @@ impl StreamClient {
                 }
             }
         }
-        let mut progress = Progress::new(exchange);
+        let tape = self.tape.as_mut().filter(|_| !exchange.place.warmup);
+        let mut progress = Progress::new(exchange, tape);
         let mut events = sse::Reader::default();
         loop {
             self.body.clear();
@@ -312,7 +338,8 @@ impl StreamClient {
 
 /// What has been seen of one stream.
 #[derive(Default)]
-struct Progress {
+struct Progress<'a> {
+    tape: Option<&'a mut Tape>,
     last_content: Option<Instant>,
     content_chunks: u64,
     usage: bool,
@@ -326,6 +353,8 @@ struct Chunk<'a> {
     choices: Option<Vec<Choice<'a>>>,
     usage: Option<Usage>,
     error: Option<Value>,
+    /// The simulator's own stamp.
+    sent_ns: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -361,10 +390,13 @@ struct Usage {
     completion_tokens: Option<u64>,
 }
 
-impl Progress {
-    fn new(exchange: &mut Exchange) -> Self {
+impl<'a> Progress<'a> {
+    fn new(exchange: &mut Exchange, mut tape: Option<&'a mut Tape>) -> Self {
         exchange.streamed.get_or_insert_default();
-        Self::default()
+        if let Some(tape) = &mut tape {
+            tape.begin();
+        }
+        Self { tape, ..Self::default() }
     }
 
     fn event(&mut self, data: &[u8], at: Instant, streamed: &mut Streamed) {
@@ -403,6 +435,9 @@ impl Progress {
         if choices.iter().any(Choice::has_content) {
             self.content_chunks += 1;
             streamed.first.get_or_insert(at);
+            if let (Some(tape), Some(sent_ns)) = (&mut self.tape, chunk.sent_ns) {
+                tape.chunk(at, sent_ns);
+            }
             if let Some(last) = self.last_content.replace(at) {
                 let gap = at.saturating_duration_since(last).as_micros();
                 streamed.gaps_us.push(u32::try_from(gap).unwrap_or(u32::MAX));

@@ -23,6 +23,7 @@ pub fn find(facts: &Facts, summary: &Summary, schedule_kept: Option<f64>) -> Vec
         cold_start(facts, summary),
         client_cpu(facts, summary),
         stall(facts, summary),
+        calibration(summary),
         samples(summary),
     ];
     let mut findings: Vec<_> = gates.into_iter().flatten().collect();
@@ -123,6 +124,25 @@ fn stall(facts: &Facts, summary: &Summary) -> Option<Finding> {
     let compared = p99.map(|p99| format!(", beside a p99 of {}", time(p99))).unwrap_or_default();
     let message = format!("an event loop of the load generator stood still for up to {}{compared}", time(stall));
     finding(Severity::Warning, "stall", message)
+}
+
+/// Above a tenth of what was measured, the load generator may have set the figures.
+fn calibration(summary: &Summary) -> Option<Finding> {
+    let error = summary.calibration.as_ref()?;
+    let severity = grade(error.share > 1.0, error.share > 0.1)?;
+    let figures = [("latency", error.latency_s), ("TTFT", error.ttft_s), ("ITL", error.itl_s)];
+    let figures = figures.iter().filter_map(|(name, figures)| figures.map(|figures| (name, figures)));
+    let errors: Vec<String> =
+        figures.map(|(name, figures)| format!("{name} p50 {}, p99 {}", time(figures.p50), time(figures.p99))).collect();
+    let message = format!(
+        "client-bound: calibrated at {} events per second{}, the load generator's own error is up to {} of what was \
+         measured ({})",
+        number(error.event_rate.round()),
+        if error.within { "" } else { " (the nearest rate that it could be calibrated at)" },
+        percent_of(error.share * 100.0),
+        errors.join("; ")
+    );
+    finding(severity, "calibration", message)
 }
 
 fn samples(summary: &Summary) -> Option<Finding> {

@@ -17,6 +17,7 @@ fn facts(arrival: Arrival, window_s: [f64; 2]) -> Facts {
         arrival,
         timed_clients: None,
         slo: BTreeMap::new(),
+        calibration: None,
         generator: None,
         status: Status::Completed,
     }

@@ -20,6 +20,7 @@ fn summary(fast: usize, slow: usize, failed: usize) -> Summary {
         arrival: Arrival::Closed,
         timed_clients: None,
         slo: BTreeMap::new(),
+        calibration: None,
         generator: None,
         status: archive::Status::Completed,
     };

@@ -1,0 +1,236 @@
+//! The calibration before a benchmark: the same load generator, threads and number of clients against a server of
+//! known truth on this machine, at several event rates.
+//!
+//! What it finds is cached for the same (machine, program, client type, threads, clients, rate) within one execution
+//! of a campaign. A calibration that fails is a remark, never the benchmark's failure.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use archive::{Calibration, CalibrationKind, CalibrationRung, ErrorFigures};
+use serde_json::{Value, json};
+
+use super::{
+    PointPlan,
+    deployment::{read_json, write_json},
+};
+use crate::{
+    load::{self, Arrival, Control, Endpoint, LoadJob, LoadReport, LoadSpec, Stop, Warmup, truth::Truth},
+    node,
+    services::{Calibrated, ClientType},
+    simulator::timed::TimedLoad,
+};
+
+/// Service times of the timed endpoint in closed loop: from rare events to as many as there can be.
+const SERVICE_S: [f64; 3] = [0.010, 0.001, 0.0];
+/// Time between two chunks of a stream.
+const CHUNK_S: [f64; 2] = [0.020, 0.005];
+/// A simulated stream lasts about so long.
+const STREAM_S: f64 = 0.1;
+/// Time of each rung before it is measured, as a share of its whole.
+const WARMUP_SHARE: f64 = 0.2;
+/// Longest wait for the server to come up.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Calibrates for one point; `None` where the client type cannot be calibrated or the recipe says no.
+pub fn calibrate(
+    point: &PointPlan,
+    settings: &Value,
+    client: &dyn ClientType,
+    folder: &Path,
+    control: &Control,
+) -> Result<Option<Calibration>> {
+    let kind = match client.calibrated() {
+        _ if point.calibration_s <= 0.0 => return Ok(None),
+        Calibrated::Never => return Ok(None),
+        Calibrated::Timed => CalibrationKind::Timed,
+        Calibrated::Streaming => CalibrationKind::Streaming,
+    };
+    let key = format!(
+        "{} {} {} {:?} {} {}",
+        node::hostname(),
+        point.client_kind,
+        point.load.threads,
+        point.load.requested_rate(),
+        point.load.clients,
+        point.calibration_s
+    );
+    let cache = point.calibration_cache.as_ref().map(|folder| cache_file(folder, &key));
+    if let Some(known) = cache.as_ref().and_then(|path| read_json::<Calibration>(path).ok()) {
+        return Ok(Some(Calibration { cached: true, ..known }));
+    }
+    let work = folder.join("calibration");
+    fs::create_dir_all(&work)?;
+    let rungs = match kind {
+        CalibrationKind::Timed => timed(point, &work, control),
+        CalibrationKind::Streaming => streaming(point, settings, client, &work, control),
+    };
+    let _ = fs::remove_dir_all(&work);
+    let calibration = Calibration {
+        kind,
+        at: archive::Timestamp::now(),
+        clients: point.load.clients,
+        threads: point.load.threads.min(point.load.clients),
+        cached: false,
+        rungs: rungs?,
+    };
+    if let Some(path) = cache {
+        let kept = path.parent().map_or(Ok(()), fs::create_dir_all).map_err(Into::into);
+        if let Err(err) = kept.and_then(|()| write_json(&path, &calibration)) {
+            tracing::warn!("cannot keep the calibration: {err:#}");
+        }
+    }
+    Ok(Some(calibration))
+}
+
+fn cache_file(folder: &Path, key: &str) -> PathBuf {
+    folder.join(format!("{}.json", &archive::sha256_hex(key.as_bytes())[..16]))
+}
+
+/// The load of one rung: as the point's, but for what it sends and when it ends.
+fn spec(point: &PointPlan, rung_s: f64) -> LoadSpec {
+    let arrival = match point.load.requested_rate() {
+        None => Arrival::Closed { think_time_s: 0.0 },
+        Some(rate) => Arrival::Poisson { rate },
+    };
+    LoadSpec {
+        arrival,
+        stop: Stop { requests: None, duration_s: Some(rung_s * (1.0 - WARMUP_SHARE)) },
+        warmup: Warmup { duration_s: rung_s * WARMUP_SHARE, requests: 0 },
+        stagger_s: 0.0,
+        timeout_s: 10.0,
+        pipeline: 1,
+        steps: Vec::new(),
+        precision: None,
+        ..point.load.clone()
+    }
+}
+
+fn job(spec: LoadSpec, settings: Value, service_settings: Value, endpoint: &Endpoint, folder: &Path) -> LoadJob {
+    LoadJob {
+        spec,
+        settings,
+        service_settings,
+        endpoint: endpoint.clone(),
+        folder: folder.to_owned(),
+        env: Default::default(),
+        command: None,
+        trace: None,
+        truth: None,
+    }
+}
+
+fn timed(point: &PointPlan, folder: &Path, control: &Control) -> Result<Vec<CalibrationRung>> {
+    let server = Server::start(&["agent", "simulate", "--timed"])?;
+    let times: &[f64] = if point.load.arrival.is_closed() { &SERVICE_S } else { &SERVICE_S[1..2] };
+    let mut rungs = Vec::new();
+    for service_s in times {
+        let truth = Truth::new();
+        let workload =
+            TimedLoad { endpoint: server.endpoint.clone(), service_ns: (service_s * 1e9) as u64, truth: truth.clone() };
+        let spec = spec(point, point.calibration_s / times.len() as f64);
+        let report = load::drive(workload, &job(spec, Value::Null, Value::Null, &server.endpoint, folder), control)?;
+        rungs.push(rung(&report, &truth)?);
+    }
+    Ok(rungs)
+}
+
+fn streaming(
+    point: &PointPlan,
+    settings: &Value,
+    client: &dyn ClientType,
+    folder: &Path,
+    control: &Control,
+) -> Result<Vec<CalibrationRung>> {
+    let mut rungs = Vec::new();
+    for chunk_s in CHUNK_S {
+        let simulated = json!({
+            "slots": point.load.clients.clamp(1, 65536), "prefill_base_s": chunk_s, "prefill_per_token_s": 0.0,
+            "decode_per_token_s": chunk_s, "send_stamps": true, "seed": 1,
+        });
+        let server = Server::start(&["agent", "simulate", "--settings", &simulated.to_string()])?;
+        let truth = Truth::new();
+        let mut own = settings.clone();
+        if let Some(own) = own.as_object_mut() {
+            own.insert("model".into(), json!("simulator"));
+            own.insert("max_tokens".into(), json!((STREAM_S / chunk_s).ceil() as u64));
+        }
+        let spec = spec(point, point.calibration_s / CHUNK_S.len() as f64);
+        let job = job(spec, own, json!({ "model": "simulator" }), &server.endpoint, folder);
+        let report = client.run(&LoadJob { truth: Some(truth.clone()), ..job }, control)?;
+        rungs.push(rung(&report, &truth)?);
+    }
+    Ok(rungs)
+}
+
+fn rung(report: &LoadReport, truth: &Truth) -> Result<CalibrationRung> {
+    ensure!(!report.interrupted, "the calibration was ended early");
+    let errors = truth.errors();
+    let events = errors.latency.len() + errors.first.len() + errors.gap.len();
+    ensure!(events > 0, "nothing was measured");
+    let [start, end] = report.window_s;
+    Ok(CalibrationRung {
+        event_rate: events as f64 / (end - start),
+        latency_s: figures(errors.latency),
+        ttft_s: figures(errors.first),
+        itl_s: figures(errors.gap),
+    })
+}
+
+fn figures(mut errors_ns: Vec<u64>) -> Option<ErrorFigures> {
+    errors_ns.sort_unstable();
+    let at = |share: f64| {
+        let rank = (errors_ns.len() - 1) as f64 * share;
+        let (below, above) = (errors_ns[rank as usize] as f64, errors_ns[rank.ceil() as usize] as f64);
+        (below + (above - below) * rank.fract()) / 1e9
+    };
+    (!errors_ns.is_empty()).then(|| ErrorFigures { count: errors_ns.len() as u64, p50: at(0.5), p99: at(0.99) })
+}
+
+/// A server of known truth in a process of its own, which ends with this value.
+struct Server {
+    child: Child,
+    endpoint: Endpoint,
+}
+
+impl Server {
+    fn start(args: &[&str]) -> Result<Self> {
+        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let endpoint = Endpoint { host: "127.0.0.1".into(), port };
+        // It dies with this process, however that ends.
+        let parent = std::process::id().to_string();
+        let child = Command::new(node::OWN_PROGRAM)
+            .args(["agent", "exec", &parent, node::OWN_PROGRAM])
+            .args(args)
+            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start the server of the calibration")?;
+        let mut server = Self { child, endpoint };
+        let patience = Instant::now() + PATIENCE;
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if let Some(status) = server.child.try_wait()? {
+                bail!("the server of the calibration ended: {status}");
+            }
+            ensure!(Instant::now() < patience, "the server of the calibration does not come up");
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

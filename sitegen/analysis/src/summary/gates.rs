@@ -1,0 +1,56 @@
+//! Every validity gate with its outcome, so that a gate that passed can be told from one that was never asked.
+
+use archive::{Finding, Gate, GateOutcome, Severity, Summary};
+
+use super::{Arrival, Facts};
+
+/// One entry a gate of `docs/metrics.md`, in its order. `findings` are those of the same summary.
+pub fn list(facts: &Facts, summary: &Summary, findings: &[Finding]) -> Vec<Gate> {
+    let closed = "closed loop: the answers set the pace";
+    let open = matches!(facts.arrival, Arrival::Open { .. });
+    let schedule = |value: Option<String>| {
+        if open { Ok(value.unwrap_or_else(|| "nothing was sent".into())) } else { Err(closed.into()) }
+    };
+    let lag = summary.send_lag_s.as_ref().and_then(|lag| lag.figures.p99);
+    let generator = |value: &dyn Fn(&super::Generator) -> String| {
+        facts.generator.as_ref().map(value).ok_or_else(|| "the load generator says nothing of itself".to_owned())
+    };
+    let calibration = match &summary.calibration {
+        Some(error) => {
+            Ok(format!("{:.1} % of what was measured, at {:.0} events/s", error.share * 100.0, error.event_rate))
+        }
+        None => Err("the load generator was not calibrated".to_owned()),
+    };
+    let gates: [(&str, Result<String, String>); 9] = [
+        ("send_lag", schedule(lag.map(|lag| format!("p99 {} µs", (lag * 1e6).round())))),
+        ("rate", schedule(summary.requested_rate.map(|rate| format!("{rate:.1} requests/s asked for")))),
+        (
+            "client_cpu",
+            generator(&|generator| format!("{:.2} s of CPU on {} threads", generator.cpu_s, generator.threads)),
+        ),
+        ("stall", generator(&|generator| format!("{:.1} ms at most", generator.longest_stall_s * 1e3))),
+        ("calibration", calibration),
+        ("clock_offset", Err("service and clients ran on one machine, with one clock".into())),
+        ("samples", Ok(format!("{} successful requests", summary.latency_s.figures.count))),
+        ("incomplete", Ok("the service and the load to their end".into())),
+        ("failures", Ok(format!("{} of {} requests failed", summary.failed_requests, summary.total_requests))),
+    ];
+    let failed = |code: &str| findings.iter().any(|finding| finding.code == code && finding.severity != Severity::Note);
+    gates
+        .into_iter()
+        .map(|(code, value)| {
+            let (outcome, detail) = match value {
+                _ if failed(code) => {
+                    let of = |finding: &&Finding| finding.code == code;
+                    (
+                        GateOutcome::Failed,
+                        findings.iter().find(of).map(|finding| finding.message.clone()).unwrap_or_default(),
+                    )
+                }
+                Ok(value) => (GateOutcome::Passed, value),
+                Err(why) => (GateOutcome::NotApplicable, why),
+            };
+            Gate { code: code.to_owned(), outcome, detail }
+        })
+        .collect()
+}
