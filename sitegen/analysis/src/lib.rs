@@ -4,6 +4,7 @@
 //! records give the same figures everywhere. The definitions stand in `docs/metrics.md`.
 
 mod change_points;
+pub mod compare;
 mod duration;
 mod histogram;
 mod interval;

@@ -1,0 +1,128 @@
+//! How much one figure varies from repetition to repetition: variance components, and what they borrow.
+//!
+//! All on the scale of natural logarithms, where a spread of 0.02 is a noise of 2 %. Three repetitions tell little
+//! of their own spread, so it is learnt from whatever else was measured under the same conditions: both sides,
+//! earlier executions of the same recipe, and the other points of the campaign.
+
+use super::distribution::{digamma, f_above, trigamma, trigamma_inverse};
+
+/// A variance and the degrees of freedom it was estimated with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Variance {
+    pub value: f64,
+    pub df: f64,
+}
+
+/// Below this no measurement of time is: equal values must not give a spread of zero.
+const LEAST: f64 = 1e-8;
+
+/// Standard errors that the spread of the noise is taken larger than it was found.
+const CAUTION: f64 = 1.5;
+
+/// What other points may weigh at most, in degrees of freedom. Without this bound a point with an outlier would be
+/// judged by the calm of the others.
+const MOST_BORROWED_DF: f64 = 30.0;
+
+/// Degrees of freedom that a single other point is worth to one that has no repetitions.
+const LONE_DF: f64 = 2.0;
+
+/// Executions are taken to differ when chance makes them differ so much less often than that.
+const POOLED_ABOVE: f64 = 0.10;
+
+/// Sum of squared deviations within the groups, and its degrees of freedom.
+pub fn within(groups: &[&[f64]]) -> (f64, f64) {
+    let (mut squares, mut df) = (0.0, 0.0);
+    for group in groups.iter().filter(|group| !group.is_empty()) {
+        let mean = mean(group);
+        squares += group.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+        df += group.len() as f64 - 1.0;
+    }
+    (squares, df)
+}
+
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// The variance of one repetition, such that the difference of the means of `base` and `candidate` has the
+/// variance `value · (1/n_base + 1/n_candidate)`. `history`: the repetitions of each earlier execution of what
+/// `base` is an execution of.
+///
+/// Executions may differ by more than their repetitions do (another day, another state of the machine). When those of
+/// `base` and `history` do, by an F test at 10 % (Bancroft 1964), that is part of the noise, with Satterthwaite's
+/// degrees of freedom; else everything is pooled. `None` when nothing is repeated.
+pub fn of_difference(base: &[f64], candidate: &[f64], history: &[&[f64]]) -> Option<Variance> {
+    let mut same: Vec<&[f64]> = history.iter().copied().filter(|execution| !execution.is_empty()).collect();
+    same.push(base);
+    let all: Vec<&[f64]> = same.iter().copied().chain([candidate]).collect();
+    let (within_squares, within_df) = within(&all);
+    let total = same.iter().map(|execution| execution.len() as f64).sum::<f64>();
+    let grand = same.iter().flat_map(|execution| execution.iter()).sum::<f64>() / total;
+    let between_squares: f64 =
+        same.iter().map(|execution| execution.len() as f64 * (mean(execution) - grand).powi(2)).sum();
+    let between_df = same.len() as f64 - 1.0;
+    if within_df + between_df == 0.0 {
+        return None;
+    }
+    let pooled =
+        Variance { value: (within_squares + between_squares) / (within_df + between_df), df: within_df + between_df };
+    if between_df == 0.0 || within_df == 0.0 {
+        return Some(pooled);
+    }
+    let (within_mean, between_mean) = ((within_squares / within_df).max(LEAST), between_squares / between_df);
+    if f_above(between_mean / within_mean, between_df, within_df) > POOLED_ABOVE {
+        return Some(pooled);
+    }
+    // Mean number of repetitions an execution, as the expectation of the between mean square has it.
+    let squares = same.iter().map(|execution| (execution.len() as f64).powi(2)).sum::<f64>();
+    let size = (total - squares / total) / between_df;
+    let repetitions = 1.0 / base.len() as f64 + 1.0 / candidate.len() as f64;
+    let (of_between, of_within) = (2.0 / size * between_mean, (repetitions - 2.0 / size) * within_mean);
+    let variance = of_between + of_within;
+    let df = variance.powi(2) / (of_between.powi(2) / between_df + of_within.powi(2) / within_df);
+    Some(Variance { value: variance / repetitions, df: df.max(1.0) })
+}
+
+/// What the other points tell of the noise at the one whose own variance is `own`: their pooled variance, with as many
+/// degrees of freedom as all variances together look alike. They are taken as drawn from a scaled inverse χ², whose
+/// degrees of freedom follow from the spread of the logarithms (Smyth 2004, section 6.2). `None` without others.
+pub fn borrowed(own: Option<Variance>, others: &[Variance]) -> Option<Variance> {
+    let known_by_others = others.iter().map(|other| other.df).sum::<f64>();
+    if known_by_others <= 0.0 {
+        return None;
+    }
+    let value = others.iter().map(|other| other.df * other.value).sum::<f64>() / known_by_others;
+    let all: Vec<_> = others.iter().copied().chain(own).filter(|variance| variance.df > 0.0).collect();
+    let count = all.len() as f64;
+    let most = known_by_others.min(MOST_BORROWED_DF);
+    if count < 2.0 {
+        return Some(Variance { value, df: most.min(LONE_DF) });
+    }
+    let centred = |variance: &Variance| {
+        let half = variance.df / 2.0;
+        variance.value.max(LEAST).ln() - digamma(half) + half.ln()
+    };
+    let logs: Vec<f64> = all.iter().map(centred).collect();
+    let middle = mean(&logs);
+    let spread = logs.iter().map(|log| (log - middle).powi(2)).sum::<f64>() / (count - 1.0);
+    let by_chance = all.iter().map(|variance| trigamma(variance.df / 2.0)).sum::<f64>() / count;
+    // A few points show their spread inexactly, and to take it for too small makes wrong verdicts on the noisy ones:
+    // some standard errors more.
+    let excess = spread * (1.0 + CAUTION * (2.0 / (count - 1.0)).sqrt()) - by_chance;
+    let df = if excess > 0.0 { 2.0 * trigamma_inverse(excess) } else { f64::INFINITY };
+    Some(Variance { value, df: df.min(most) })
+}
+
+/// A point's own variance, moderated by what is borrowed from others, and never below `floor`, which the requests
+/// within the repetitions alone account for. `None` when neither is known.
+pub fn moderated(own: Option<Variance>, borrowed: Option<Variance>, floor: f64) -> Option<Variance> {
+    let (value, df) = match (own, borrowed) {
+        (None, None) => return None,
+        (Some(known), None) | (None, Some(known)) => (known.value, known.df),
+        (Some(own), Some(other)) => {
+            let df = own.df + other.df;
+            ((own.df * own.value + other.df * other.value) / df, df)
+        }
+    };
+    Some(Variance { value: value.max(floor).max(LEAST), df })
+}

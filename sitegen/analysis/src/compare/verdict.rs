@@ -1,0 +1,260 @@
+//! From an effect and its noise to a verdict: significance after Holm's correction, equivalence within the threshold,
+//! and how many repetitions would tell.
+
+use super::{
+    Effect, Logs, MetricComparison, OUTSIDE, SIGNIFICANCE, Verdict,
+    distribution::{t_critical, t_two_sided},
+    failures::{self, Counts},
+    metric::{Metric, Thresholds},
+    noise::{self, Variance},
+};
+use crate::TwoSamples;
+
+/// The chance with which the number of repetitions that is named would tell: 80 %, as a normal quantile.
+const POWER: f64 = 0.842;
+
+/// More repetitions than that are no advice.
+const MOST_REPETITIONS: u32 = 1000;
+
+/// What the number of repetitions needed depends on, beside the number of tests.
+pub struct Planning {
+    effect: f64,
+    band: [f64; 2],
+    variance: Variance,
+    /// Degrees of freedom that do not come from these repetitions.
+    other_df: f64,
+}
+
+impl Planning {
+    /// The smallest number a side with which the same change would be called the same, or a change, by a test at
+    /// `level`.
+    fn repetitions(&self, level: f64) -> Option<u32> {
+        let to_edge = (self.band[1] - self.effect).min(self.effect - self.band[0]);
+        let tells = |repetitions: u32| {
+            let size = f64::from(repetitions);
+            let error = (self.variance.value * 2.0 / size).sqrt();
+            let df = self.other_df + 2.0 * size - 2.0;
+            let reaches = |outside: f64, size: f64| (t_critical(outside, df) + POWER) * error <= size;
+            reaches(OUTSIDE, to_edge) || reaches(level, self.effect.abs())
+        };
+        let (mut too_few, mut enough) = (1, MOST_REPETITIONS);
+        if !tells(enough) {
+            return None;
+        }
+        while enough - too_few > 1 {
+            let middle = (too_few + enough) / 2;
+            match tells(middle) {
+                true => enough = middle,
+                false => too_few = middle,
+            }
+        }
+        Some(enough)
+    }
+}
+
+/// Changes in the logarithm that are within the threshold: as much for the better as for the worse.
+fn band(metric: Metric, threshold: f64) -> [f64; 2] {
+    let share = threshold / 100.0;
+    let less = if share < 1.0 { (1.0 - share).ln() } else { -share.ln_1p() };
+    match metric.more_is_worse() {
+        true => [less, share.ln_1p()],
+        false => [less, -less],
+    }
+}
+
+/// A figure that is a time or a rate.
+pub fn of_figure(metric: Metric, threshold: f64, logs: &Logs, variance: Option<Variance>) -> Effect {
+    let (base, candidate) = (noise::mean(&logs.base), noise::mean(&logs.candidate));
+    let effect = candidate - base;
+    let band = band(metric, threshold);
+    let worse = (effect > 0.0) == metric.more_is_worse() && effect != 0.0;
+    let beyond = if metric.more_is_worse() { effect > band[1] } else { effect < band[0] };
+    let percent = |log: f64| log.exp_m1() * 100.0;
+    let ranks = TwoSamples::new(&logs.base, &logs.candidate).ok();
+    let mut effect_row = Effect {
+        row: MetricComparison {
+            metric,
+            base: base.exp(),
+            candidate: candidate.exp(),
+            change: percent(effect),
+            interval: None,
+            threshold,
+            within_threshold: !beyond,
+            noise: None,
+            noise_df: None,
+            noise_band: None,
+            p_value: None,
+            p_corrected: None,
+            hodges_lehmann: ranks.as_ref().map(|ranks| percent(ranks.hodges_lehmann().shift)),
+            mann_whitney_p: ranks.as_ref().map(|ranks| ranks.mann_whitney().p()),
+            verdict: Verdict::CannotTell,
+            reason: "nothing is repeated, so the noise is not known: run each side three times or more".to_owned(),
+            repetitions_needed: None,
+            unsupported: logs.unsupported,
+        },
+        otherwise: Verdict::CannotTell,
+        if_significant: None,
+        shares_test: false,
+        needed: None,
+    };
+    if logs.incomplete {
+        effect_row.row.reason = "some repetitions do not have this figure".to_owned();
+        return effect_row;
+    }
+    let Some(variance) = variance else { return effect_row };
+    let sizes = (logs.base.len() as f64, logs.candidate.len() as f64);
+    let error = (variance.value * (1.0 / sizes.0 + 1.0 / sizes.1)).sqrt();
+    let half = t_critical(OUTSIDE, variance.df) * error;
+    let interval = [effect - half, effect + half];
+    let inside = interval[0] > band[0] && interval[1] < band[1];
+    let row = &mut effect_row.row;
+    row.interval = Some(interval.map(percent));
+    row.noise = Some(variance.value.sqrt() * 100.0);
+    row.noise_df = Some(variance.df);
+    row.noise_band = Some([percent(-half), percent(half)]);
+    row.p_value = Some(t_two_sided(effect / error, variance.df));
+    if inside {
+        effect_row.otherwise = Verdict::Same;
+        effect_row.row.reason = "the whole interval is within the threshold".to_owned();
+    } else {
+        effect_row.if_significant = Some(if worse {
+            (Verdict::Regressed, "worse beyond chance, and not shown to be within the threshold".to_owned())
+        } else {
+            (Verdict::Improved, "better beyond chance, and by more than the threshold may hide".to_owned())
+        });
+        effect_row.row.reason = "neither a change beyond chance nor shown to be within the threshold".to_owned();
+        let other_df = (variance.df - (sizes.0 + sizes.1 - 2.0)).max(0.0);
+        effect_row.needed = Some(Planning { effect, band, variance, other_df });
+    }
+    effect_row
+}
+
+/// The rows of `success_rate` and `failed_requests`: one test, two rules.
+pub fn of_failures(thresholds: &Thresholds, base: &[Counts], candidate: &[Counts]) -> Vec<Effect> {
+    let Some(change) = failures::change(base, candidate) else { return Vec::new() };
+    let points = (change.shares[1] - change.shares[0]) * 100.0;
+    let interval = change.interval.map(|interval| interval.map(|share| share * 100.0));
+    let worse = points < 0.0;
+    let unknown = "failures were not repeated, so it is not known how they cluster: run each side three times or more";
+    let mut rows: Vec<Effect> = Vec::new();
+    for (metric, threshold) in thresholds.iter().filter(|(metric, _)| metric.is_proportion()) {
+        let of_mean = |side: &[Counts]| side.iter().map(|counts| counts.failed).sum::<u64>() as f64 / side.len() as f64;
+        let (values, size, within) = match metric {
+            Metric::SuccessRate => (change.shares.map(|share| share * 100.0), points, points >= -threshold),
+            _ => {
+                let failed = [of_mean(base), of_mean(candidate)];
+                (failed, failed[1] - failed[0], failed[1] - failed[0] <= threshold)
+            }
+        };
+        let same = match metric {
+            Metric::SuccessRate => interval.is_some_and(|[low, high]| low > -threshold && high < threshold),
+            _ => values == [0.0, 0.0],
+        };
+        let unsure = match interval {
+            Some(_) => "neither a change beyond chance nor shown to be within the threshold",
+            None => unknown,
+        };
+        let word = if worse { (Verdict::Regressed, "more") } else { (Verdict::Improved, "fewer") };
+        let significant = (word.0, format!("{} requests failed, beyond chance", word.1));
+        rows.push(Effect {
+            row: MetricComparison {
+                metric,
+                base: values[0],
+                candidate: values[1],
+                change: size,
+                interval: if metric == Metric::SuccessRate { interval } else { None },
+                threshold,
+                within_threshold: within,
+                noise: None,
+                noise_df: None,
+                noise_band: None,
+                p_value: change.p_value,
+                p_corrected: None,
+                hodges_lehmann: None,
+                mann_whitney_p: None,
+                verdict: Verdict::CannotTell,
+                reason: if same { "within the threshold".to_owned() } else { unsure.to_owned() },
+                repetitions_needed: None,
+                unsupported: false,
+            },
+            otherwise: if same { Verdict::Same } else { Verdict::CannotTell },
+            if_significant: (!same).then_some(significant),
+            shares_test: !rows.is_empty(),
+            needed: None,
+        });
+    }
+    // A few failures more or fewer are no other state of things than the success rate says.
+    if let Some(rate) = rows.iter().find(|row| row.row.metric == Metric::SuccessRate).map(|row| row.otherwise)
+        && let Some(failures) = rows.iter_mut().find(|row| row.row.metric == Metric::Failures)
+        && rate == Verdict::Same
+    {
+        failures.otherwise = Verdict::Same;
+        if failures.if_significant.is_some() {
+            failures.row.reason = "no change beyond chance, and the success rate is the same".to_owned();
+        }
+    }
+    rows
+}
+
+/// Corrects for all tests of the comparison, and gives the verdicts that follow: Holm's step-down over the points, and
+/// within a point Hochberg's step-up (1988), which does not punish figures that say the same thing for being several.
+pub fn correct(points: &mut [Vec<Effect>]) {
+    let mut tested: Vec<(usize, f64)> = Vec::new();
+    for (index, effects) in points.iter_mut().enumerate() {
+        let mut tests: Vec<(usize, f64)> = effects
+            .iter()
+            .enumerate()
+            .filter(|(_, effect)| !effect.shares_test)
+            .filter_map(|(place, effect)| Some((place, effect.row.p_value?)))
+            .collect();
+        tests.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let mut smallest = f64::INFINITY;
+        for (rank, (place, p_value)) in tests.into_iter().enumerate() {
+            smallest = smallest.min(p_value * (rank + 1) as f64).min(1.0);
+            effects[place].row.p_corrected = Some(smallest);
+        }
+        if smallest.is_finite() {
+            tested.push((index, smallest));
+        }
+    }
+    tested.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let count = tested.len();
+    // A point's correction is at least that of the point before it.
+    let mut largest: f64 = 0.0;
+    for (rank, (index, _)) in tested.iter().enumerate() {
+        let mut least = f64::INFINITY;
+        for effect in &mut points[*index] {
+            if let Some(p_value) = &mut effect.row.p_corrected {
+                *p_value = (*p_value * (count - rank) as f64).min(1.0).max(largest);
+                least = least.min(*p_value);
+            }
+        }
+        largest = least;
+    }
+    let level = SIGNIFICANCE / count.max(1) as f64;
+    for effects in points {
+        let mut shared = None;
+        for effect in effects {
+            match effect.shares_test {
+                true => effect.row.p_corrected = shared,
+                false => shared = effect.row.p_corrected,
+            }
+            conclude(effect, level);
+        }
+    }
+}
+
+fn conclude(effect: &mut Effect, level: f64) {
+    let significant = effect.row.p_corrected.is_some_and(|p_value| p_value <= SIGNIFICANCE);
+    effect.row.verdict = effect.otherwise;
+    if let Some((verdict, reason)) = effect.if_significant.take()
+        && significant
+    {
+        (effect.row.verdict, effect.row.reason) = (verdict, reason);
+    }
+    if effect.row.verdict == Verdict::CannotTell
+        && let Some(planning) = &effect.needed
+    {
+        effect.row.repetitions_needed = planning.repetitions(level);
+    }
+}
