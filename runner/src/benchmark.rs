@@ -224,6 +224,7 @@ fn point_plan(
             repetitions: plan.campaign.repetitions,
             swept: point.swept.clone(),
             slo: point.slo.clone(),
+            thresholds: plan.campaign.thresholds.clone(),
             other: serde_json::Map::new(),
         },
         recipe: RecipeFacts {

@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod check;
+mod compare;
 mod list;
 mod list_recipes;
 mod plan;
@@ -79,6 +80,8 @@ enum Command {
     List(list::List),
     /// Show one benchmark on one page.
     Summary(summary::Summary),
+    /// Tell whether a candidate got slower than its base; exit code 1 when it did.
+    Compare(compare::Compare),
     /// Repeat an archived benchmark: same recipe, same seed.
     Rerun(rerun::Rerun),
     #[command(subcommand, hide = true)]
@@ -99,6 +102,7 @@ impl Cli {
             Command::Resume => resume(&self.global),
             Command::List(list) => list.execute(&self.global),
             Command::Summary(summary) => summary.execute(&self.global),
+            Command::Compare(compare) => compare.execute(&self.global),
             Command::Rerun(rerun) => rerun.execute(&self.global),
             Command::Agent(agent) => agent.execute().map(|()| ExitCode::SUCCESS),
         }

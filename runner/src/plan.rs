@@ -47,6 +47,8 @@ pub struct Campaign {
     pub target: String,
     pub seed: u64,
     pub repetitions: u32,
+    /// Metric → how much worse it may become, for `runner compare`.
+    pub thresholds: BTreeMap<String, f64>,
     /// The file as named on the command line, and its text.
     pub file: String,
     pub text: String,
@@ -145,6 +147,11 @@ fn from_reading(
             target,
             seed: campaign.seed,
             repetitions: campaign.repetitions,
+            thresholds: campaign
+                .thresholds
+                .iter()
+                .filter_map(|(metric, number)| Some((metric.clone(), number.as_f64()?)))
+                .collect(),
             file,
             text,
             overrides: overrides.as_typed(),

@@ -362,6 +362,9 @@ pub struct CampaignFile {
     /// Limits that a good result keeps, for every recipe of the campaign.
     #[schemars(extend("format" = "slo"))]
     pub slo: Map<String, Value>,
+    /// How much worse each figure may become before `runner compare` calls it a regression.
+    #[schemars(extend("format" = "thresholds"))]
+    pub thresholds: Map<String, Value>,
 }
 
 impl Default for CampaignFile {
@@ -378,6 +381,7 @@ impl Default for CampaignFile {
             seed: 1,
             redeploy: true,
             slo: Map::new(),
+            thresholds: Map::new(),
         }
     }
 }

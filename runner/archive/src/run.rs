@@ -126,6 +126,9 @@ pub struct CampaignFacts {
     /// Metric → limit, in the metric's unit: `{"latency_p99_s": 0.05}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub slo: BTreeMap<String, f64>,
+    /// Metric → how much worse it may become before `runner compare` calls it a regression, in percent or points.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub thresholds: BTreeMap<String, f64>,
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }

@@ -38,6 +38,7 @@ impl Rerun {
         plan.campaign.name.clone_from(&original.campaign.name);
         plan.campaign.title.clone_from(&original.campaign.title);
         plan.campaign.seed = original.seeds.campaign;
+        plan.campaign.thresholds.clone_from(&original.campaign.thresholds);
         plan.campaign.file.clone_from(&original.recipe.file);
         plan.campaign.text.clone_from(&original.recipe.text);
         plan.campaign.overrides.clone_from(&original.recipe.overrides);

@@ -3,7 +3,10 @@
 //! Knows the keywords that `schema.rs` uses, and no service. A value that is wrong is reported and left out, and the
 //! rest is checked all the same.
 
-use analysis::slo;
+use analysis::{
+    compare::metric::{Metric, Thresholds},
+    slo,
+};
 use regex_lite::Regex;
 use serde_json::{Map, Number, Value};
 
@@ -30,6 +33,9 @@ impl Check<'_> {
     fn value(&mut self, schema: &Value, node: &Node, path: &str) -> Option<Value> {
         if schema["format"] == "slo" {
             return self.slo(node, path);
+        }
+        if schema["format"] == "thresholds" {
+            return self.thresholds(node, path);
         }
         match schema["type"].as_str() {
             Some("object") => self.section(schema, node, path),
@@ -259,6 +265,41 @@ impl Check<'_> {
                         self.findings.error(entry.key_span, below, message);
                     }
                 }
+            }
+        }
+        Some(Value::Object(out))
+    }
+
+    /// The thresholds as canonical metric name → number.
+    fn thresholds(&mut self, node: &Node, path: &str) -> Option<Value> {
+        let Content::Mapping(entries) = &node.content else {
+            let message = format!("expected thresholds such as `p99: 10`, found {}", node.describe());
+            self.findings.error(node.span, path, message);
+            return None;
+        };
+        let mut out = Map::new();
+        for entry in entries {
+            let below = join(path, &entry.key);
+            let Some(metric) = Metric::parse(&entry.key) else {
+                let message = format!("unknown metric; expected {}", Metric::EXPECTED);
+                self.findings.error(entry.key_span, below, message);
+                continue;
+            };
+            let given = match read_number(entry.node.text().unwrap_or_default()) {
+                Some(Read::Integer(value)) => Some(value as f64),
+                Some(Read::Real(value)) => Some(value),
+                None => None,
+            };
+            let Some(given) = given else {
+                let message = format!("expected a number such as `10`, in percent, found {}", entry.node.describe());
+                self.findings.error(entry.node.span, below, message);
+                continue;
+            };
+            if let Err(message) = Thresholds::default().set(&entry.key, given) {
+                self.findings.error(entry.node.span, below, message);
+            } else if out.insert(metric.name(), number(given)).is_some() {
+                let message = format!("the threshold of `{}` is given twice: remove one", metric.name());
+                self.findings.error(entry.key_span, below, message);
             }
         }
         Some(Value::Object(out))

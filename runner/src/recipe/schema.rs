@@ -234,6 +234,10 @@ fn for_editors(schema: &mut Value) {
                     object.insert("additionalProperties".into(), json!({ "type": ["number", "string"] }));
                     None
                 }
+                Some("thresholds") => {
+                    object.insert("additionalProperties".into(), json!({ "type": "number", "minimum": 0 }));
+                    None
+                }
                 _ => None,
             };
             if object.get("type").is_some_and(Value::is_string) {
@@ -277,7 +281,8 @@ mod tests {
     ];
 
     /// Notations of texts and numbers, as values of `format`.
-    const FORMATS: &[&str] = &["duration", "slurm-time", "slurm-memory", "endpoint", "name", "volume", "slo"];
+    const FORMATS: &[&str] =
+        &["duration", "slurm-time", "slurm-memory", "endpoint", "name", "volume", "slo", "thresholds"];
 
     fn visit(schema: &Value, path: &str, seen: &mut dyn FnMut(&str, &Value)) {
         seen(path, schema);
@@ -323,7 +328,7 @@ mod tests {
     fn no_section_takes_unknown_keys() {
         for schema in all() {
             visit(&schema, "", &mut |path, schema| {
-                let open = [".recipe", ".sweep", ".slo", ".env", ".environment"];
+                let open = [".recipe", ".sweep", ".slo", ".thresholds", ".env", ".environment"];
                 if schema["type"] == "object" && !open.iter().any(|end| path.ends_with(end)) {
                     assert_eq!(schema["additionalProperties"], json!(false), "{path}");
                 }

@@ -249,6 +249,7 @@ fn run(made: &Made) -> Run {
             repetitions: 3,
             swept,
             slo: slo.into_iter().map(|(name, limit)| (name.to_owned(), limit)).collect(),
+            thresholds: Default::default(),
             other: Map::new(),
         },
         target: TargetFacts { name: "local".into(), kind: "local".into(), other: Map::new() },

@@ -1,0 +1,143 @@
+//! A comparison as a table for people.
+
+use std::fmt::Write;
+
+use analysis::compare::{MetricComparison, Verdict, differences::Difference, metric::Metric};
+
+use super::Answer;
+use crate::{cli::table, console, units};
+
+/// One difference in a line.
+pub fn difference(difference: &Difference) -> String {
+    format!("{}: {} → {}", difference.what, difference.base, difference.candidate)
+}
+
+pub fn text(answer: &Answer<'_>) -> String {
+    let comparison = answer.comparison;
+    // Writing to a String cannot fail.
+    let mut out = String::new();
+    _ = writeln!(out, "base       {}", answer.base);
+    _ = writeln!(out, "candidate  {}", answer.candidate);
+    for (index, line) in answer.differences.iter().enumerate() {
+        let word = if index == 0 { "differs    " } else { "           " };
+        _ = writeln!(out, "{word}{}", difference(line));
+    }
+    for remark in answer.remarks {
+        _ = writeln!(out, "note: {remark}");
+    }
+    out.push('\n');
+
+    let several = comparison.points.len() > 1;
+    let mut rows = table::new_table();
+    let mut header =
+        vec!["figure", "base", "candidate", "change", "95 % interval", "threshold", "rule", "noise", "p", "verdict"];
+    if several {
+        header.insert(0, "point");
+    }
+    rows.set_header(header);
+    for (point, swept) in comparison.points.iter().zip(&answer.swept) {
+        for (index, metric) in point.metrics.iter().enumerate() {
+            let mut cells = row(metric);
+            if several {
+                cells.insert(0, if index == 0 { console::label(swept) } else { String::new() });
+            }
+            rows.add_row(cells);
+        }
+    }
+    let first = usize::from(several) + 1;
+    table::align_right(&mut rows, first..first + 4);
+    table::align_right(&mut rows, [first + 6, first + 7]);
+    _ = writeln!(out, "{rows}\n");
+
+    for (point, swept) in comparison.points.iter().zip(&answer.swept) {
+        let place = if several { format!("{}: ", console::label(swept)) } else { String::new() };
+        for metric in point.metrics.iter().filter(|metric| metric.verdict == Verdict::CannotTell) {
+            let advice = match metric.repetitions_needed {
+                Some(repetitions) => format!("; {repetitions} repetitions a side probably tell"),
+                None => String::new(),
+            };
+            _ = writeln!(out, "{place}{} cannot be told: {}{advice}", short(metric.metric), metric.reason);
+        }
+    }
+    let earlier = comparison.points.iter().map(|point| point.earlier_executions).min().unwrap_or_default();
+    if earlier < 2 {
+        let word = if earlier == 0 { "no earlier execution".to_owned() } else { "one earlier execution".to_owned() };
+        _ = writeln!(
+            out,
+            "note: {word} of this configuration in the archive: how much executions differ by themselves is not known"
+        );
+    }
+    let rule = if comparison.within_thresholds { "PASS" } else { "FAIL" };
+    let gate = match answer.gate {
+        super::Gate::Evidence => "a regression beyond chance fails",
+        super::Gate::Threshold => "a figure beyond its threshold fails",
+        super::Gate::Strict => "a regression beyond chance, or not being able to tell, fails",
+    };
+    _ = writeln!(out, "by threshold: {rule}; by evidence: {}", comparison.verdict);
+    let word = if answer.passed { "PASS" } else { "FAIL" };
+    _ = writeln!(out, "{word} ({gate})");
+    _ = writeln!(out, "method: {}, version {}", comparison.method, comparison.version);
+    out
+}
+
+fn row(metric: &MetricComparison) -> Vec<String> {
+    let unit = match metric.metric {
+        Metric::SuccessRate => " pt",
+        Metric::Failures => "",
+        _ => " %",
+    };
+    let change = |value: f64| format!("{}{unit}", signed(value));
+    let interval = match metric.interval {
+        Some([low, high]) => format!("{} to {}", signed(low), change(high)),
+        None => "–".to_owned(),
+    };
+    let sign = if metric.metric.more_is_worse() { "+" } else { "−" };
+    let value = |value: f64| match metric.metric {
+        Metric::Time { .. } => units::seconds(value),
+        Metric::SuccessRate => format!("{value:.2} %"),
+        _ => units::figure(value),
+    };
+    // A percentile that rests on too few requests is bracketed.
+    let shown = |text: String| if metric.unsupported { format!("({text})") } else { text };
+    vec![
+        short(metric.metric),
+        shown(value(metric.base)),
+        shown(value(metric.candidate)),
+        change(metric.change),
+        interval,
+        format!("{sign}{}{unit}", metric.threshold),
+        if metric.within_threshold { "PASS" } else { "FAIL" }.to_owned(),
+        metric.noise.map_or_else(|| "–".to_owned(), |noise| format!("{noise:.1} %")),
+        metric.p_corrected.map_or_else(|| "–".to_owned(), p_value),
+        metric.verdict.to_string(),
+    ]
+}
+
+fn p_value(value: f64) -> String {
+    if value < 0.0001 { "<0.0001".to_owned() } else { format!("{value:.4}") }
+}
+
+/// As much as two digits after the point tell, with its sign.
+fn signed(value: f64) -> String {
+    let digits = if value.abs() < 9.995 { 2 } else { 1 };
+    let text = format!("{:.digits$}", value.abs());
+    let zero = text.bytes().all(|byte| matches!(byte, b'0' | b'.'));
+    match (zero, value < 0.0) {
+        (true, _) => text,
+        (false, true) => format!("−{text}"),
+        (false, false) => format!("+{text}"),
+    }
+}
+
+/// `p99`, `ttft_p95`, `throughput`, `success`, `errors`.
+fn short(metric: Metric) -> String {
+    match metric {
+        Metric::Throughput => "throughput".to_owned(),
+        Metric::Failures => "errors".to_owned(),
+        other => {
+            let name = other.name();
+            let name = name.strip_suffix("_s").unwrap_or(&name);
+            name.strip_prefix("latency_").unwrap_or(name).to_owned()
+        }
+    }
+}

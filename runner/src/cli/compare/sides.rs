@@ -1,0 +1,236 @@
+//! Which benchmarks a side of a comparison is: ids, a campaign or one of its executions, and all repetitions of a point.
+//!
+//! Reads `run.json` of the whole archive, summaries only where they are asked for.
+
+use std::collections::BTreeSet;
+
+use analysis::compare::{
+    differences::{configuration, machines},
+    metric::Thresholds,
+    repetition::Repetition,
+};
+use anyhow::{Context, Result, bail};
+use archive::{Archive, BenchmarkId, Run, Status};
+use serde_json::{Map, Value};
+
+/// Points beside those compared that the noise is learnt from, at most: the newest.
+const MOST_NEIGHBOURS: usize = 50;
+
+/// Earlier executions of the same configuration that are looked at, at most: the newest.
+const MOST_EARLIER: usize = 20;
+
+/// The runs of the archive, oldest first.
+pub struct Runs<'a> {
+    archive: &'a Archive,
+    runs: Vec<Run>,
+}
+
+/// What a side stands for.
+pub struct Side<'r> {
+    /// In words, for people.
+    pub label: String,
+    /// In the order of the sweep.
+    pub points: Vec<Point<'r>>,
+}
+
+/// The benchmarks of one point.
+#[derive(Clone)]
+pub struct Point<'r> {
+    pub swept: &'r Map<String, Value>,
+    pub runs: Vec<&'r Run>,
+}
+
+impl<'a> Runs<'a> {
+    pub fn read(archive: &'a Archive) -> Result<Self> {
+        let read = |id| archive.open(id)?.run();
+        Ok(Self { archive, runs: archive.ids()?.into_iter().map(read).collect::<Result<_>>()? })
+    }
+
+    /// Both sides. An id stands for all repetitions of its point in the same execution unless `only`, or unless the
+    /// other side is another repetition of the same.
+    pub fn sides(&self, base: &str, candidate: &str, only: bool) -> Result<[Side<'_>; 2]> {
+        let expanded = [self.side(base, only)?, self.side(candidate, only)?];
+        let ids = |side: &Side<'_>| -> BTreeSet<BenchmarkId> {
+            side.points.iter().flat_map(|point| &point.runs).map(|run| run.benchmark_id).collect()
+        };
+        let shared = |sides: &[Side<'_>; 2]| ids(&sides[0]).intersection(&ids(&sides[1])).next().copied();
+        let Some(in_both) = shared(&expanded) else { return Ok(expanded) };
+        let alone = [self.side(base, true)?, self.side(candidate, true)?];
+        match shared(&alone) {
+            None => Ok(alone),
+            Some(_) => bail!("{in_both} is on both sides: name two different executions, or different benchmarks"),
+        }
+    }
+
+    fn side(&self, text: &str, only: bool) -> Result<Side<'_>> {
+        let find = |id: BenchmarkId| {
+            self.runs.iter().find(|run| run.benchmark_id == id).with_context(|| format!("{id} cannot be read"))
+        };
+        if text.contains(',') {
+            let ids = text.split(',').map(|id| self.archive.find(id.trim())).collect::<Result<BTreeSet<_>>>()?;
+            let runs = ids.iter().copied().map(find).collect::<Result<Vec<_>>>()?;
+            return Ok(Side { label: format!("{} benchmarks", runs.len()), points: points(runs) });
+        }
+        if let Some(execution) = self.execution(text)? {
+            let runs: Vec<_> = self.runs.iter().filter(|run| run.campaign.execution == execution).collect();
+            let label = format!("{}, execution {execution}, {} benchmarks", runs[0].campaign.name, runs.len());
+            return Ok(Side { label, points: points(runs) });
+        }
+        let run = find(self.archive.find(text)?)?;
+        let id = run.benchmark_id;
+        if only {
+            return Ok(Side { label: format!("{id} alone"), points: points(vec![run]) });
+        }
+        let same_point = |other: &&Run| {
+            other.campaign.execution == run.campaign.execution && other.campaign.point == run.campaign.point
+        };
+        let runs: Vec<_> = self.runs.iter().filter(same_point).collect();
+        let label = match runs.len() {
+            1 => format!("{id}, the only repetition of its point"),
+            count => format!("{id} and the other repetitions of its point, {count} in all"),
+        };
+        Ok(Side { label, points: points(runs) })
+    }
+
+    /// `NAME` is the newest execution of a campaign, `NAME~1` the one before it; an execution's own name, or a unique end
+    /// of it, is itself.
+    fn execution(&self, text: &str) -> Result<Option<String>> {
+        let (name, back) = match text.split_once('~') {
+            Some((name, back)) => {
+                let back = back.parse::<usize>();
+                (name, back.with_context(|| format!("`{text}`: after `~` goes how many executions to go back"))?)
+            }
+            None => (text, 0),
+        };
+        let of_campaign = self.executions(|run| run.campaign.name == name);
+        if !of_campaign.is_empty() {
+            let count = of_campaign.len();
+            return match of_campaign.into_iter().rev().nth(back) {
+                Some(execution) => Ok(Some(execution)),
+                None => bail!("`{text}`: the archive has {count} executions of `{name}`"),
+            };
+        }
+        if text.contains('~') {
+            bail!("no campaign `{name}` in {}; `runner list` shows what there is", self.archive.folder().display());
+        }
+        let fitting = self.executions(|run| text.len() >= 6 && run.campaign.execution.ends_with(text));
+        match fitting.as_slice() {
+            [one] => Ok(Some(one.clone())),
+            _ => Ok(None),
+        }
+    }
+
+    /// Executions with a run that fits, by their first benchmark, oldest first.
+    fn executions(&self, fits: impl Fn(&Run) -> bool) -> Vec<String> {
+        let mut executions: Vec<String> = Vec::new();
+        for run in self.runs.iter().filter(|run| fits(run)) {
+            if !executions.contains(&run.campaign.execution) {
+                executions.push(run.campaign.execution.clone());
+            }
+        }
+        executions
+    }
+
+    /// The figures of each benchmark that completed and is valid; the others in words.
+    pub fn repetitions(&self, runs: &[&Run], thresholds: &Thresholds) -> Result<(Vec<Repetition>, Vec<String>)> {
+        let (mut usable, mut unusable) = (Vec::new(), Vec::new());
+        for run in runs {
+            let id = run.benchmark_id;
+            let summary = self.archive.open(id)?.summary()?;
+            let complaint = match (&run.failure, &summary) {
+                (Some(failure), _) => Some(format!("{id} did not complete: {} ({})", failure.reason, failure.stage)),
+                (None, None) => Some(format!("{id} has no figures")),
+                (None, Some(summary)) if !summary.is_valid() => {
+                    let finding = summary.findings.first().map(|finding| finding.message.as_str());
+                    Some(format!("{id} is invalid: {}", finding.unwrap_or_default()))
+                }
+                _ => None,
+            };
+            match (complaint, summary) {
+                (None, Some(summary)) => usable.push(Repetition::new(id, &summary, thresholds)),
+                (complaint, _) => unusable.extend(complaint),
+            }
+        }
+        Ok((usable, unusable))
+    }
+
+    /// Every execution of what `run` is an execution of, with its usable repetitions, oldest first; without those in
+    /// `except`, and without what was made after `before`.
+    pub fn earlier(&self, run: &Run, except: &[String], before: &Run) -> Vec<(String, Vec<&Run>)> {
+        let configuration_of_run = configuration(run);
+        let same = |other: &&Run| {
+            other.recipe_hash == run.recipe_hash
+                && other.status == Status::Completed
+                && other.created_at < before.created_at
+                && !except.contains(&other.campaign.execution)
+                && configuration(other) == configuration_of_run
+        };
+        let mut executions = group(self.runs.iter().filter(same), |run| run.campaign.execution.clone());
+        executions.drain(..executions.len().saturating_sub(MOST_EARLIER));
+        executions
+    }
+
+    /// Repeated points of the same service and client types on the same machines, other than `pairs`' own: they tell
+    /// how noisy such benchmarks are.
+    pub fn neighbours(&self, run: &Run, recipes: &BTreeSet<&str>) -> Vec<Vec<&Run>> {
+        let machines_of_run = machines(run);
+        let alike = |other: &&Run| {
+            other.service.kind == run.service.kind
+                && other.client.kind == run.client.kind
+                && other.status == Status::Completed
+                && !recipes.contains(other.recipe_hash.as_str())
+                && machines(other) == machines_of_run
+        };
+        let key = |run: &Run| format!("{} {}", run.campaign.execution, run.campaign.point);
+        let mut groups = group(self.runs.iter().filter(alike), key);
+        groups.retain(|(_, runs)| runs.len() > 1);
+        groups.drain(..groups.len().saturating_sub(MOST_NEIGHBOURS));
+        groups.into_iter().map(|(_, runs)| runs).collect()
+    }
+
+    /// Everything in the archive of the configuration that `text` names, by point, for its history.
+    pub fn histories(&self, text: &str) -> Result<Vec<(&Run, Vec<(String, Vec<&Run>)>)>> {
+        let side = self.side(text, false)?;
+        let last = self.runs.last().context("the archive is empty")?;
+        let mut histories = Vec::new();
+        for point in side.points {
+            let run = point.runs[0];
+            let mut executions = self.earlier(run, &[], last);
+            // `earlier` leaves out what was made at the time of the last benchmark.
+            if configuration(last) == configuration(run) && last.status == Status::Completed {
+                match executions.iter_mut().find(|(execution, _)| *execution == last.campaign.execution) {
+                    Some((_, runs)) => runs.push(last),
+                    None => executions.push((last.campaign.execution.clone(), vec![last])),
+                }
+            }
+            histories.push((run, executions));
+        }
+        Ok(histories)
+    }
+}
+
+fn points(runs: Vec<&Run>) -> Vec<Point<'_>> {
+    let mut points: Vec<Point<'_>> = Vec::new();
+    let mut runs = runs;
+    runs.sort_by_key(|run| (run.campaign.point, run.benchmark_id));
+    for run in runs {
+        match points.iter_mut().find(|point| *point.swept == run.campaign.swept) {
+            Some(point) => point.runs.push(run),
+            None => points.push(Point { swept: &run.campaign.swept, runs: vec![run] }),
+        }
+    }
+    points
+}
+
+/// By key, in order of first appearance.
+fn group<'r>(runs: impl Iterator<Item = &'r Run>, key: impl Fn(&Run) -> String) -> Vec<(String, Vec<&'r Run>)> {
+    let mut groups: Vec<(String, Vec<&Run>)> = Vec::new();
+    for run in runs {
+        let key = key(run);
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, runs)) => runs.push(run),
+            None => groups.push((key, vec![run])),
+        }
+    }
+    groups
+}
