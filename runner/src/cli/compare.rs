@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, process::ExitCode};
 use analysis::compare::{
     Comparison, Pair, Verdict,
     differences::{Difference, differences},
-    metric::Thresholds,
+    history::{History, history},
+    metric::{Metric, Thresholds},
+    repetition::Repetition,
 };
 use anyhow::{Result, anyhow, bail};
 use archive::{Archive, Run};
@@ -23,11 +25,15 @@ mod sides;
 pub struct Compare {
     /// What it was: an id (with all repetitions of its point), ids with commas, a campaign (`NAME`: its newest execution,
     /// `NAME~1`: the one before), or an execution.
-    #[arg(allow_hyphen_values = true)]
-    base: String,
+    #[arg(allow_hyphen_values = true, required_unless_present = "history")]
+    base: Option<String>,
     /// What it is now.
-    #[arg(allow_hyphen_values = true)]
-    candidate: String,
+    #[arg(allow_hyphen_values = true, required_unless_present = "history")]
+    candidate: Option<String>,
+    /// Instead of two sides: every execution of one configuration (of an id, or of every point of a campaign), and where its
+    /// figures changed. Exit code 1 when the newest change of one is for the worse.
+    #[arg(long, value_name = "CAMPAIGN or ID", conflicts_with_all = ["base", "candidate", "gate", "only", "force"])]
+    history: Option<String>,
     /// How much worse a figure may become: `p99=5` (percent), `success_rate=0.5` (points), `errors=0` (requests). May be
     /// given often; figures without a threshold are not compared.
     #[arg(long, value_name = "METRIC=NUMBER", value_parser = threshold)]
@@ -86,8 +92,13 @@ impl Compare {
         let archive = Archive::new(&global.results);
         super::finish_leftovers(&archive, &Console::new(global.quiet));
         let runs = Runs::read(&archive)?;
-        let [base, candidate] = runs.sides(&self.base, &self.candidate, self.only)?;
-        let thresholds = self.thresholds(&candidate)?;
+        let (base, candidate) = match (&self.history, &self.base, &self.candidate) {
+            (Some(text), ..) => return self.history(&runs, text, global),
+            (None, Some(base), Some(candidate)) => (base, candidate),
+            _ => bail!("name two sides, or give --history"),
+        };
+        let [base, candidate] = runs.sides(base, candidate, self.only)?;
+        let thresholds = self.thresholds(candidate.points[0].runs[0])?;
         let mut remarks = Vec::new();
         let matched = matched(&base, &candidate, &mut remarks)?;
 
@@ -150,15 +161,50 @@ impl Compare {
     }
 
     /// The defaults, what the candidate's campaign says, and what the command line says.
-    fn thresholds(&self, candidate: &Side<'_>) -> Result<Thresholds> {
+    fn thresholds(&self, candidate: &Run) -> Result<Thresholds> {
         let mut thresholds = Thresholds::default();
-        let campaign = &candidate.points[0].runs[0].campaign;
-        let own = campaign.thresholds.iter().map(|(name, number)| (name, *number));
+        let own = candidate.campaign.thresholds.iter().map(|(name, number)| (name, *number));
         let given = self.threshold.iter().map(|(name, number)| (name, *number));
         for (name, number) in own.chain(given) {
             thresholds.set(name, number).map_err(|message| anyhow!(message))?;
         }
         Ok(thresholds)
+    }
+
+    /// The levels that the figures of one configuration had.
+    fn history(&self, runs: &Runs<'_>, text: &str, global: &Global) -> Result<ExitCode> {
+        let mut histories = Vec::new();
+        for (run, executions) in runs.histories(text)? {
+            let thresholds = self.thresholds(run)?;
+            let mut names = Vec::new();
+            let mut repetitions = Vec::new();
+            for (execution, of_execution) in executions {
+                let (usable, _) = runs.repetitions(&of_execution, &thresholds)?;
+                if !usable.is_empty() {
+                    names.push(execution);
+                    repetitions.push(usable);
+                }
+            }
+            for (metric, threshold) in thresholds.iter().filter(|(metric, _)| !metric.is_proportion()) {
+                let values: Option<Vec<f64>> =
+                    repetitions.iter().map(|execution| geometric_mean(execution, metric)).collect();
+                if let Some(history) = values.and_then(|values| history(metric, threshold, &values)) {
+                    histories.push(PointHistory { swept: &run.campaign.swept, executions: names.clone(), history });
+                }
+            }
+        }
+        if histories.is_empty() {
+            bail!("`{text}` has no completed and valid benchmark with figures");
+        }
+        match global.json {
+            true => super::print(&format!(
+                "{:#}\n",
+                serde_json::json!({"schema": archive::SCHEMA, "histories": histories})
+            ))?,
+            false => super::print(&show::histories(&histories))?,
+        }
+        let regressed = histories.iter().any(|one| one.history.regressed());
+        Ok(if regressed { ExitCode::from(1) } else { ExitCode::SUCCESS })
     }
 
     fn pair(
@@ -184,6 +230,22 @@ impl Compare {
         history.retain(|execution| !execution.is_empty());
         Ok(Pair { base: base_repetitions, candidate: candidate_repetitions, history })
     }
+}
+
+/// One figure at one point through all executions.
+#[derive(Serialize)]
+struct PointHistory<'a> {
+    swept: &'a serde_json::Map<String, serde_json::Value>,
+    /// Their names, oldest first: the places that levels speak of.
+    executions: Vec<String>,
+    history: History,
+}
+
+/// `None` unless every repetition has a positive value.
+fn geometric_mean(execution: &[Repetition], metric: Metric) -> Option<f64> {
+    let logs = execution.iter().map(|one| one.figures.get(&metric).map(|figure| figure.value.ln()));
+    let sum: f64 = logs.sum::<Option<f64>>()?;
+    Some((sum / execution.len() as f64).exp()).filter(|mean| mean.is_finite() && *mean > 0.0)
 }
 
 type Matched<'r> = (Point<'r>, Point<'r>);

@@ -9,6 +9,7 @@ use serde::Serialize;
 pub mod differences;
 mod distribution;
 mod failures;
+pub mod history;
 pub mod metric;
 mod noise;
 pub mod repetition;

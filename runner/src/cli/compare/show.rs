@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use analysis::compare::{MetricComparison, Verdict, differences::Difference, metric::Metric};
 
-use super::Answer;
+use super::{Answer, PointHistory};
 use crate::{cli::table, console, units};
 
 /// One difference in a line.
@@ -80,6 +80,35 @@ pub fn text(answer: &Answer<'_>) -> String {
     out
 }
 
+/// The levels of every figure, a row each.
+pub fn histories(histories: &[PointHistory<'_>]) -> String {
+    let mut rows = table::new_table();
+    rows.set_header(["point", "figure", "executions", "from", "to", "level", "change", "p", "verdict"]);
+    for PointHistory { swept, executions, history } in histories {
+        for (index, level) in history.levels.iter().enumerate() {
+            let first = index == 0;
+            rows.add_row([
+                if first { console::label(swept) } else { String::new() },
+                if first { short(history.metric) } else { String::new() },
+                (level.last - level.first + 1).to_string(),
+                executions[level.first].clone(),
+                executions[level.last].clone(),
+                value(history.metric, level.value),
+                level.change.map_or_else(|| "–".to_owned(), |change| format!("{} %", signed(change))),
+                level.p_value.map_or_else(|| "–".to_owned(), p_value),
+                level.verdict.map_or_else(|| "–".to_owned(), |verdict| verdict.to_string()),
+            ]);
+        }
+    }
+    table::align_right(&mut rows, [2, 5, 6, 7]);
+    let method = histories.first().map_or("", |one| one.history.method);
+    let few = match histories.iter().map(|one| one.history.executions).min() {
+        Some(executions) if executions < 6 => "note: with fewer than six executions no change of level can be told\n",
+        _ => "",
+    };
+    format!("{rows}\n\n{few}method: {method}\n")
+}
+
 fn row(metric: &MetricComparison) -> Vec<String> {
     let unit = match metric.metric {
         Metric::SuccessRate => " pt",
@@ -92,17 +121,12 @@ fn row(metric: &MetricComparison) -> Vec<String> {
         None => "–".to_owned(),
     };
     let sign = if metric.metric.more_is_worse() { "+" } else { "−" };
-    let value = |value: f64| match metric.metric {
-        Metric::Time { .. } => units::seconds(value),
-        Metric::SuccessRate => format!("{value:.2} %"),
-        _ => units::figure(value),
-    };
     // A percentile that rests on too few requests is bracketed.
     let shown = |text: String| if metric.unsupported { format!("({text})") } else { text };
     vec![
         short(metric.metric),
-        shown(value(metric.base)),
-        shown(value(metric.candidate)),
+        shown(value(metric.metric, metric.base)),
+        shown(value(metric.metric, metric.candidate)),
         change(metric.change),
         interval,
         format!("{sign}{}{unit}", metric.threshold),
@@ -111,6 +135,14 @@ fn row(metric: &MetricComparison) -> Vec<String> {
         metric.p_corrected.map_or_else(|| "–".to_owned(), p_value),
         metric.verdict.to_string(),
     ]
+}
+
+fn value(metric: Metric, value: f64) -> String {
+    match metric {
+        Metric::Time { .. } => units::seconds(value),
+        Metric::SuccessRate => format!("{value:.2} %"),
+        _ => units::figure(value),
+    }
 }
 
 fn p_value(value: f64) -> String {

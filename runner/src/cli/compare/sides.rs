@@ -25,6 +25,9 @@ pub struct Runs<'a> {
     runs: Vec<Run>,
 }
 
+/// Executions by name, each with its runs, oldest first.
+pub type Executions<'r> = Vec<(String, Vec<&'r Run>)>;
+
 /// What a side stands for.
 pub struct Side<'r> {
     /// In words, for people.
@@ -154,19 +157,24 @@ impl<'a> Runs<'a> {
         Ok((usable, unusable))
     }
 
-    /// Every execution of what `run` is an execution of, with its usable repetitions, oldest first; without those in
-    /// `except`, and without what was made after `before`.
-    pub fn earlier(&self, run: &Run, except: &[String], before: &Run) -> Vec<(String, Vec<&Run>)> {
+    /// Executions of what `run` is an execution of, oldest first; without those in `except`, and without what was made
+    /// after `before`.
+    pub fn earlier(&self, run: &Run, except: &[String], before: &Run) -> Executions<'_> {
+        let earlier = |other: &Run| other.created_at < before.created_at && !except.contains(&other.campaign.execution);
+        self.executions_of(run, earlier, MOST_EARLIER)
+    }
+
+    /// The newest `most` executions of the configuration of `run`, of the benchmarks that completed and fit.
+    fn executions_of(&self, run: &Run, fits: impl Fn(&Run) -> bool, most: usize) -> Executions<'_> {
         let configuration_of_run = configuration(run);
         let same = |other: &&Run| {
             other.recipe_hash == run.recipe_hash
                 && other.status == Status::Completed
-                && other.created_at < before.created_at
-                && !except.contains(&other.campaign.execution)
+                && fits(other)
                 && configuration(other) == configuration_of_run
         };
         let mut executions = group(self.runs.iter().filter(same), |run| run.campaign.execution.clone());
-        executions.drain(..executions.len().saturating_sub(MOST_EARLIER));
+        executions.drain(..executions.len().saturating_sub(most));
         executions
     }
 
@@ -188,24 +196,16 @@ impl<'a> Runs<'a> {
         groups.into_iter().map(|(_, runs)| runs).collect()
     }
 
-    /// Everything in the archive of the configuration that `text` names, by point, for its history.
-    pub fn histories(&self, text: &str) -> Result<Vec<(&Run, Vec<(String, Vec<&Run>)>)>> {
+    /// For every point of a side: a run of it, and all executions of its configuration.
+    pub fn histories(&self, text: &str) -> Result<Vec<(&Run, Executions<'_>)>> {
         let side = self.side(text, false)?;
-        let last = self.runs.last().context("the archive is empty")?;
-        let mut histories = Vec::new();
-        for point in side.points {
-            let run = point.runs[0];
-            let mut executions = self.earlier(run, &[], last);
-            // `earlier` leaves out what was made at the time of the last benchmark.
-            if configuration(last) == configuration(run) && last.status == Status::Completed {
-                match executions.iter_mut().find(|(execution, _)| *execution == last.campaign.execution) {
-                    Some((_, runs)) => runs.push(last),
-                    None => executions.push((last.campaign.execution.clone(), vec![last])),
-                }
-            }
-            histories.push((run, executions));
-        }
-        Ok(histories)
+        let history = |point: &Point<'_>| {
+            // The side's own reference would not outlive it.
+            let first = point.runs[0].benchmark_id;
+            let run = self.runs.iter().find(|run| run.benchmark_id == first)?;
+            Some((run, self.executions_of(run, |_| true, usize::MAX)))
+        };
+        Ok(side.points.iter().filter_map(history).collect())
     }
 }
 
@@ -223,8 +223,8 @@ fn points(runs: Vec<&Run>) -> Vec<Point<'_>> {
 }
 
 /// By key, in order of first appearance.
-fn group<'r>(runs: impl Iterator<Item = &'r Run>, key: impl Fn(&Run) -> String) -> Vec<(String, Vec<&'r Run>)> {
-    let mut groups: Vec<(String, Vec<&Run>)> = Vec::new();
+fn group<'r>(runs: impl Iterator<Item = &'r Run>, key: impl Fn(&Run) -> String) -> Executions<'r> {
+    let mut groups: Executions<'r> = Vec::new();
     for run in runs {
         let key = key(run);
         match groups.iter_mut().find(|(known, _)| *known == key) {

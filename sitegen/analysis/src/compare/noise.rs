@@ -11,6 +11,8 @@ use super::distribution::{digamma, f_above, trigamma, trigamma_inverse};
 pub struct Variance {
     pub value: f64,
     pub df: f64,
+    /// Whether it holds more than repetitions show: that executions differ by themselves.
+    pub between_executions: bool,
 }
 
 /// Below this no measurement of time is: equal values must not give a spread of zero.
@@ -64,8 +66,11 @@ pub fn of_difference(base: &[f64], candidate: &[f64], history: &[&[f64]]) -> Opt
     if within_df + between_df == 0.0 {
         return None;
     }
-    let pooled =
-        Variance { value: (within_squares + between_squares) / (within_df + between_df), df: within_df + between_df };
+    let pooled = Variance {
+        value: (within_squares + between_squares) / (within_df + between_df),
+        df: within_df + between_df,
+        between_executions: false,
+    };
     if between_df == 0.0 || within_df == 0.0 {
         return Some(pooled);
     }
@@ -80,7 +85,7 @@ pub fn of_difference(base: &[f64], candidate: &[f64], history: &[&[f64]]) -> Opt
     let (of_between, of_within) = (2.0 / size * between_mean, (repetitions - 2.0 / size) * within_mean);
     let variance = of_between + of_within;
     let df = variance.powi(2) / (of_between.powi(2) / between_df + of_within.powi(2) / within_df);
-    Some(Variance { value: variance / repetitions, df: df.max(1.0) })
+    Some(Variance { value: variance / repetitions, df: df.max(1.0), between_executions: true })
 }
 
 /// What the other points tell of the noise at the one whose own variance is `own`: their pooled variance, with as many
@@ -96,7 +101,7 @@ pub fn borrowed(own: Option<Variance>, others: &[Variance]) -> Option<Variance> 
     let count = all.len() as f64;
     let most = known_by_others.min(MOST_BORROWED_DF);
     if count < 2.0 {
-        return Some(Variance { value, df: most.min(LONE_DF) });
+        return Some(Variance { value, df: most.min(LONE_DF), between_executions: false });
     }
     let centred = |variance: &Variance| {
         let half = variance.df / 2.0;
@@ -110,7 +115,7 @@ pub fn borrowed(own: Option<Variance>, others: &[Variance]) -> Option<Variance> 
     // some standard errors more.
     let excess = spread * (1.0 + CAUTION * (2.0 / (count - 1.0)).sqrt()) - by_chance;
     let df = if excess > 0.0 { 2.0 * trigamma_inverse(excess) } else { f64::INFINITY };
-    Some(Variance { value, df: df.min(most) })
+    Some(Variance { value, df: df.min(most), between_executions: false })
 }
 
 /// A point's own variance, moderated by what is borrowed from others, and never below `floor`, which the requests
@@ -119,10 +124,72 @@ pub fn moderated(own: Option<Variance>, borrowed: Option<Variance>, floor: f64) 
     let (value, df) = match (own, borrowed) {
         (None, None) => return None,
         (Some(known), None) | (None, Some(known)) => (known.value, known.df),
+        // Repetitions of other points say nothing of how executions differ.
+        (Some(own), Some(_)) if own.between_executions => (own.value, own.df),
         (Some(own), Some(other)) => {
             let df = own.df + other.df;
             ((own.df * own.value + other.df * other.value) / df, df)
         }
     };
-    Some(Variance { value: value.max(floor).max(LEAST), df })
+    let between_executions = own.is_some_and(|own| own.between_executions);
+    Some(Variance { value: value.max(floor).max(LEAST), df, between_executions })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn near(found: f64, expected: f64) {
+        assert!((found - expected).abs() < 1e-9 * expected.abs().max(1.0), "{found} is not {expected}");
+    }
+
+    #[test]
+    fn repetitions_of_both_sides_are_pooled_about_their_own_means() {
+        let variance = of_difference(&[1.0, 2.0, 3.0], &[11.0, 13.0], &[]).expect("repeated");
+        near(variance.value, 4.0 / 3.0);
+        near(variance.df, 3.0);
+        assert_eq!(of_difference(&[1.0], &[2.0], &[]), None);
+        near(of_difference(&[1.0], &[2.0, 4.0], &[]).expect("repeated").value, 2.0);
+    }
+
+    #[test]
+    fn executions_that_differ_are_noise_and_those_that_do_not_are_pooled() {
+        let base = [1.00, 1.01, 1.02];
+        let calm: [&[f64]; 2] = [&[1.01, 1.00, 1.02], &[1.02, 1.01, 1.00]];
+        let variance = of_difference(&base, &base, &calm).expect("repeated");
+        assert!(!variance.between_executions);
+        near(variance.df, 10.0);
+        let drifting: [&[f64]; 2] = [&[1.11, 1.10, 1.12], &[0.92, 0.91, 0.90]];
+        let variance = of_difference(&base, &base, &drifting).expect("repeated");
+        assert!(variance.between_executions && variance.df < 3.0, "{variance:?}");
+        // Means of 1.01, 1.11 and 0.91: a difference of two executions has twice their variance.
+        near(variance.value * 2.0 / 3.0, 2.0 * 0.01);
+    }
+
+    #[test]
+    fn one_repetition_an_execution_shows_the_noise_by_its_history() {
+        let variance = of_difference(&[1.0], &[9.0], &[&[1.2], &[0.8]]).expect("a history");
+        near(variance.value, 0.04);
+        near(variance.df, 2.0);
+    }
+
+    #[test]
+    fn points_that_look_alike_lend_much_and_others_little() {
+        let known = |value: f64| Variance { value, df: 4.0, between_executions: false };
+        let alike: Vec<_> = [0.9, 1.0, 1.1, 1.0, 0.95, 1.05, 1.0, 1.0, 1.0].map(known).to_vec();
+        let lent = borrowed(Some(known(1.0)), &alike).expect("others");
+        assert!(lent.df > 20.0, "{lent:?}");
+        let unlike: Vec<_> = [0.001, 100.0, 1.0, 0.1, 10.0, 0.01, 1000.0, 1.0, 30.0].map(known).to_vec();
+        let lent = borrowed(Some(known(1.0)), &unlike).expect("others");
+        assert!(lent.df < 1.0, "{lent:?}");
+        assert_eq!(borrowed(Some(known(1.0)), &[]), None);
+        assert!(borrowed(None, &[known(1.0)]).expect("one").df <= LONE_DF);
+    }
+
+    #[test]
+    fn requests_within_set_a_floor() {
+        let own = Some(Variance { value: 0.0, df: 4.0, between_executions: false });
+        near(moderated(own, None, 0.25).expect("known").value, 0.25);
+        assert_eq!(moderated(None, None, 0.25), None);
+    }
 }

@@ -53,7 +53,7 @@ impl Planning {
 }
 
 /// Changes in the logarithm that are within the threshold: as much for the better as for the worse.
-fn band(metric: Metric, threshold: f64) -> [f64; 2] {
+pub fn band(metric: Metric, threshold: f64) -> [f64; 2] {
     let share = threshold / 100.0;
     let less = if share < 1.0 { (1.0 - share).ln() } else { -share.ln_1p() };
     match metric.more_is_worse() {

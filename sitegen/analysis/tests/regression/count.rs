@@ -30,16 +30,13 @@ impl Tally {
     fn add(&mut self, comparison: &Comparison, world: &World) {
         self.campaigns += 1;
         self.beyond_threshold += u64::from(!comparison.within_thresholds);
-        let rows: Vec<_> = comparison
-            .points
-            .iter()
-            .flat_map(|point| &point.metrics)
-            .filter(|row| !row.metric.is_proportion())
-            .collect();
+        let all: Vec<_> = comparison.points.iter().flat_map(|point| &point.metrics).collect();
+        let any = |verdict| all.iter().any(|row| row.verdict == verdict);
+        self.changed += u64::from(any(Verdict::Regressed) || any(Verdict::Improved));
+        self.regressed += u64::from(any(Verdict::Regressed));
+        let rows: Vec<_> = all.into_iter().filter(|row| !row.metric.is_proportion()).collect();
         let count = |verdict| rows.iter().filter(|row| row.verdict == verdict).count() as u64;
         let (regressions, improvements) = (count(Verdict::Regressed), count(Verdict::Improved));
-        self.changed += u64::from(regressions + improvements > 0);
-        self.regressed += u64::from(regressions > 0);
         self.regressions += regressions;
         self.improvements += improvements;
         self.same += count(Verdict::Same);
@@ -54,7 +51,7 @@ impl Tally {
         }
     }
 
-    fn merged(self, other: Self) -> Self {
+    pub fn merged(self, other: Self) -> Self {
         Self {
             campaigns: self.campaigns + other.campaigns,
             changed: self.changed + other.changed,

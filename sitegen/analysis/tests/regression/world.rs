@@ -86,6 +86,9 @@ pub struct World {
     pub factor: f64,
     /// Earlier executions of the base.
     pub history: usize,
+    /// Share of requests that fail, and the spread of its logarithm from repetition to repetition.
+    pub failing: f64,
+    pub bursts: f64,
 }
 
 impl Default for World {
@@ -100,6 +103,8 @@ impl Default for World {
             correlation: 0.5,
             factor: 1.0,
             history: 0,
+            failing: 0.0,
+            bursts: 0.0,
         }
     }
 }
@@ -148,8 +153,16 @@ impl World {
             id: BenchmarkId::new(20_260_101, 1),
             figures: BTreeMap::from([figure("p99", 2.0 * typical, 1.0), figure("throughput", 8.0 / typical, -1.0)]),
             attempts: 1000,
-            failed: 0,
+            failed: self.failures(draw, 1000),
         }
+    }
+
+    fn failures(&self, draw: &mut Draw, attempts: usize) -> u64 {
+        if self.failing == 0.0 {
+            return 0;
+        }
+        let share = self.failing * (self.bursts * draw.normal() - self.bursts.powi(2) / 2.0).exp();
+        (0..attempts).filter(|_| draw.uniform() < share).count() as u64
     }
 
     /// A closed loop of eight clients whose requests take `typical` seconds, more or less.
@@ -185,7 +198,7 @@ impl World {
                 (metric("throughput"), Figure { value: 8.0 / average, within, supported: true }),
             ]),
             attempts: self.requests as u64,
-            failed: 0,
+            failed: self.failures(draw, self.requests),
         }
     }
 }
