@@ -2,6 +2,7 @@
 //!
 //! Needs `redis-server` (Debian package redis-server) and `git`.
 
+mod compared;
 mod endings;
 mod interrupted;
 mod killed;

@@ -74,7 +74,12 @@ pub fn text(answer: &Answer<'_>) -> String {
         super::Gate::Strict => "a regression beyond chance, or not being able to tell, fails",
     };
     _ = writeln!(out, "by threshold: {rule}; by evidence: {}", comparison.verdict);
-    let word = if answer.passed { "PASS" } else { "FAIL" };
+    // What could not be told has not passed anything.
+    let word = match (answer.passed, answer.gate, comparison.verdict) {
+        (false, ..) => "FAIL",
+        (true, super::Gate::Evidence, Verdict::CannotTell) => "UNDECIDED",
+        _ => "PASS",
+    };
     _ = writeln!(out, "{word} ({gate})");
     _ = writeln!(out, "method: {}, version {}", comparison.method, comparison.version);
     out

@@ -134,7 +134,10 @@ mod tests {
     #[test]
     fn requests_within_a_repetition_make_its_figures_uncertain() {
         let id = BenchmarkId::new(20_260_301, 1);
-        let repetition = Repetition::new(id, &summary(), &Thresholds::default());
+        let mut thresholds = Thresholds::default();
+        thresholds.set("avg", 10.0).expect("a metric");
+        thresholds.set("p95", 10.0).expect("a metric");
+        let repetition = Repetition::new(id, &summary(), &thresholds);
         let error = |name: &str| repetition.figures[&Metric::parse(name).expect("a metric")].within.sqrt();
         // Uniform on 0–1 s: the 99th percentile of 10,000 has a standard error of sqrt(.99 · .01 / 10,000).
         assert!((error("p99") - 0.000_995 / 0.99).abs() < 2e-4, "{}", error("p99"));
