@@ -65,7 +65,7 @@ pub struct CalibrationError {
     pub ttft_s: Option<ErrorFigures>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub itl_s: Option<ErrorFigures>,
-    /// The largest error as a share of the same percentile of what was measured; small errors (below 0.1 ms at p50 and
-    /// 1 ms at p99) count as none.
+    /// The largest error as a share of the same percentile of what was measured; small errors (below 0.25 ms at p50
+    /// and 2.5 ms at p99) count as none.
     pub share: f64,
 }

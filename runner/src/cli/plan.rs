@@ -179,15 +179,16 @@ fn shown(value: &Value) -> String {
 
 fn load(spec: &LoadSpec) -> String {
     let clients = if spec.clients == 1 { "1 client".into() } else { format!("{} clients", spec.clients) };
-    let steps: Vec<String> = spec.steps.iter().map(step).collect();
+    let unit = if spec.arrival.is_closed() { "" } else { "/s" };
+    let steps: Vec<String> = spec.steps.iter().map(|of| step(of, unit)).collect();
     let steps = |one: String| if steps.is_empty() { one } else { steps.join(", ") };
     match &spec.arrival {
         Arrival::Closed { .. } if spec.steps.is_empty() => format!("closed, {clients}"),
         Arrival::Closed { .. } => format!("closed, {} connections", steps(String::new())),
-        Arrival::Constant { rate } => format!("constant, {}/s, at most {clients}", steps(rate.to_string())),
-        Arrival::Poisson { rate } => format!("poisson, {}/s, at most {clients}", steps(rate.to_string())),
+        Arrival::Constant { rate } => format!("constant, {}, at most {clients}", steps(format!("{rate}/s"))),
+        Arrival::Poisson { rate } => format!("poisson, {}, at most {clients}", steps(format!("{rate}/s"))),
         Arrival::Gamma { rate, shape } => {
-            format!("gamma of shape {shape}, {}/s, at most {clients}", steps(rate.to_string()))
+            format!("gamma of shape {shape}, {}, at most {clients}", steps(format!("{rate}/s")))
         }
         Arrival::Trace { requests, rate, .. } => {
             format!("trace of {requests}, {rate:.3}/s on average, at most {clients}")
@@ -195,10 +196,10 @@ fn load(spec: &LoadSpec) -> String {
     }
 }
 
-/// `100 for 10s`, `100–500 for 20s`.
-fn step(step: &Step) -> String {
+/// `100/s for 10s`, `100–500/s for 20s`.
+fn step(step: &Step, unit: &str) -> String {
     let level = if step.from == step.to { step.from.to_string() } else { format!("{}–{}", step.from, step.to) };
-    format!("{level} for {}", format_duration(step.duration_s))
+    format!("{level}{unit} for {}", format_duration(step.duration_s))
 }
 
 fn ends(spec: &LoadSpec) -> String {

@@ -129,6 +129,13 @@ fn figures(out: &mut String, summary: &archive::Summary) {
     for (error, count) in &summary.error_summary {
         _ = writeln!(out, "{} × {error}", units::grouped(*count as i64));
     }
+    if let Some(error) = &summary.calibration {
+        let figures = [("latency", error.latency_s), ("TTFT", error.ttft_s), ("ITL", error.itl_s)];
+        for (name, figures) in figures.iter().filter_map(|(name, figures)| Some((name, (*figures)?))) {
+            let (p50, p99) = (units::seconds(figures.p50), units::seconds(figures.p99));
+            _ = writeln!(out, "calibrated: own error of the {name} p50 {p50}, p99 {p99}");
+        }
+    }
     for finding in &summary.findings {
         let word = match finding.severity {
             Severity::Invalid => "INVALID",
