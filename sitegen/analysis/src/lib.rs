@@ -3,6 +3,7 @@
 //! Pure: no I/O, no network, no command line, no clock, no randomness but from fixed seeds, so that the same
 //! records give the same figures everywhere. The definitions stand in `docs/metrics.md`.
 
+mod aggregate;
 mod change_points;
 pub mod compare;
 mod duration;
@@ -21,6 +22,7 @@ mod sweep;
 mod two_sample;
 mod usl;
 
+pub use aggregate::{Aggregate, Aggregator, ClientPart, LE_EDGES_MS, LatencyFigures, LineError, Part};
 pub use change_points::{ALPHA as CHANGE_POINT_ALPHA, ChangePoint, METHOD as CHANGE_POINT_METHOD, change_points};
 pub use duration::parse_duration;
 pub use histogram::{CurvePoint, Ordered, ordered, percentile_curve};

@@ -1,0 +1,406 @@
+//! One line of a request file, read in place.
+//!
+//! Flat objects with plain strings and numbers, which is what programs write, take the fast way; anything else goes
+//! through `serde_json`. Both give the same, which a test holds them to. The last of several equal keys counts.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+/// Characters of a bad line that are shown.
+const SHOWN: usize = 120;
+
+/// What aggregation wants of a request.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Line<'a> {
+    pub start_s: f64,
+    pub intended_s: Option<f64>,
+    pub latency_ms: f64,
+    pub ok: bool,
+    pub warmup: bool,
+    pub operation: Cow<'a, str>,
+    pub phase: Option<Cow<'a, str>>,
+    pub error: Option<Cow<'a, str>>,
+    pub client: Option<u64>,
+    pub output_tokens: Option<u64>,
+}
+
+/// A line that is no request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LineError {
+    pub line: String,
+    pub reason: String,
+}
+
+impl std::fmt::Display for LineError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the line `{}` is no request: {}", self.line, self.reason)
+    }
+}
+
+impl std::error::Error for LineError {}
+
+/// Fields as they come; which of them make a request is said in [`Fields::line`].
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    start_s: Option<f64>,
+    intended_s: Option<f64>,
+    latency_ms: Option<f64>,
+    latency_s: Option<f64>,
+    ok: Option<bool>,
+    success: Option<bool>,
+    warmup: Option<bool>,
+    operation: Option<Cow<'a, str>>,
+    phase: Option<Cow<'a, str>>,
+    error: Option<Cow<'a, str>>,
+    client: Option<u64>,
+    output_tokens: Option<u64>,
+}
+
+impl<'a> Line<'a> {
+    /// The first line of a block, `None` when it is empty, and what follows it.
+    pub fn first_of(block: &'a [u8]) -> Result<(Option<Self>, &'a [u8]), LineError> {
+        if let Some((fields, rest)) = fast(block)
+            && let Ok(line) = fields.line()
+        {
+            return Ok((Some(line), rest));
+        }
+        let end = block.iter().position(|byte| *byte == b'\n').unwrap_or(block.len());
+        let (line, rest) = (&block[..end], block.get(end + 1..).unwrap_or_default());
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return Ok((None, rest));
+        }
+        match slow(line) {
+            Ok(line) => Ok((Some(line), rest)),
+            Err(reason) => {
+                let line: String = String::from_utf8_lossy(line).chars().take(SHOWN).collect();
+                Err(LineError { line, reason })
+            }
+        }
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn line(self) -> Result<Line<'a>, String> {
+        let missing = |name: &str| format!("it has no {name}");
+        let line = Line {
+            start_s: self.start_s.ok_or_else(|| missing("start_s"))?,
+            intended_s: self.intended_s,
+            latency_ms: self
+                .latency_ms
+                .or(self.latency_s.map(|seconds| seconds * 1000.0))
+                .ok_or_else(|| missing("latency_ms or latency_s"))?,
+            ok: self.ok.or(self.success).ok_or_else(|| missing("ok or success"))?,
+            warmup: self.warmup.unwrap_or(false),
+            operation: self.operation.unwrap_or_default(),
+            phase: self.phase,
+            error: self.error,
+            client: self.client,
+            output_tokens: self.output_tokens,
+        };
+        if line.latency_ms.is_nan() || line.latency_ms < 0.0 || line.latency_ms.is_infinite() {
+            return Err(format!("its latency is {} ms", line.latency_ms));
+        }
+        let times = [Some(line.start_s), line.intended_s];
+        if times.into_iter().flatten().any(|time| !time.is_finite()) {
+            return Err("a time is too large".to_owned());
+        }
+        Ok(line)
+    }
+}
+
+/// Reads a line of the usual form up to and with its end. `None` when it is of another form.
+fn fast(bytes: &[u8]) -> Option<(Fields<'_>, &[u8])> {
+    let mut fields = Fields::default();
+    let mut at = Cursor { bytes, place: 0 };
+    at.expect(b'{')?;
+    loop {
+        let key = at.string()?;
+        at.expect(b':')?;
+        at.space();
+        match key {
+            b"start_s" => fields.start_s = at.number()?,
+            b"intended_s" => fields.intended_s = at.number()?,
+            b"latency_ms" => fields.latency_ms = at.number()?,
+            b"latency_s" => fields.latency_s = at.number()?,
+            b"ok" => fields.ok = at.truth()?,
+            b"success" => fields.success = at.truth()?,
+            b"warmup" => fields.warmup = at.truth()?,
+            b"operation" => fields.operation = at.text()?,
+            b"phase" => fields.phase = at.text()?,
+            b"error" => fields.error = at.text()?,
+            b"client" => fields.client = at.count()?,
+            b"output_tokens" => fields.output_tokens = at.count()?,
+            _ => at.skip()?,
+        }
+        match at.next()? {
+            b',' => at.space(),
+            b'}' => break,
+            _ => return None,
+        }
+    }
+    match at.peek() {
+        None => Some((fields, &[])),
+        Some(b'\n') => Some((fields, &bytes[at.place + 1..])),
+        Some(_) => None,
+    }
+}
+
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    place: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.place).copied()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.place += 1;
+        Some(byte)
+    }
+
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.next()? == byte).then_some(())
+    }
+
+    fn space(&mut self) {
+        if self.peek() == Some(b' ') {
+            self.place += 1;
+        }
+    }
+
+    fn literal(&mut self, word: &[u8]) -> bool {
+        let is = self.bytes[self.place..].starts_with(word);
+        self.place += if is { word.len() } else { 0 };
+        is
+    }
+
+    /// A string without escapes or control characters; its bytes may not be UTF-8.
+    fn string(&mut self) -> Option<&'a [u8]> {
+        self.expect(b'"')?;
+        let rest = &self.bytes[self.place..];
+        let length = rest.iter().position(|byte| *byte == b'"' || *byte == b'\\' || *byte < b' ')?;
+        self.place += length + 1;
+        (rest[length] == b'"').then_some(&rest[..length])
+    }
+
+    fn text(&mut self) -> Option<Option<Cow<'a, str>>> {
+        if self.literal(b"null") {
+            return Some(None);
+        }
+        Some(Some(Cow::Borrowed(std::str::from_utf8(self.string()?).ok()?)))
+    }
+
+    fn truth(&mut self) -> Option<Option<bool>> {
+        match () {
+            () if self.literal(b"true") => Some(Some(true)),
+            () if self.literal(b"false") => Some(Some(false)),
+            () if self.literal(b"null") => Some(None),
+            () => None,
+        }
+    }
+
+    fn digits(&mut self, mantissa: &mut u64) -> usize {
+        let from = self.place;
+        while let Some(digit @ b'0'..=b'9') = self.peek() {
+            *mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+            self.place += 1;
+        }
+        self.place - from
+    }
+
+    /// A number without exponent and of at most 15 digits, which a division gives to the last bit (Clinger 1990).
+    fn number(&mut self) -> Option<Option<f64>> {
+        if self.literal(b"null") {
+            return Some(None);
+        }
+        let negative = self.literal(b"-");
+        let leading_zero = self.peek() == Some(b'0');
+        let mut mantissa = 0;
+        let whole = self.digits(&mut mantissa);
+        if whole == 0 || leading_zero && whole > 1 {
+            return None;
+        }
+        let mut fraction = 0;
+        if self.literal(b".") {
+            fraction = self.digits(&mut mantissa);
+            if fraction == 0 {
+                return None;
+            }
+        }
+        if whole + fraction > 15 || matches!(self.peek(), Some(b'e' | b'E')) {
+            return None;
+        }
+        const POWERS: [f64; 16] =
+            [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+        let size = mantissa as f64 / POWERS[fraction];
+        Some(Some(if negative { -size } else { size }))
+    }
+
+    fn count(&mut self) -> Option<Option<u64>> {
+        if self.literal(b"null") {
+            return Some(None);
+        }
+        let leading_zero = self.peek() == Some(b'0');
+        let mut count = 0;
+        let digits = self.digits(&mut count);
+        let whole = !matches!(self.peek(), Some(b'.' | b'e' | b'E'));
+        (whole && (1..=19).contains(&digits) && !(leading_zero && digits > 1)).then_some(Some(count))
+    }
+
+    /// Passes over a value that is not asked for.
+    fn skip(&mut self) -> Option<()> {
+        match self.peek()? {
+            b'"' => self.string().and_then(|text| std::str::from_utf8(text).ok()).map(|_| ()),
+            b'-' | b'0'..=b'9' => self.number().map(|_| ()),
+            b'[' => {
+                self.place += 1;
+                if self.literal(b"]") {
+                    return Some(());
+                }
+                loop {
+                    self.number()??;
+                    match self.next()? {
+                        b',' => self.space(),
+                        b']' => return Some(()),
+                        _ => return None,
+                    }
+                }
+            }
+            _ => self.truth().map(|_| ()),
+        }
+    }
+}
+
+fn slow(line: &[u8]) -> Result<Line<'static>, String> {
+    let value: Value = serde_json::from_slice(line).map_err(|err| err.to_string())?;
+    let Value::Object(fields) = value else { return Err("it is no object".to_owned()) };
+    let field = |name: &str| fields.get(name).filter(|value| !value.is_null());
+    let wrong = |name: &str, what: &str| format!("its {name} is no {what}");
+    let number = |name: &str| field(name).map(|v| v.as_f64().ok_or_else(|| wrong(name, "number"))).transpose();
+    let truth = |name: &str| field(name).map(|v| v.as_bool().ok_or_else(|| wrong(name, "true or false"))).transpose();
+    let count = |name: &str| field(name).map(|v| v.as_u64().ok_or_else(|| wrong(name, "count"))).transpose();
+    let text = |name: &str| {
+        field(name).map(|v| v.as_str().map(|t| Cow::Owned(t.to_owned())).ok_or_else(|| wrong(name, "text"))).transpose()
+    };
+    let fields = Fields {
+        start_s: number("start_s")?,
+        intended_s: number("intended_s")?,
+        latency_ms: number("latency_ms")?,
+        latency_s: number("latency_s")?,
+        ok: truth("ok")?,
+        success: truth("success")?,
+        warmup: truth("warmup")?,
+        operation: text("operation")?,
+        phase: text("phase")?,
+        error: text("error")?,
+        client: count("client")?,
+        output_tokens: count("output_tokens")?,
+    };
+    fields.line()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn first(text: &str) -> Result<Option<Line<'_>>, LineError> {
+        Line::first_of(text.as_bytes()).map(|(line, _)| line)
+    }
+
+    #[test]
+    fn both_formats_are_read() {
+        let own = r#"{"request_id":7,"client":3,"operation":"GET","intended_s":0.5,"start_s":1.25,"latency_s":0.001,"success":false,"error":"time\"out","chunk_gaps_us":[1,2],"output_tokens":12}"#;
+        let line = first(own).expect("a request").expect("a line");
+        assert_eq!((line.client, line.operation.as_ref(), line.intended_s), (Some(3), "GET", Some(0.5)));
+        assert_eq!((line.latency_ms, line.ok, line.error.as_deref()), (1.0, false, Some("time\"out")));
+        let foreign = "{\"id\": 0, \"start_s\": 0.1, \"latency_ms\": 2.5e0, \"ok\": true}\nmore";
+        let (line, rest) = Line::first_of(foreign.as_bytes()).expect("a request");
+        assert_eq!((line.expect("a line").latency_ms, rest), (2.5, &b"more"[..]));
+        assert_eq!(first("  \r\n"), Ok(None));
+    }
+
+    #[test]
+    fn what_is_no_request_is_told() {
+        for (text, reason) in [
+            ("{}", "it has no start_s"),
+            ("[1]", "it is no object"),
+            (r#"{"start_s":0,"ok":true}"#, "it has no latency_ms or latency_s"),
+            (r#"{"start_s":0,"latency_ms":1}"#, "it has no ok or success"),
+            (r#"{"start_s":0,"latency_ms":-1,"ok":true}"#, "its latency is -1 ms"),
+            (r#"{"start_s":"0","latency_ms":1,"ok":true}"#, "its start_s is no number"),
+            (r#"{"start_s":0,"latency_ms":1,"ok":1}"#, "its ok is no true or false"),
+        ] {
+            assert_eq!(first(text).expect_err("refused").reason, reason, "{text}");
+        }
+        assert!(first("{\"start_s\":0,").expect_err("refused").reason.contains("EOF"));
+    }
+
+    fn json_value() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<f64>().prop_filter_map("JSON has no infinity", |v| v.is_finite().then(|| format!("{v:?}"))),
+            (0_u64..100_000_000, 0_usize..9).prop_map(|(v, digits)| format!("{:.digits$}", v as f64 / 1000.0)),
+            any::<i64>().prop_map(|v| v.to_string()),
+            "[ -~µ]{0,6}".prop_map(|text| serde_json::to_string(&text).expect("text")),
+            "[0-9.eE+-]{1,6}",
+            Just("true".to_owned()),
+            Just("false".to_owned()),
+            Just("null".to_owned()),
+            Just("[1,2.5]".to_owned()),
+            Just("[]".to_owned()),
+            Just("{\"ok\":true}".to_owned()),
+        ]
+    }
+
+    const KEYS: [&str; 14] = [
+        "start_s",
+        "intended_s",
+        "latency_ms",
+        "latency_s",
+        "ok",
+        "success",
+        "warmup",
+        "operation",
+        "phase",
+        "error",
+        "client",
+        "output_tokens",
+        "other",
+        "k\\u0065y",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn the_fast_way_reads_what_serde_json_reads(
+            fields in proptest::collection::vec((0..KEYS.len(), json_value()), 0..6),
+            space in prop_oneof![Just(""), Just(" "), Just("  ")],
+            sound in any::<bool>(),
+        ) {
+            let mut parts: Vec<String> = if sound {
+                vec!["\"start_s\":1.5".into(), "\"latency_ms\":2.25".into(), "\"ok\":true".into()]
+            } else {
+                Vec::new()
+            };
+            parts.extend(fields.iter().map(|(key, value)| format!("\"{}\":{space}{value}", KEYS[*key])));
+            let text = format!("{{{}}}", parts.join(&format!(",{space}")));
+            prop_assert_eq!(first(&text).ok().flatten(), slow(text.as_bytes()).ok(), "{}", text);
+        }
+
+        #[test]
+        fn any_bytes_are_answered(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let Ok((_, after)) = Line::first_of(rest) else { break };
+                prop_assert!(after.len() < rest.len());
+                rest = after;
+            }
+        }
+    }
+}
