@@ -21,6 +21,7 @@ use crate::{
     recipe::campaign::Overrides,
 };
 
+mod analyze;
 mod check;
 mod compare;
 mod list;
@@ -84,6 +85,8 @@ enum Command {
     Compare(compare::Compare),
     /// Repeat an archived benchmark: same recipe, same seed.
     Rerun(rerun::Rerun),
+    /// Compute knees, USL fits, comparisons and other statistics of your own data.
+    Analyze(analyze::Analyze),
     #[command(subcommand, hide = true)]
     Agent(AgentCommand),
 }
@@ -104,6 +107,7 @@ impl Cli {
             Command::Summary(summary) => summary.execute(&self.global),
             Command::Compare(compare) => compare.execute(&self.global),
             Command::Rerun(rerun) => rerun.execute(&self.global),
+            Command::Analyze(analyze) => analyze.execute(),
             Command::Agent(agent) => agent.execute().map(|()| ExitCode::SUCCESS),
         }
     }

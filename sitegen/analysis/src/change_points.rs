@@ -26,6 +26,12 @@ pub const SHORTEST_LEVEL: usize = 3;
 const PERMUTATIONS: [usize; 2] = [1999, 499];
 const SHORT: usize = 64;
 
+/// Up to so many values there are too few permutations for even the plainest step to be significant. There, what normal
+/// theory holds for far beyond chance, search over all places included, counts too when permutations do not refute it.
+const VERY_SHORT: usize = 10;
+const FAR_BEYOND_CHANCE: f64 = 1e-3;
+const NOT_REFUTED: f64 = 0.05;
+
 /// Values on each side of a change that tell how noisy it is there, at least, if there are as many; and how many values
 /// in all it takes for permutations of them to be able to tell.
 const NEARBY: usize = 15;
@@ -102,7 +108,8 @@ impl History {
         let mut histories = Histories::new(bounds, within);
         let best = histories.best_addition(&residuals)?;
         let p = permutation_p(&residuals, best.evidence, &mut histories);
-        (p <= ALPHA).then_some((p, best.addition))
+        let plain = residuals.len() <= VERY_SHORT && p <= NOT_REFUTED && best.evidence >= -FAR_BEYOND_CHANCE.ln();
+        (p <= ALPHA || plain).then_some((p, best.addition))
     }
 
     /// Moves every change to where the levels beside it fit best.
@@ -163,10 +170,10 @@ impl History {
     }
 }
 
-/// Share of permutations with as much evidence, or more; above [`ALPHA`] it is only a lower bound.
+/// Share of permutations with as much evidence, or more; above [`NOT_REFUTED`] it is only a lower bound.
 fn permutation_p(residuals: &[f64], seen: Evidence, histories: &mut Histories) -> f64 {
     let permutations = PERMUTATIONS[usize::from(residuals.len() > SHORT)];
-    let hopeless = (ALPHA * (permutations + 1) as f64) as usize;
+    let hopeless = (NOT_REFUTED * (permutations + 1) as f64) as usize;
     let mut random = Random::new(0x6368_616e_6765);
     let mut shuffled = residuals.to_vec();
     let mut as_much = 0;

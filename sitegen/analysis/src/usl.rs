@@ -7,6 +7,7 @@
 mod search;
 
 use search::{Data, Free};
+use serde::Serialize;
 
 /// Name and version of the method, to be shown beside every answer.
 pub const METHOD: &str = "USL least squares, version 1";
@@ -33,7 +34,7 @@ pub struct Usl {
 }
 
 /// One fit. Loads are in the unit of x, throughputs in that of y.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Fit {
     pub lambda: f64,
     pub sigma: f64,
@@ -63,7 +64,8 @@ pub struct Fit {
 }
 
 /// How far the data carry the law.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Support {
     /// Throughput has a maximum, and it lies within the loads measured.
     Peak,

@@ -84,6 +84,11 @@ impl LatencyFigures {
 
 /// The values of these ranks, from 0, ascending.
 fn order_statistics(pieces: &[&[u64]], ranks: &[u64]) -> Vec<u64> {
+    if pieces.iter().map(|piece| piece.len() as u64).sum::<u64>() <= FEW {
+        let mut all = pieces.concat();
+        all.sort_unstable();
+        return ranks.iter().map(|rank| all[*rank as usize]).collect();
+    }
     let mut found = vec![0; ranks.len()];
     narrow(pieces, 0, 64, &mut ranks.iter().copied().zip(&mut found).collect::<Vec<_>>());
     found

