@@ -22,10 +22,12 @@ use crate::{
 };
 
 mod analyze;
+mod alias;
 mod check;
 mod compare;
 mod list;
 mod list_recipes;
+mod metrics;
 mod plan;
 mod quickstart;
 mod rerun;
@@ -83,6 +85,8 @@ enum Command {
     Summary(summary::Summary),
     /// Tell whether a candidate got slower than its base; exit code 1 when it did.
     Compare(compare::Compare),
+    /// Show what limited a benchmark, what it used, and what its logs say.
+    Metrics(metrics::Metrics),
     /// Repeat an archived benchmark: same recipe, same seed.
     Rerun(rerun::Rerun),
     /// Compute knees, USL fits, comparisons and other statistics of your own data.
@@ -92,6 +96,11 @@ enum Command {
 }
 
 impl Cli {
+    /// Reads the command line of this process; ends it when there is something wrong with it.
+    pub fn read() -> Self {
+        Self::parse_from(alias::resolve(std::env::args_os()))
+    }
+
     /// Runs the command. An error is something that could not be done.
     pub fn execute(self) -> Result<ExitCode> {
         self.start_logging();
@@ -106,6 +115,7 @@ impl Cli {
             Command::List(list) => list.execute(&self.global),
             Command::Summary(summary) => summary.execute(&self.global),
             Command::Compare(compare) => compare.execute(&self.global),
+            Command::Metrics(metrics) => metrics.execute(&self.global),
             Command::Rerun(rerun) => rerun.execute(&self.global),
             Command::Analyze(analyze) => analyze.execute(),
             Command::Agent(agent) => agent.execute().map(|()| ExitCode::SUCCESS),

@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 mod agent;
 mod benchmark;
 mod cli;
@@ -19,7 +17,7 @@ mod target;
 mod units;
 
 fn main() -> ExitCode {
-    match cli::Cli::parse().execute() {
+    match cli::Cli::read().execute() {
         Ok(code) => code,
         Err(err) => {
             console::tell(&format!("error: {err:#}"));

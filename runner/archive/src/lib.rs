@@ -21,7 +21,7 @@ pub use commit::{CommitError, Committed, Repository, commit};
 pub use history::commit_of;
 pub use id::{BenchmarkId, IdError};
 pub use manifest::{Manifest, ManifestEntry, sha256_hex};
-pub use read::{Archive, Benchmark, ReadError};
+pub use read::{Archive, Benchmark, LogLines, ReadError};
 pub use request::{Request, RequestReader, RequestWriter};
 pub use resource::{DiskSample, GpuSample, InterfaceSample, ResourceReader, ResourceSample, Role};
 pub use run::{

@@ -1,7 +1,8 @@
 //! Reading the archive: which benchmarks there are, and the files of each. Also gives out new ids.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -149,6 +150,12 @@ impl Benchmark {
         self.manifest.files.keys().filter_map(|name| name.strip_prefix("logs/")).collect()
     }
 
+    /// The lines of a log, compressed or not; `None` when it is kept outside git and is not here.
+    pub fn log_lines(&self, name: &str) -> Result<Option<LogLines>> {
+        let Some(path) = self.path_of(&format!("logs/{name}")) else { return Ok(None) };
+        LogLines::open(&path, name.ends_with(".zst")).map(Some)
+    }
+
     /// Where a file of the manifest lies on this machine, if it does.
     pub fn path_of(&self, name: &str) -> Option<PathBuf> {
         let entry = self.manifest.files.get(name)?;
@@ -162,6 +169,42 @@ impl Benchmark {
     /// sha256 of `manifest.json`.
     pub fn digest(&self) -> Result<String> {
         Ok(crate::sha256_hex(&fs::read(self.folder.join("manifest.json"))?))
+    }
+}
+
+/// Reads a log line by line, in bounded memory.
+pub struct LogLines {
+    reader: Box<dyn BufRead>,
+    bytes: Vec<u8>,
+    line: String,
+    name: String,
+}
+
+/// A longer line is read in pieces of this size.
+const LONGEST_LOG_LINE: u64 = 1 << 20;
+
+impl LogLines {
+    fn open(path: &Path, compressed: bool) -> Result<Self> {
+        let name = path.display().to_string();
+        let file = fs::File::open(path).with_context(|| format!("cannot open {name}"))?;
+        let reader: Box<dyn BufRead> = match compressed {
+            true => Box::new(BufReader::new(zstd::Decoder::new(file)?)),
+            false => Box::new(BufReader::new(file)),
+        };
+        Ok(Self { reader, bytes: Vec::new(), line: String::new(), name })
+    }
+
+    /// The next line, without its line feed. What is not UTF-8 is replaced.
+    pub fn next_line(&mut self) -> Result<Option<&str>> {
+        self.bytes.clear();
+        let mut piece = (&mut self.reader).take(LONGEST_LOG_LINE);
+        let read = piece.read_until(b'\n', &mut self.bytes).with_context(|| format!("cannot read {}", self.name))?;
+        if read == 0 {
+            return Ok(None);
+        }
+        let end = self.bytes.strip_suffix(b"\n").unwrap_or(&self.bytes);
+        self.line = String::from_utf8_lossy(end.strip_suffix(b"\r").unwrap_or(end)).into_owned();
+        Ok(Some(&self.line))
     }
 }
 

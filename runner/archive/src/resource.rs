@@ -118,14 +118,14 @@ pub struct ResourceSample {
     /// TCP connections between clients and service, seen from `role`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket_count: Option<u64>,
-    /// Of these, connections with bytes sent that the other side has not acknowledged.
+    /// Of these, connections with bytes that `role` has written and the network has not taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket_sending_count: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub socket_send_queue_bytes: Option<u64>,
+    pub socket_unsent_bytes: Option<u64>,
     /// Bytes that have arrived and `role` has not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub socket_receive_queue_bytes: Option<u64>,
+    pub socket_unread_bytes: Option<u64>,
     /// Network interfaces that carried anything, the loopback among them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<InterfaceSample>,
@@ -149,6 +149,9 @@ pub struct InterfaceSample {
     pub sent_bytes_per_second: f64,
     /// Packets dropped in both directions.
     pub dropped_packets: u64,
+    /// What its hardware can carry in one direction; absent for a virtual interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity_bytes_per_second: Option<f64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -224,8 +227,8 @@ impl ResourceSample {
             process_written_bytes_per_second: None,
             socket_count: None,
             socket_sending_count: None,
-            socket_send_queue_bytes: None,
-            socket_receive_queue_bytes: None,
+            socket_unsent_bytes: None,
+            socket_unread_bytes: None,
             interfaces: Vec::new(),
             disks: Vec::new(),
             gpus: Vec::new(),

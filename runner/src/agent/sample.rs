@@ -13,6 +13,7 @@ use procfs::{
 mod cgroup;
 mod gpu;
 mod processes;
+mod sockets;
 mod traffic;
 
 use self::{cgroup::Cgroups, gpu::Gpus, processes::Tree, traffic::Traffic};
@@ -198,10 +199,10 @@ mod tests {
         let at_service = Sampler::new(Role::Service, "here", own, Some(port)).sample();
         let at_client = Sampler::new(Role::Client, "here", own, Some(port)).sample();
         assert_eq!((at_service.socket_count, at_client.socket_count), (Some(1), Some(1)));
-        assert!(at_service.socket_receive_queue_bytes > Some(10_000), "{at_service:?}");
+        assert!(at_service.socket_unread_bytes > Some(10_000), "{at_service:?}");
         assert_eq!(at_service.socket_sending_count, Some(0));
         assert_eq!(at_client.socket_sending_count, Some(1), "{at_client:?}");
-        assert!(at_client.socket_send_queue_bytes > Some(10_000));
+        assert!(at_client.socket_unsent_bytes > Some(10_000));
         _ = service.read(&mut [0]);
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use archive::{Archive, Distribution, Severity};
 use clap::Args;
 
-use super::{Global, table};
+use super::{Global, metrics, table};
 use crate::{benchmark::status_word, console, units};
 
 #[derive(Debug, Args)]
@@ -22,8 +22,10 @@ impl Summary {
         super::finish_leftovers(&archive, &console::Console::new(global.quiet));
         let benchmark = archive.open(archive.find(&self.id)?)?;
         let (run, summary) = (benchmark.run()?, benchmark.summary()?);
+        let (bottleneck, logs) = (metrics::attribution(&benchmark)?, metrics::read_logs(&benchmark, &run)?);
         if global.json {
-            super::print(&format!("{:#}\n", serde_json::json!({"run": run, "summary": summary})))?;
+            let value = serde_json::json!({"run": run, "summary": summary, "bottleneck": bottleneck, "logs": logs});
+            super::print(&format!("{value:#}\n"))?;
             return Ok(ExitCode::SUCCESS);
         }
         // Writing to a String cannot fail.
@@ -50,6 +52,9 @@ impl Summary {
         if let Some(summary) = summary {
             figures(&mut out, &summary);
         }
+        let (class, confidence) = (bottleneck.class.name(), bottleneck.confidence.name());
+        _ = writeln!(out, "\nbottleneck: {class} (confidence {confidence}): {}", bottleneck.summary);
+        metrics::log_issues(&mut out, &logs);
         super::print(&out)?;
         Ok(ExitCode::SUCCESS)
     }

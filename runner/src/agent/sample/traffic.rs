@@ -1,15 +1,15 @@
 //! What went over network and disks, and what waits in the sockets between clients and service.
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, fs, path::Path};
 
 use archive::{DiskSample, InterfaceSample, ResourceSample, Role};
-use procfs::{
-    Current,
-    net::{TcpNetEntry, TcpState},
-    process::Process,
-};
+use procfs::{Current, process::Process};
 
-use super::{since, tenth};
+use super::{
+    since,
+    sockets::{self, Side},
+    tenth,
+};
 
 const SECTOR_BYTES: f64 = 512.0;
 
@@ -43,6 +43,7 @@ impl Traffic {
             .collect();
         for (name, grown) in grown(&now, &self.interfaces) {
             sample.interfaces.push(InterfaceSample {
+                capacity_bytes_per_second: speed(&name),
                 name,
                 received_bytes_per_second: (grown[0] as f64 / seconds).round(),
                 sent_bytes_per_second: (grown[1] as f64 / seconds).round(),
@@ -70,7 +71,10 @@ impl Traffic {
         self.disks = now;
 
         if let Some(port) = port {
-            sockets(process, port, sample);
+            // A service in a namespace of its own has sockets that cannot be asked from here.
+            if shares_network(process) {
+                fill_sockets(port, sample);
+            }
         }
     }
 }
@@ -96,19 +100,28 @@ fn is_disk(name: &str) -> bool {
 }
 
 /// The connections of the benchmark: those of the service's port, from the side of `sample.role`.
-fn sockets(process: &Process, port: u16, sample: &mut ResourceSample) {
-    let (Ok(mut entries), six) = (process.tcp(), process.tcp6()) else { return };
-    entries.extend(six.unwrap_or_default());
-    let of_benchmark = |entry: &&TcpNetEntry| {
-        let side = match sample.role {
-            Role::Service => entry.local_address,
-            Role::Client => entry.remote_address,
-        };
-        entry.state == TcpState::Established && side.port() == port
+fn fill_sockets(port: u16, sample: &mut ResourceSample) {
+    let side = match sample.role {
+        Role::Service => Side::Local(port),
+        Role::Client => Side::Remote(port),
     };
-    let mine: Vec<_> = entries.iter().filter(of_benchmark).collect();
-    sample.socket_count = Some(mine.len() as u64);
-    sample.socket_sending_count = Some(mine.iter().filter(|entry| entry.tx_queue > 0).count() as u64);
-    sample.socket_send_queue_bytes = Some(mine.iter().map(|entry| u64::from(entry.tx_queue)).sum());
-    sample.socket_receive_queue_bytes = Some(mine.iter().map(|entry| u64::from(entry.rx_queue)).sum());
+    let Ok(waiting) = sockets::waiting(side) else { return };
+    sample.socket_count = Some(waiting.connections);
+    sample.socket_sending_count = Some(waiting.sending);
+    sample.socket_unsent_bytes = Some(waiting.unsent_bytes);
+    sample.socket_unread_bytes = Some(waiting.unread_bytes);
+}
+
+/// What the hardware can carry; what a virtual interface says of itself is no limit.
+fn speed(name: &str) -> Option<f64> {
+    let folder = Path::new("/sys/class/net").join(name);
+    let megabits: f64 = fs::read_to_string(folder.join("speed")).ok()?.trim().parse().ok()?;
+    (folder.join("device").exists() && megabits > 0.0).then_some(megabits * 1e6 / 8.0)
+}
+
+/// Whether a process is in the network namespace of this program.
+fn shares_network(process: &Process) -> bool {
+    let namespace = |pid: &str| fs::read_link(Path::new("/proc").join(pid).join("ns/net")).ok();
+    let own = namespace("self");
+    own.is_some() && own == namespace(&process.pid.to_string())
 }
