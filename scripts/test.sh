@@ -11,6 +11,10 @@ needs=(
   chromium:chromium
   chromedriver:chromium-driver
   git:git
+  redis-cli:redis-tools
+  taskset:util-linux
+  ip:iproute2
+  tc:iproute2
 )
 
 missing=()

@@ -8,6 +8,7 @@ use std::{
     path::Path,
 };
 
+use analysis::logs::{LogReader, LogReport};
 use anyhow::{Context, Result};
 use archive::{Archive, Benchmark, BenchmarkId, ResourceSample, Run, Summary};
 use rayon::prelude::*;
@@ -35,6 +36,8 @@ pub struct Loaded {
     pub summary: Option<Summary>,
     pub resources: Vec<ResourceSample>,
     pub logs: Vec<Log>,
+    /// What all lines of its logs say.
+    pub log_report: LogReport,
     /// Size of the request records; `None` when there are none.
     pub requests_bytes: Option<u64>,
     /// The request records are kept outside git.
@@ -78,16 +81,31 @@ fn load_benchmark(benchmark: &Benchmark) -> Result<Loaded> {
         read_log(name, &path).map(Some).with_context(|| format!("cannot read {}", path.display()))
     };
     let logs = benchmark.logs().into_iter().filter_map(|name| log(name).transpose()).collect::<Result<_>>()?;
+    let run = benchmark.run()?;
+    let log_report = read_issues(benchmark, run.started_at.unwrap_or(run.created_at))?;
     Ok(Loaded {
         id: benchmark.id,
         digest: benchmark.digest()?,
-        run: benchmark.run()?,
+        run,
         summary: benchmark.summary()?,
         resources,
         logs,
+        log_report,
         requests_bytes: requests.map(|entry| entry.size_bytes),
         requests_external: requests.is_some_and(|entry| entry.external),
     })
+}
+
+fn read_issues(benchmark: &Benchmark, near: archive::Timestamp) -> Result<LogReport> {
+    let mut reader = LogReader::new(near);
+    for name in benchmark.logs() {
+        let Some(mut lines) = benchmark.log_lines(name)? else { continue };
+        reader.begin(name.strip_suffix(".zst").unwrap_or(name));
+        while let Some(line) = lines.next_line()? {
+            reader.line(line);
+        }
+    }
+    Ok(reader.finish())
 }
 
 /// The end of a log, whatever its length, in bounded memory.

@@ -6,6 +6,7 @@ pub mod sweep;
 
 use std::collections::BTreeMap;
 
+use analysis::bottleneck::Observation;
 use archive::{Severity, Status};
 
 use crate::load::{Contents, Loaded};
@@ -46,6 +47,11 @@ pub enum Standing {
 }
 
 impl Loaded {
+    /// The benchmark, as far as its bottleneck goes.
+    pub fn observation(&self) -> Observation<'_> {
+        Observation { run: &self.run, summary: self.summary.as_ref(), resources: &self.resources }
+    }
+
     pub fn standing(&self) -> Standing {
         let failure = || match &self.run.failure {
             Some(failure) => format!("at stage {}: {}", failure.stage, failure.reason),

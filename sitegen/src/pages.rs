@@ -2,6 +2,7 @@
 
 pub mod benchmark;
 pub mod benchmarks;
+pub mod bottleneck;
 pub mod campaign;
 pub mod dashboard;
 pub mod table;

@@ -152,6 +152,12 @@ pub struct InterfaceSample {
     /// What its hardware can carry in one direction; absent for a virtual interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity_bytes_per_second: Option<f64>,
+    /// Waiting to leave at the time of the sample; absent for an interface without a queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_bytes: Option<u64>,
+    /// Packets that its queue has dropped since it was set up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_dropped_packets: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -12,7 +12,9 @@ use procfs::{
 
 mod cgroup;
 mod gpu;
+mod netlink;
 mod processes;
+mod queues;
 mod sockets;
 mod traffic;
 

@@ -119,6 +119,8 @@ pub struct Evidence {
     pub unit: String,
     /// From where on the resource counts as exhausted.
     pub limit: Option<f64>,
+    /// Beyond the limit, and whatever else is asked of it holds too.
+    pub exhausted: bool,
     pub says: String,
 }
 
@@ -177,7 +179,8 @@ pub fn attribute(observation: &Observation<'_>) -> Attribution {
     let chosen = choose(&candidates);
     let (class, confidence, summary) = match chosen {
         Some(class) => {
-            let sure = candidates.len() == 1 && measures.samples >= 3 && measures.client_known;
+            let decisive = measures.best(class).is_some_and(|measure| measure.decisive);
+            let sure = candidates.len() == 1 && (decisive || measures.samples >= 3 && measures.client_known);
             let confidence = if sure { Confidence::Medium } else { Confidence::Low };
             (class, confidence, format!("{}; {alone}", limited_by(class, &measures)))
         }
@@ -187,9 +190,18 @@ pub fn attribute(observation: &Observation<'_>) -> Attribution {
 }
 
 /// What limits the service over a sweep. `stops_at` is the load from which on throughput does not grow, where a
-/// better estimate is known than the largest throughputs give. One load gives the answer of its benchmarks.
+/// better estimate is known than the largest throughputs give. Cancelled benchmarks are left out. One load gives the answer of its benchmarks.
 pub fn attribute_sweep(points: &[LoadPoint<'_>], stops_at: Option<f64>) -> Attribution {
-    let mut points: Vec<&LoadPoint<'_>> = points.iter().filter(|point| !point.repetitions.is_empty()).collect();
+    // What was cancelled says nothing of its end.
+    let tells = |one: &&Observation<'_>| one.run.status != Status::Cancelled;
+    let told: Vec<LoadPoint<'_>> = points
+        .iter()
+        .map(|point| LoadPoint {
+            load: point.load,
+            repetitions: point.repetitions.iter().filter(tells).copied().collect(),
+        })
+        .collect();
+    let mut points: Vec<&LoadPoint<'_>> = told.iter().filter(|point| !point.repetitions.is_empty()).collect();
     points.sort_by(|a, b| a.load.total_cmp(&b.load));
     let (Some(first), Some(last)) = (points.first(), points.last()) else {
         return finish(Bottleneck::Unknown, &[], Confidence::Low, "nothing was measured".to_owned(), None, &[], &[]);
@@ -264,6 +276,7 @@ fn course(points: &[&LoadPoint<'_>], stop: f64, class: Bottleneck) -> Vec<Eviden
             value: after * factor,
             unit: unit.to_owned(),
             limit: None,
+            exhausted: false,
             says: format!(
                 "{} {unit} at a load of {}, {} at {}",
                 number(before * factor),
@@ -330,6 +343,8 @@ struct Looked {
     service_known: bool,
     client_known: bool,
     measures: Vec<Measure>,
+    /// Waits for cores that are no limit but stand in the latencies.
+    contention: Option<String>,
 }
 
 impl Looked {
@@ -344,6 +359,7 @@ impl Looked {
             service_known: window.knows_service(),
             client_known: window.knows_client(),
             measures: measure::all(observation, &window),
+            contention: measure::contention(&window),
         }
     }
 
@@ -439,10 +455,15 @@ fn idle(observation: &Observation<'_>, looked: &Looked) -> (Bottleneck, Confiden
     if observation.run.status == Status::Failed || success.is_none_or(|success| success < HEALTHY_SUCCESS) {
         return unknown("requests failed, and nothing that was sampled is exhausted".to_owned());
     }
-    let confidence = if looked.client_known && looked.samples >= 3 { Confidence::Medium } else { Confidence::Low };
-    let text = "nothing that was sampled is exhausted: more load would be served; what waits inside the service is \
-                seen by a sweep over the load only";
-    (Bottleneck::None, confidence, text.to_owned())
+    let sure = looked.client_known && looked.samples >= 3 && looked.contention.is_none();
+    let mut text =
+        "nothing that was sampled is exhausted: more load would be served; what waits inside the service is \
+                    seen by a sweep over the load only"
+            .to_owned();
+    if let Some(contention) = &looked.contention {
+        text += &format!("; {contention}");
+    }
+    (Bottleneck::None, if sure { Confidence::Medium } else { Confidence::Low }, text)
 }
 
 /// A sweep whose throughput never stopped.

@@ -4,10 +4,10 @@
 //! records give the same figures everywhere. The definitions stand in `docs/metrics.md`.
 
 mod aggregate;
+pub mod bottleneck;
 mod change_points;
 pub mod compare;
 mod duration;
-pub mod bottleneck;
 mod histogram;
 mod interval;
 mod knee;
@@ -16,9 +16,9 @@ pub mod precision;
 mod proportions;
 #[cfg_attr(not(test), allow(dead_code))]
 mod random;
+mod resources;
 pub mod saturation;
 pub mod slo;
-mod resources;
 mod summary;
 mod sweep;
 mod two_sample;

@@ -119,6 +119,7 @@ pub fn resource_series(samples: &[ResourceSample], window_s: [f64; 2]) -> Vec<Re
                 |sample: &ResourceSample| sample.interfaces.iter().find(|interface| interface.name == name).cloned();
             add(&format!("{name}: received"), SeriesUnit::BytesPerSecond, &|s| Some(of(s)?.received_bytes_per_second));
             add(&format!("{name}: sent"), SeriesUnit::BytesPerSecond, &|s| Some(of(s)?.sent_bytes_per_second));
+            add(&format!("{name}: queued"), SeriesUnit::Bytes, &|s| of(s)?.queued_bytes.map(|bytes| bytes as f64));
             add(&format!("{name}: packets dropped"), SeriesUnit::Count, &|s| Some(of(s)?.dropped_packets as f64));
         }
         for name in names(&mine, |sample| sample.disks.iter().map(|disk| disk.name.clone()).collect()) {

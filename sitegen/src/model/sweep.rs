@@ -5,7 +5,11 @@ use std::{
     sync::OnceLock,
 };
 
-use analysis::{Answer, Compliance, Knee, Peak, Quantity, compliance, knee, median, peak, slo};
+use analysis::{
+    Answer, Compliance, Knee, Peak, Quantity,
+    bottleneck::{Attribution, LoadPoint, attribute_sweep},
+    compliance, knee, median, peak, slo,
+};
 use serde_json::{Map, Value};
 
 use super::{Standing, metric::Metric};
@@ -215,6 +219,19 @@ impl<'a> Series<'a> {
     /// The knee of its throughput; means something on an axis that is a load.
     pub fn knee(&self) -> &Knee {
         self.knee.get_or_init(|| knee(&self.values(Metric::Throughput), Quantity::Throughput))
+    }
+
+    /// What limits it. Invalid benchmarks count too: a load generator at its limit is an answer.
+    pub fn bottleneck(&self) -> Attribution {
+        let points: Vec<LoadPoint<'_>> = self
+            .points
+            .iter()
+            .map(|point| LoadPoint {
+                load: point.x,
+                repetitions: point.repetitions.iter().map(|benchmark| benchmark.observation()).collect(),
+            })
+            .collect();
+        attribute_sweep(&points, None)
     }
 
     pub fn peak(&self) -> Option<Peak> {

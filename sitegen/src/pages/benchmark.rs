@@ -1,11 +1,14 @@
 //! One benchmark: whether its figures can be trusted, the figures, their course, and where they come from.
 
+use analysis::bottleneck::attribute;
 use archive::{Distribution, Severity, Summary};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Link, Page, benchmarks, execution_path,
+    Link, Page, benchmarks,
+    bottleneck::{self, Limit, LogSummary},
+    execution_path,
     table::{Cell, Column, Table},
 };
 use crate::{
@@ -34,7 +37,9 @@ struct Context {
     operations: Option<Table>,
     slo: Option<Table>,
     errors: Option<Table>,
+    limit: Limit,
     events: Table,
+    log_summary: Option<LogSummary>,
     logs: Vec<LogExcerpt>,
     recipe_file: String,
     recipe_text: String,
@@ -109,7 +114,9 @@ pub fn page(model: &Model<'_>, benchmark: &Loaded) -> Page {
         operations: summary.and_then(operations),
         slo: summary.and_then(slo),
         errors: summary.and_then(errors),
+        limit: bottleneck::limit("", &attribute(&benchmark.observation()), "../../"),
         events: events(benchmark),
+        log_summary: bottleneck::logs(&benchmark.log_report),
         logs: benchmark.logs.iter().map(log_excerpt).collect(),
         recipe_file: run.recipe.file.clone(),
         recipe_text: run.recipe.text.clone(),

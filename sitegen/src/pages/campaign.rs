@@ -6,7 +6,9 @@ use archive::Severity;
 use serde::Serialize;
 
 use super::{
-    Link, Page, benchmarks, execution_path, plural,
+    Link, Page, benchmarks,
+    bottleneck::{self, Limit},
+    execution_path, plural,
     table::{Cell, Column, Table},
 };
 use crate::{
@@ -27,6 +29,8 @@ struct Context {
     facts: Vec<(String, String)>,
     left_out: Vec<LeftOut>,
     charts: Vec<Chart>,
+    /// One a series of a sweep over the load.
+    limits: Vec<Limit>,
     points: Table,
     benchmarks: Table,
     executions: Vec<EarlierExecution>,
@@ -131,6 +135,7 @@ fn page(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>) -
         says: says(execution),
         facts: facts(execution),
         left_out: left_out.collect(),
+        limits: limits(execution, &to_version),
         points: points(execution, &to_version),
         benchmarks: benchmarks::table(model, &execution.benchmarks, &to_version),
         executions: earlier.collect(),
@@ -140,6 +145,15 @@ fn page(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>) -
         charts,
     };
     Page::new(path, "campaign.html", !context.charts.is_empty(), context)
+}
+
+/// What limits each series of a sweep over the load.
+fn limits(execution: &Execution<'_>, to_version: &str) -> Vec<Limit> {
+    if !execution.sweep.is_load() {
+        return Vec::new();
+    }
+    let series = execution.sweep.series.iter().filter(|series| series.points.len() > 1);
+    series.map(|series| bottleneck::limit(&series.label, &series.bottleneck(), to_version)).collect()
 }
 
 /// What all benchmarks of the execution share.

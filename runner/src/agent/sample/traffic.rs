@@ -6,7 +6,7 @@ use archive::{DiskSample, InterfaceSample, ResourceSample, Role};
 use procfs::{Current, process::Process};
 
 use super::{
-    since,
+    queues, since,
     sockets::{self, Side},
     tenth,
 };
@@ -41,9 +41,14 @@ impl Traffic {
             .into_values()
             .map(|device| (device.name, [device.recv_bytes, device.sent_bytes, device.recv_drop + device.sent_drop]))
             .collect();
+        // Those of a namespace that is not ours cannot be asked.
+        let queues = if shares_network(process) { queues::queues().unwrap_or_default() } else { HashMap::new() };
         for (name, grown) in grown(&now, &self.interfaces) {
+            let queue = queues.get(&name);
             sample.interfaces.push(InterfaceSample {
                 capacity_bytes_per_second: speed(&name),
+                queued_bytes: queue.map(|queue| queue.bytes),
+                queue_dropped_packets: queue.map(|queue| queue.dropped),
                 name,
                 received_bytes_per_second: (grown[0] as f64 / seconds).round(),
                 sent_bytes_per_second: (grown[1] as f64 / seconds).round(),

@@ -14,6 +14,8 @@ const BUSY: f64 = 90.0;
 const THROTTLED: f64 = 25.0;
 /// A thread that waited for a core this much of the time, in percent, was kept from its work by others.
 const STARVED: f64 = 30.0;
+/// The same, from where on latencies are not the service's alone.
+const CONTENDED: f64 = 20.0;
 /// A GPU that ran something this much of the time, in percent.
 const GPU_BUSY: f64 = 90.0;
 /// Share of a memory limit in use, in percent, at which nothing is left.
@@ -75,6 +77,7 @@ impl Measure {
             value: self.value,
             unit: self.unit.to_owned(),
             limit: Some(self.limit),
+            exhausted: self.exhausted,
             says: self.says.clone(),
         }
     }
@@ -134,7 +137,7 @@ fn middle(samples: &[&ResourceSample], of: impl Fn(&ResourceSample) -> Option<f6
 pub fn all(observation: &Observation<'_>, window: &Window<'_>) -> Vec<Measure> {
     let summary = observation.summary;
     let found = [
-        client_thread(window),
+        client_thread(window, summary),
         client_throttled(window),
         client_finding(summary),
         cpu_thread(window),
@@ -148,6 +151,7 @@ pub fn all(observation: &Observation<'_>, window: &Window<'_>) -> Vec<Measure> {
         kv_cache(window),
         waiting(window),
         unsent(window, summary),
+        queued(window, summary),
         link(window),
         disk(window),
     ];
@@ -158,12 +162,18 @@ fn thread_wanted(sample: &ResourceSample) -> Option<f64> {
     Some(sample.busiest_thread_cpu_percent? + sample.busiest_thread_wait_percent.unwrap_or(0.0))
 }
 
-fn client_thread(window: &Window<'_>) -> Option<Measure> {
+fn client_thread(window: &Window<'_>, summary: Option<&Summary>) -> Option<Measure> {
     let samples = &window.client;
     let value = middle(samples, thread_wanted)?;
     let ran = middle(samples, |sample| sample.busiest_thread_cpu_percent)?;
     let waited = middle(samples, |sample| sample.busiest_thread_wait_percent).unwrap_or(0.0);
     let others = foreign_cpu(samples, &window.service);
+    // In an open loop it waits for the next arrival awake: busy alone is no sign, being late is.
+    let awake = summary.is_some_and(|summary| summary.send_lag_s.is_some());
+    let late = summary.is_some_and(|summary| {
+        let of_client = |code: &str| matches!(code, "send_lag" | "rate" | "client_cpu");
+        summary.findings.iter().any(|finding| of_client(&finding.code) && finding.severity != Severity::Note)
+    });
     let others = if waited >= STARVED { others } else { String::new() };
     Some(Measure {
         key: "client_thread",
@@ -172,7 +182,7 @@ fn client_thread(window: &Window<'_>) -> Option<Measure> {
         value,
         unit: "%",
         limit: BUSY,
-        exhausted: value >= BUSY,
+        exhausted: value >= BUSY && (!awake || late),
         decisive: false,
         says: format!(
             "the load generator's busiest thread ran {} % of the time and waited {} % for a core{others}",
@@ -292,6 +302,21 @@ fn cpu_wait(window: &Window<'_>) -> Option<Measure> {
     })
 }
 
+/// A remark on an idle benchmark whose threads waited for cores all the same: its latencies contain those waits.
+pub fn contention(window: &Window<'_>) -> Option<String> {
+    let waited = |samples: &[&ResourceSample]| middle(samples, |sample| sample.busiest_thread_wait_percent);
+    let (service, client) = (waited(&window.service).unwrap_or(0.0), waited(&window.client).unwrap_or(0.0));
+    let foreign = foreign_cpu(&window.service, &window.client);
+    (service.max(client) >= CONTENDED).then(|| {
+        format!(
+            "latencies contain waits for a core ({} % of the time in the service's busiest thread, {} % in the load \
+             generator's){foreign}",
+            number(service),
+            number(client)
+        )
+    })
+}
+
 /// How many cores processes use that belong neither to this role nor to the other on the same node.
 fn foreign_cpu(own: &[&ResourceSample], other: &[&ResourceSample]) -> String {
     let percent = |samples: &[&ResourceSample]| middle(samples, |sample| sample.process_cpu_percent);
@@ -355,14 +380,8 @@ fn oom_kills(observation: &Observation<'_>, window: &Window<'_>) -> Option<Measu
         || observation.run.failure.as_ref().is_some_and(|failure| failure.reason.contains("SIGKILL"));
     let of_node = sum(|sample| sample.node_oom_kills).filter(|_| killed);
     let kills = of_group.filter(|kills| *kills > 0).or(of_node).or(of_group)?;
-    let full = window
-        .all_service
-        .iter()
-        .rev()
-        .find_map(|sample| Some((sample.cgroup_memory_used_bytes?, sample.cgroup_memory_limit_bytes?)));
-    let full = full
-        .map(|(used, limit)| format!("; at last it held {} of its limit of {}", bytes(used), bytes(limit)))
-        .unwrap_or_default();
+    let limit = window.all_service.iter().rev().find_map(|sample| sample.cgroup_memory_limit_bytes);
+    let full = limit.map(|limit| format!(", at its limit of {}", bytes(limit))).unwrap_or_default();
     Some(Measure {
         key: "oom_kills",
         class: Bottleneck::Memory,
@@ -514,6 +533,41 @@ fn unsent(window: &Window<'_>, summary: Option<&Summary>) -> Option<Measure> {
         exhausted,
         decisive: false,
         says,
+    })
+}
+
+/// The same for the bytes that wait in front of a network interface.
+fn queued(window: &Window<'_>, summary: Option<&Summary>) -> Option<Measure> {
+    let latency = summary?.latency_s.figures.avg.filter(|latency| *latency > 0.0)?;
+    let both: Vec<&ResourceSample> = window.service.iter().chain(&window.client).copied().collect();
+    let mut names: Vec<&str> =
+        both.iter().flat_map(|sample| &sample.interfaces).map(|interface| interface.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let of = |name: &str| {
+        let middle = |of: fn(&archive::InterfaceSample) -> Option<f64>| {
+            middle(&both, |sample| of(sample.interfaces.iter().find(|interface| interface.name == name)?))
+        };
+        let waiting = middle(|interface| interface.queued_bytes.map(|bytes| bytes as f64))?;
+        let rate = middle(|interface| Some(interface.sent_bytes_per_second)).filter(|rate| *rate > 0.0)?;
+        Some((waiting / rate / latency * 100.0, waiting, rate, name.to_owned()))
+    };
+    let (value, waiting, rate, name) = names.iter().filter_map(|name| of(name)).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    Some(Measure {
+        key: "queued",
+        class: Bottleneck::Network,
+        series: "interfaces[].queued_bytes / sent_bytes_per_second / latency_s.avg",
+        value,
+        unit: "% of the latency",
+        limit: UNSENT,
+        exhausted: value >= UNSENT && waiting >= UNSENT_BYTES,
+        decisive: false,
+        says: format!(
+            "{} wait to leave by the interface {name}, which sends {}/s: that is {} % of the latency",
+            bytes(waiting as u64),
+            bytes(rate as u64),
+            number(value)
+        ),
     })
 }
 

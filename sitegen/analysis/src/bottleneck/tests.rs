@@ -173,6 +173,22 @@ const SITUATIONS: &[(&str, Role, Change, Bottleneck)] = &[
     ),
     ("a narrow network", Role::Service, |s| s.socket_unsent_bytes = Some(200_000), Bottleneck::Network),
     (
+        "a shaped interface",
+        Role::Client,
+        |s| {
+            s.interfaces = vec![archive::InterfaceSample {
+                name: "eth0".into(),
+                received_bytes_per_second: 1e4,
+                sent_bytes_per_second: 1e6,
+                dropped_packets: 0,
+                capacity_bytes_per_second: None,
+                queued_bytes: Some(50_000),
+                queue_dropped_packets: Some(0),
+            }];
+        },
+        Bottleneck::Network,
+    ),
+    (
         "a disk",
         Role::Service,
         |s| {
@@ -309,6 +325,16 @@ fn a_mixed_situation_names_both() {
         assert!(answer.confidence < Confidence::High);
         assert!(answer.summary.contains("also exhausted: CPU"), "{}", answer.summary);
     }
+}
+
+#[test]
+fn an_open_loop_that_waits_awake_is_no_limit_until_it_is_late() {
+    let mut awake = made(8.0, 100.0).with(Role::Client, |sample| busy(sample, 99.0, 0.0));
+    awake.summary.send_lag_s = Some(Distribution::default());
+    assert_eq!(attribute(&awake.observation()).class, Bottleneck::None);
+    let (severity, code) = (archive::Severity::Warning, "send_lag".to_owned());
+    awake.summary.findings = vec![archive::Finding { severity, code, message: "requests were sent late".to_owned() }];
+    assert_eq!(attribute(&awake.observation()).class, Bottleneck::Client);
 }
 
 #[test]

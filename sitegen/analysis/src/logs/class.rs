@@ -273,7 +273,26 @@ fn occurs(lower: &str, word: &str) -> bool {
 /// `no errors`, `0 failed`, `without error`, `errors: 0`, `error=0.00 %`, `error rate 0`, `not ready`.
 fn denied(lower: &str, start: usize, end: usize) -> bool {
     let word_before = lower[..start].trim_end_matches([' ', '(', '[']).rsplit([' ', '(', '[', ',', '=', ':']).next();
-    let negations = ["no", "zero", "without", "not", "never", "non", "isn't", "un"];
+    let negations = [
+        "no",
+        "zero",
+        "without",
+        "not",
+        "never",
+        "non",
+        "isn't",
+        "un",
+        "cause",
+        "causes",
+        "avoid",
+        "avoids",
+        "prevent",
+        "prevents",
+        "any",
+        "possible",
+        "potential",
+        "if",
+    ];
     if word_before.is_some_and(|word| negations.contains(&word) || is_zero(word)) {
         return true;
     }

@@ -16,7 +16,7 @@ fn lines_of_real_servers() {
         ("18:M 01 Mar 2026 12:00:05.123 * Ready to accept connections tcp", &[Success]),
         ("18:C 01 Mar 2026 12:00:05.123 * oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo", &[]),
         (
-            "18:M 01 Mar 2026 12:00:05.123 # WARNING Memory overcommit must be enabled! Without it, a background save or replication may fail under low memory condition.",
+            "18:M 01 Mar 2026 12:00:05.123 # WARNING Memory overcommit must be enabled! Without it, a background save or replication may fail under low memory condition. Being disabled, it can can also cause failures without low memory condition, see https://github.com/jemalloc/jemalloc/issues/1328. To fix this issue add 'vm.overcommit_memory = 1' to /etc/sysctl.conf",
             &[MemoryWarning, GeneralWarning],
         ),
         ("(error) OOM command not allowed when used memory > 'maxmemory'.", &[OutOfMemory, GeneralError]),
@@ -161,6 +161,7 @@ fn numbers_and_denials_are_no_issue() {
         "error rate: 0.00%",
         "error rate 0.0 %",
         "no failures",
+        "use this to avoid errors",
         "no error",
         "finished without errors",
         "failed: 0",
