@@ -37,7 +37,7 @@ pub fn svg(panels: &[Panel]) -> String {
         let left = LEFT + index as f64 * (WIDTH + 40.0);
         let x = |slower: f64| left + slower / most * WIDTH;
         let y = |found: f64| TOP + HEIGHT - found / 100.0 * HEIGHT;
-        _ = writeln!(out, "<text x=\"{left}\" y=\"24\" font-weight=\"bold\">{}</text>", panel.title);
+        _ = writeln!(out, "<text x=\"{left}\" y=\"16\" font-weight=\"bold\">{}</text>", panel.title);
         for found in [0.0, 20.0, 40.0, 60.0, 80.0, 100.0] {
             _ = writeln!(out, "<path d=\"M{left} {0}h{WIDTH}\" stroke=\"#ddd\"/>", y(found));
             if index == 0 {
@@ -58,8 +58,7 @@ pub fn svg(panels: &[Panel]) -> String {
             }
             let stroke = format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" stroke-dasharray=\"{dashes}\"");
             _ = writeln!(out, "<path d=\"{path}\" {stroke}/>");
-            let (at, line) = (left + WIDTH - 84.0, TOP + HEIGHT - 76.0 + 18.0 * place as f64);
-            _ = writeln!(out, "<rect x=\"{at}\" y=\"{}\" width=\"84\" height=\"18\" fill=\"#fff\"/>", line - 13.0);
+            let (at, line) = (left + 84.0 * place as f64, TOP - 8.0);
             _ = writeln!(out, "<path d=\"M{} {}h26\" {stroke}/>", at + 2.0, line - 4.0);
             _ = writeln!(out, "<text x=\"{}\" y=\"{line}\">{}</text>", at + 34.0, curve.name);
         }
