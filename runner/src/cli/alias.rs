@@ -10,6 +10,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("--summary", "summary"),
     ("--id", "summary"),
     ("--metrics", "metrics"),
+    ("--compare", "compare"),
     ("--rerun", "rerun"),
 ];
 
