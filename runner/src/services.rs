@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::load::{Endpoint, LoadJob};
 
+mod chroma;
 mod command;
 mod exposition;
 #[cfg(test)]
@@ -19,14 +20,17 @@ pub mod fixtures;
 mod http;
 #[cfg(test)]
 mod load_models;
+mod qdrant;
 mod redis;
 mod simulator;
+mod vectors;
 mod vllm;
 
 pub use simulator::{Decode, SimulatorSettings};
 
 /// Every service type, by name.
-pub static SERVICES: &[&dyn ServiceType] = &[&redis::Redis, &simulator::Simulator, &vllm::Vllm];
+pub static SERVICES: &[&dyn ServiceType] =
+    &[&chroma::Chroma, &qdrant::Qdrant, &redis::Redis, &simulator::Simulator, &vllm::Vllm];
 
 /// The service of a recipe that gives a `command` and no `type`, and the client of one that does the same.
 pub static RAW_SERVICE: &dyn ServiceType = &command::RawService;

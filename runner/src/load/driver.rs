@@ -57,12 +57,13 @@ pub fn drive<W: Workload>(workload: W, job: &LoadJob, control: &Control) -> Resu
     check(job)?;
     let mut workload = workload;
     let name = job.endpoint.to_string();
-    block_on(async {
+    let prepared = block_on(async {
         stoppable(control, workload.prepare())
             .await?
             .map_err(|err| anyhow!("cannot prepare {name} for the load: {err}"))
-    })?;
-    let report = drive_prepared(&workload, job, control);
+    });
+    let was_prepared = prepared.is_ok();
+    let report = prepared.and_then(|()| drive_prepared(&workload, job, control));
     // Also after a failure: what was put into the service is not the next benchmark's to find.
     let cleaned = block_on(async {
         match tokio::time::timeout(CLEAN_UP_TIMEOUT, workload.clean_up()).await {
@@ -70,7 +71,10 @@ pub fn drive<W: Workload>(workload: W, job: &LoadJob, control: &Control) -> Resu
             Err(_) => Err(anyhow!("no end in sight")),
         }
     });
-    if let Err(err) = cleaned {
+    // Where preparing failed, removing is likely to fail for the same reason.
+    if let Err(err) = cleaned
+        && was_prepared
+    {
         tracing::warn!("cannot remove the load's data from {name}: {err}");
     }
     report
