@@ -21,6 +21,7 @@ missing=()
 for need in "${needs[@]}"; do
   command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
 done
+python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 
 if [ "${#missing[@]}" -gt 0 ]; then
   if [ "$(id -u)" -ne 0 ]; then
@@ -38,6 +39,15 @@ if [ "${#missing[@]}" -gt 0 ]; then
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq
   apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+# Servers that are Python packages, in an environment of their own below target/.
+servers=target/test-servers
+pins=(chromadb==1.5.9 'moto[s3]==5.2.5' flask==3.1.3 flask-cors==6.0.5 jsonschema==4.26.0 numpy==2.4.6)
+if [ "$(cat "$servers/pins" 2>/dev/null)" != "${pins[*]}" ]; then
+  python3 -m venv --clear "$servers"
+  "$servers/bin/pip" install --quiet --disable-pip-version-check "${pins[@]}"
+  echo "${pins[*]}" >"$servers/pins"
 fi
 
 # The tests drive the real programs, and those need each other: sitegen is started by runner.

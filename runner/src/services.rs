@@ -20,6 +20,7 @@ pub mod fixtures;
 mod http;
 #[cfg(test)]
 mod load_models;
+mod minio;
 mod qdrant;
 mod redis;
 mod simulator;
@@ -30,7 +31,7 @@ pub use simulator::{Decode, SimulatorSettings};
 
 /// Every service type, by name.
 pub static SERVICES: &[&dyn ServiceType] =
-    &[&chroma::Chroma, &qdrant::Qdrant, &redis::Redis, &simulator::Simulator, &vllm::Vllm];
+    &[&chroma::Chroma, &minio::Minio, &qdrant::Qdrant, &redis::Redis, &simulator::Simulator, &vllm::Vllm];
 
 /// The service of a recipe that gives a `command` and no `type`, and the client of one that does the same.
 pub static RAW_SERVICE: &dyn ServiceType = &command::RawService;

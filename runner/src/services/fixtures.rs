@@ -15,6 +15,8 @@ use serde_json::Value;
 use super::{ClientType, Probe, ServiceType};
 use crate::load::{Arrival, Control, Endpoint, LoadJob, LoadReport, LoadSpec, Stop, Warmup, spool};
 
+pub mod servers;
+
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").port()
@@ -74,6 +76,17 @@ pub fn drive_until(
         job.command = command.as_str().map(str::to_owned);
     }
     drive_job_until(client, job, control)
+}
+
+/// Drives a load against a service with settings of its own, such as a key.
+pub fn drive_with(
+    client: &dyn ClientType,
+    server: &servers::Server,
+    spec: LoadSpec,
+    settings: Value,
+) -> anyhow::Result<Driven> {
+    let job = job(server.endpoint.clone(), spec, settings, Path::new(""));
+    drive_job(client, LoadJob { service_settings: server.settings.clone(), ..job })
 }
 
 /// The same for a job that says everything but its folder.

@@ -1,1 +1,131 @@
+//! `qdrant_stress` against a server that validates every request by Qdrant's API description.
 
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::{
+    load::{Arrival, LoadSpec, Stop, Warmup},
+    services::fixtures::{Fault, drive_with, faulty, free_port, local, probe, servers, spec},
+};
+
+fn collections(server: &servers::Server) -> Value {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut rest = Rest::connect(&server.endpoint, &key_header(&server.settings)).await.expect("connected");
+        rest.json("GET /collections", &Value::Null).await.expect("answered")["result"]["collections"].clone()
+    })
+}
+
+#[test]
+fn uploads_then_searches_whatever_the_threads() {
+    let server = servers::qdrant(json!({ "api_key": "a-secret-key" }));
+    for distance in ["cosine", "euclidean", "dot"] {
+        let mut digests = BTreeSet::new();
+        for threads in [1, 2, 4] {
+            let warmup = Warmup { duration_s: 0.0, requests: 3 };
+            let spec = LoadSpec { clients: 4, threads, warmup, ..spec(5 + 10) };
+            let settings = json!({
+                "num_points": 50, "num_queries": 10, "dim": 12, "batch_size": 11, "top_k": 5, "distance": distance,
+                "hnsw_m": 8, "hnsw_ef_construction": 50, "hnsw_ef_search": 40, "exact": true, "min_recall": 1.0,
+            });
+            let driven = drive_with(&QdrantStress, &server, spec, settings).expect("driven");
+            assert_eq!(servers::failures(&driven.requests), [].into());
+            assert_eq!(driven.requests.len(), 4 * (3 + 15));
+            let searches = || driven.requests.iter().filter(|r| !r.warmup && r.operation == "search");
+            assert_eq!(searches().filter(|search| search.recall == Some(1.0)).count(), 40);
+            digests.insert(driven.report.sequence_digest.expect("a digest"));
+        }
+        assert_eq!(digests.len(), 1, "{distance}");
+    }
+    assert_eq!(collections(&server), json!([]));
+}
+
+#[test]
+fn searches_while_uploading_are_right() {
+    let server = servers::qdrant(json!({ "api_key": "a-secret-key" }));
+    let stop = Stop { requests: None, duration_s: Some(0.8) };
+    for arrival in [Arrival::Closed { think_time_s: 0.0 }, Arrival::Poisson { rate: 40.0 }] {
+        let warmup = Warmup { duration_s: 0.2, requests: 0 };
+        let spec = LoadSpec { clients: 3, threads: 2, arrival, stop: stop.clone(), warmup, ..spec(1) };
+        let settings = json!({
+            "num_points": 100, "dim": 8, "batch_size": 5, "operation_mix": "60:40", "distribution": "clustered",
+            "min_recall": 1.0, "distance": "euclidean",
+        });
+        let driven = drive_with(&QdrantStress, &server, spec, settings).expect("driven");
+        assert_eq!(servers::failures(&driven.requests), [].into());
+        let operations: BTreeSet<&str> = driven.requests.iter().map(|request| request.operation.as_str()).collect();
+        assert_eq!(operations, ["search", "upload"].into());
+        assert!(driven.requests.iter().any(|request| request.recall == Some(1.0)));
+    }
+    assert_eq!(collections(&server), json!([]));
+}
+
+#[test]
+fn a_wrong_key_ends_before_the_load() {
+    let mut server = servers::qdrant(json!({ "api_key": "a-secret-key" }));
+    server.settings = json!({ "api_key": "another" });
+    assert!(matches!(
+        probe(&Qdrant, &server.endpoint, &server.settings),
+        Probe::Wrong(reason) if reason.contains("status 401: Must provide an API key")
+    ));
+    let err = drive_with(&QdrantStress, &server, spec(1), json!({})).err().expect("refused");
+    assert!(format!("{err:#}").contains("status 401"), "{err:#}");
+}
+
+#[test]
+fn the_test_server_refuses_what_the_api_does_not_know() {
+    let server = servers::qdrant(json!({}));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut rest = Rest::connect(&server.endpoint, "").await.expect("connected");
+        for (target, body, status) in [
+            ("PUT /collections/a", json!({ "vectors": { "size": 2, "distance": "Cosine" } }), 200),
+            ("PUT /collections/b", json!({ "vectors": { "size": 0, "distance": "Cosine" } }), 400),
+            ("PUT /collections/b", json!({ "vectors": { "size": 2, "distance": "Cosine", "ef": 1 } }), 400),
+            ("PUT /collections/a/points?wait=true", json!({ "points": [{ "id": 1, "vector": [1.0, 2.0] }] }), 200),
+            ("PUT /collections/a/points?wait=true", json!({ "points": [{ "id": -1, "vector": [1.0, 2.0] }] }), 400),
+            ("PUT /collections/a/points?wait=true", json!({ "points": [{ "id": 1, "vector": [1.0] }] }), 400),
+            ("PUT /collections/a/points?sync=true", json!({ "points": [{ "id": 1, "vector": [1.0, 2.0] }] }), 400),
+            ("POST /collections/a/points/query", json!({ "query": [1.0, 2.0], "limit": 0 }), 400),
+            ("POST /collections/a/points/query", json!({ "query": [1.0, 2.0], "hnsw_ef": 3 }), 400),
+            ("POST /collections/c/points/query", json!({ "query": [1.0, 2.0] }), 404),
+            ("POST /collections/a/points/find", json!({}), 404),
+        ] {
+            let answered = rest.json(target, &body).await;
+            let expect = format!("status {status}");
+            assert_eq!(answered.is_ok(), status == 200, "{target} {body}: {answered:?}");
+            assert!(
+                answered.is_ok() || answered.as_ref().is_err_and(|reason| reason.contains(&expect)),
+                "{answered:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_probe_tells_ready_from_not_yet_from_wrong() {
+    let server = servers::qdrant(json!({}));
+    let ready = Probe::Ready { version: Some("0.0.0-test".into()) };
+    assert_eq!(probe(&Qdrant, &server.endpoint, &json!({})), ready);
+    assert!(matches!(probe(&Qdrant, &local(free_port()), &json!({})), Probe::NotYet(_)));
+    let answer = |status: &str| faulty(Fault::AnswerAndClose(format!("HTTP/1.1 {status}\r\n\r\n").into_bytes()));
+    assert!(matches!(probe(&Qdrant, &answer("503 Busy"), &json!({})), Probe::NotYet(_)));
+    let other = probe(&Qdrant, &answer("404 Not Found"), &json!({}));
+    assert!(matches!(other, Probe::Wrong(reason) if reason.contains("no Qdrant")));
+}
+
+#[test]
+fn settings_become_a_configuration_without_the_key() {
+    let settings = json!({ "grpc_port": 6334, "storage_path": "/data", "api_key": "${QDRANT__SERVICE__API_KEY}" });
+    let request =
+        LaunchRequest { settings: &settings, host: "127.0.0.1", port: 6400, scratch: "/tmp/x".as_ref(), command: None };
+    let launch = Qdrant.launch(&request).expect("a launch");
+    assert_eq!(launch.args, ["--config-path", "/tmp/x/config.yaml", "--disable-telemetry"]);
+    assert_eq!(launch.env["QDRANT__SERVICE__API_KEY"], "${QDRANT__SERVICE__API_KEY}");
+    let config: Value = serde_json::from_str(&launch.files[0].1).expect("JSON");
+    assert_eq!(config["service"], json!({ "host": "127.0.0.1", "http_port": 6400, "grpc_port": 6334 }));
+    assert_eq!(config["storage"]["storage_path"], "/data");
+    let closed = LaunchRequest { settings: &json!({}), ..request };
+    let config: Value = serde_json::from_str(&Qdrant.launch(&closed).expect("a launch").files[0].1).expect("JSON");
+    assert_eq!(config["service"]["grpc_port"], Value::Null);
+}

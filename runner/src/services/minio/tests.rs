@@ -1,0 +1,297 @@
+//! `minio_stress` against a store that checks every signature, and against servers that misbehave.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use serde_json::json;
+
+use super::*;
+use crate::{
+    load::{Arrival, LoadSpec, Stop, Warmup},
+    services::fixtures::{Fault, drive_with, faulty_by, free_port, local, probe, servers, spec},
+};
+
+/// Names of the buckets, as the store lists them.
+fn buckets(server: &servers::Server) -> Vec<String> {
+    // moto shows its state to everybody.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (status, body) = runtime.block_on(http::get(&server.endpoint, "/moto-api/data.json")).expect("answered");
+    assert_eq!(status, 200);
+    let state: Value = serde_json::from_slice(&body).expect("JSON");
+    let buckets = state["s3"]["FakeBucket"].as_array().cloned().unwrap_or_default();
+    buckets.iter().map(|bucket| bucket["name"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+fn sign(server: &servers::Server, bucket: &str, target: impl Fn(&signed::Signer) -> String) -> (u16, Vec<u8>) {
+    let settings = MinioSettings::deserialize(&server.settings).expect("settings");
+    let signer = signed::Signer::new(&server.endpoint, &settings, bucket).expect("a signer");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(signed::ask(&server.endpoint, &signer, &target(&signer), b"")).expect("answered")
+}
+
+#[test]
+fn phases_are_right_whatever_the_threads_and_leave_nothing_behind() {
+    let server = servers::s3();
+    let mut digests = BTreeSet::new();
+    for threads in [1, 2, 4] {
+        let warmup = Warmup { duration_s: 0.0, requests: 2 };
+        let spec = LoadSpec { clients: 4, threads, warmup, ..spec(4 * 3) };
+        let settings = json!({
+            "num_objects": 3, "object_size_bytes": 100_001, "phases": ["put", "get", "list", "delete"],
+        });
+        let driven = drive_with(&MinioStress, &server, spec, settings).expect("driven");
+        assert_eq!(servers::failures(&driven.requests), [].into());
+        assert_eq!(driven.requests.len(), 4 * (2 + 12));
+        for (operation, sent, received) in [("PUT", 100_001, 0), ("GET", 0, 100_001), ("LIST", 0, 1), ("DELETE", 0, 0)]
+        {
+            let of: Vec<_> = driven.requests.iter().filter(|r| !r.warmup && r.operation == operation).collect();
+            assert_eq!(of.len(), 12, "{operation}");
+            for request in of {
+                assert_eq!(
+                    (request.bytes_sent, request.bytes_received.min(received.max(1))),
+                    (sent, received.min(request.bytes_received)),
+                    "{request:?}"
+                );
+                assert_eq!(request.ttfb_s.is_some(), operation == "GET");
+                assert!(request.ttfb_s.is_none_or(|first| first <= request.service_time()));
+            }
+        }
+        digests.insert(driven.report.sequence_digest.expect("a digest"));
+    }
+    assert_eq!(digests.len(), 1);
+    assert_eq!(buckets(&server), [""; 0]);
+}
+
+#[test]
+fn parts_make_an_object() {
+    let server = servers::s3();
+    let part = 5 << 20;
+    // Two whole parts and a rest that is shorter than an object's own end.
+    let settings = json!({
+        "num_objects": 2, "object_size_bytes": 2 * part + 10, "multipart_part_size_bytes": part,
+        "phases": ["put", "get", "list"],
+    });
+    let driven = drive_with(&MinioStress, &server, spec(6), settings).expect("driven");
+    assert_eq!(servers::failures(&driven.requests), [].into());
+    let received: Vec<u64> =
+        driven.requests.iter().filter(|r| r.operation == "GET").map(|request| request.bytes_received).collect();
+    assert_eq!(received, [2 * part + 10; 2]);
+    assert_eq!(buckets(&server), [""; 0]);
+}
+
+#[test]
+fn a_mix_is_drawn_and_right_in_both_loops() {
+    let server = servers::s3();
+    let stop = Stop { requests: None, duration_s: Some(1.0) };
+    for arrival in [Arrival::Closed { think_time_s: 0.0 }, Arrival::Poisson { rate: 60.0 }] {
+        let warmup = Warmup { duration_s: 0.2, requests: 0 };
+        let spec = LoadSpec { clients: 3, threads: 2, arrival, stop: stop.clone(), warmup, ..spec(1) };
+        let settings = json!({ "num_objects": 5, "object_size_bytes": 20, "operation_mix": "30:30:20:20" });
+        let driven = drive_with(&MinioStress, &server, spec, settings).expect("driven");
+        assert_eq!(servers::failures(&driven.requests), [].into());
+        let operations: BTreeSet<&str> = driven.requests.iter().map(|request| request.operation.as_str()).collect();
+        assert_eq!(operations, ["DELETE", "GET", "LIST", "PUT"].into());
+    }
+    assert_eq!(buckets(&server), [""; 0]);
+}
+
+#[test]
+fn a_bucket_that_is_there_is_left_as_it_was() {
+    let server = servers::s3();
+    assert_eq!(sign(&server, "theirs", signed::Signer::create_bucket).0, 200);
+    assert_eq!(sign(&server, "theirs", |signer| signer.put("precious")).0, 200);
+    let settings = json!({ "num_objects": 2, "object_size_bytes": 10, "bucket": "theirs", "create_bucket": false });
+    let driven = drive_with(&MinioStress, &server, spec(4), settings).expect("driven");
+    assert_eq!(servers::failures(&driven.requests), [].into());
+    let (_, listing) = sign(&server, "theirs", |signer| signer.list("", None));
+    let listing = rusty_s3::actions::ListObjectsV2::parse_response(&listing).expect("a listing");
+    assert_eq!(listing.contents.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(), ["precious"]);
+}
+
+#[test]
+fn wrong_keys_are_told_by_probe_and_load() {
+    let mut server = servers::s3();
+    let right = server.settings.clone();
+    for (key, expect) in [("root_user", "InvalidAccessKeyId"), ("root_password", "SignatureDoesNotMatch")] {
+        server.settings = right.clone();
+        server.settings[key] = json!("something-else");
+        let found = probe(&Minio, &server.endpoint, &server.settings);
+        assert!(matches!(&found, Probe::Wrong(reason) if reason.contains(expect)), "{found:?}");
+        let err = drive_with(&MinioStress, &server, spec(2), json!({})).err().expect("refused");
+        assert!(format!("{err:#}").contains(&format!("status 403: {expect}")), "{err:#}");
+    }
+    server.settings = json!({});
+    assert!(
+        matches!(probe(&Minio, &server.endpoint, &json!({})), Probe::Wrong(reason) if reason.contains("root_user"))
+    );
+    assert_eq!(probe(&Minio, &server.endpoint, &right), Probe::Ready { version: None });
+    assert!(matches!(probe(&Minio, &local(free_port()), &right), Probe::NotYet(_)));
+}
+
+#[test]
+fn a_server_that_dies_ends_the_load_and_keeps_the_records() {
+    let server = servers::s3();
+    let spec =
+        LoadSpec { clients: 2, timeout_s: 1.0, stop: Stop { requests: None, duration_s: Some(600.0) }, ..spec(1) };
+    let server = std::sync::Mutex::new(server);
+    let copy = {
+        let server = server.lock().expect("free");
+        servers::Server::external(server.endpoint.clone(), server.settings.clone())
+    };
+    let driven = std::thread::scope(|scope| {
+        let settings = json!({ "num_objects": 2, "object_size_bytes": 1000, "operation_mix": "50:50" });
+        let load = scope.spawn(|| drive_with(&MinioStress, &copy, spec, settings));
+        let patience = std::time::Instant::now() + Duration::from_secs(60);
+        while buckets(&copy).is_empty() {
+            assert!(std::time::Instant::now() < patience, "no load arrives");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        std::thread::sleep(Duration::from_millis(1000));
+        server.lock().expect("free").kill();
+        load.join().expect("ended").expect("driven")
+    });
+    assert!(driven.report.interruption.as_deref().is_some_and(|reason| reason.contains("could not reach")));
+    assert!(driven.requests.iter().any(|request| request.success));
+}
+
+fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+#[test]
+fn every_fault_is_a_counted_failure() {
+    let slow = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate</Message></Error>";
+    let long = answer("200 OK", "", &"x".repeat(64));
+    for (operation, fault, expect) in [
+        (
+            "PUT",
+            Fault::Answer(answer("503 Slow Down", "", slow)),
+            "status 503: SlowDown: Please reduce your request rate",
+        ),
+        (
+            "PUT",
+            Fault::Answer(answer("403 Forbidden", "", "<Error><Code>AccessDenied</Code></Error>")),
+            "status 403: AccessDenied",
+        ),
+        ("PUT", Fault::Answer(answer("200 OK", "", "")), "wrong answer: no ETag"),
+        (
+            "PUT",
+            Fault::Answer(answer("200 OK", "ETag: \"00000000000000000000000000000000\"\r\n", "")),
+            "wrong answer: the ETag of another content",
+        ),
+        ("GET", Fault::Answer(long.clone()), "wrong answer: another content than was put"),
+        ("GET", Fault::Answer(answer("200 OK", "", "")), "wrong answer: an object of another length"),
+        ("GET", Fault::Answer(answer("204 No Content", "", "")), "wrong answer: a success that is no object"),
+        (
+            "GET",
+            Fault::Answer(answer("404 Not Found", "", "<Error><Code>NoSuchKey</Code></Error>")),
+            "status 404: NoSuchKey",
+        ),
+        ("GET", Fault::AnswerAndClose(long[..80].to_vec()), "connection closed within the answer"),
+        (
+            "GET",
+            Fault::AnswerAndReset(long[..80].to_vec()),
+            "connection lost within the answer: Connection reset by peer (os error 104)",
+        ),
+        ("GET", Fault::AnswerAndClose(Vec::new()), "connection closed before the answer"),
+        ("GET", Fault::Stall, "timeout"),
+        ("LIST", Fault::Answer(answer("200 OK", "", "<html>")), "wrong answer: no listing"),
+        (
+            "LIST",
+            Fault::Answer(answer("200 OK", "", "<ListBucketResult><MaxKeys>1000</MaxKeys></ListBucketResult>")),
+            "wrong answer: a listing of another number of objects",
+        ),
+        ("DELETE", Fault::Answer(answer("500 Oops", "", "it broke")), "status 500: it broke"),
+    ] {
+        let name = format!("{operation} {fault:?}");
+        let server = servers::Server::external(
+            right_but_for(operation, fault),
+            json!({ "root_user": "someone", "root_password": "something" }),
+        );
+        let settings = json!({
+            "num_objects": 2, "object_size_bytes": 64, "phases": ["put", "get", "list", "delete"],
+        });
+        let driven = drive_with(&MinioStress, &server, LoadSpec { timeout_s: 0.5, ..spec(8) }, settings).expect(&name);
+        let failed: Vec<_> =
+            driven.requests.iter().filter(|request| request.operation == operation && !request.success).collect();
+        assert_eq!(failed.len(), 2, "{name}");
+        for request in failed {
+            assert!(request.error.as_deref().is_some_and(|error| error.starts_with(expect)), "{name}: {request:?}");
+        }
+        assert_eq!(driven.requests.len(), 8);
+    }
+}
+
+/// A server that answers well, if not rightly, to everything but the requests of one operation.
+fn right_but_for(operation: &'static str, fault: Fault) -> Endpoint {
+    faulty_by(Arc::new(move |request: &[u8]| {
+        let text = String::from_utf8_lossy(request);
+        let line = text.lines().next().unwrap_or_default();
+        let is_list = line.contains("list-type=2");
+        let is_object = line.split('?').next().is_some_and(|path| path.matches('/').count() >= 3);
+        let kind = match (line.split(' ').next().unwrap_or_default(), is_list) {
+            (_, true) => "LIST",
+            ("PUT", _) if is_object => "PUT",
+            ("GET", _) => "GET",
+            ("DELETE", _) if is_object => "DELETE",
+            _ => "",
+        };
+        let of_the_load = kind != "LIST" || line.contains("prefix=") && line.contains("s00000");
+        match kind == operation && of_the_load {
+            true => fault.clone(),
+            false => Fault::Answer(answer(
+                "200 OK",
+                "ETag: \"not-an-md5\"\r\n",
+                "<ListBucketResult><MaxKeys>1000</MaxKeys></ListBucketResult>",
+            )),
+        }
+    }))
+}
+
+#[test]
+fn a_refusal_before_the_body_is_read_is_heard() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = local(listener.local_addr().expect("bound").port());
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut input = [0; 1024];
+            let count = stream.read(&mut input).unwrap_or(0);
+            let is_object =
+                input[..count].starts_with(b"PUT") && input[..count].windows(5).any(|part| part == b"/s000");
+            let status = if is_object { "503 Slow Down" } else { "200 OK" };
+            let body = if is_object {
+                "<Error><Code>SlowDown</Code></Error>"
+            } else {
+                "<ListBucketResult><MaxKeys>1</MaxKeys></ListBucketResult>"
+            };
+            let _ = stream.write_all(&answer(status, "Connection: close\r\n", body));
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let server = servers::Server::external(endpoint, json!({ "root_user": "someone", "root_password": "something" }));
+    let settings = json!({ "num_objects": 1, "object_size_bytes": 50_000_000, "phases": ["put"] });
+    let driven = drive_with(&MinioStress, &server, LoadSpec { timeout_s: 5.0, ..spec(1) }, settings).expect("driven");
+    assert_eq!(servers::failures(&driven.requests), [("status 503: SlowDown", 1)].into());
+}
+
+#[test]
+fn settings_become_arguments_and_impossible_ones_are_refused() {
+    let settings = json!({ "console_port": 9001, "root_password": "${MINIO_ROOT_PASSWORD}" });
+    let request =
+        LaunchRequest { settings: &settings, host: "127.0.0.1", port: 9000, scratch: "/tmp/x".as_ref(), command: None };
+    let launch = Minio.launch(&request).expect("a launch");
+    assert_eq!(launch.args.join(" "), "server /tmp/x/data --address 127.0.0.1:9000 --console-address 127.0.0.1:9001");
+    assert_eq!(launch.env["MINIO_ROOT_PASSWORD"], "${MINIO_ROOT_PASSWORD}");
+    for (settings, expect) in [
+        (json!({ "phases": ["get"] }), "must be `put`"),
+        (json!({ "phases": ["put", "delete", "get"] }), "`delete` must be the last"),
+        (json!({ "num_objects": 3, "concurrent_requests": 2 }), "2 connections cannot share the 3"),
+        (json!({ "operation_mix": "1:2:3:4" }), "more DELETEs than PUTs"),
+        (json!({ "operation_mix": "0:0" }), "must be the shares"),
+        (json!({ "object_size_bytes": 60_000_000_000u64, "multipart_part_size_bytes": 5_242_880 }), "10000 parts"),
+    ] {
+        let err = MinioStress.load_defaults(&settings).expect_err("refused");
+        assert!(format!("{err:#}").contains(expect), "{err:#}");
+    }
+}
