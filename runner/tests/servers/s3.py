@@ -19,7 +19,7 @@ from botocore.credentials import Credentials
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import WSGIRequestHandler, run_simple
+from werkzeug.serving import run_simple
 
 CREDENTIALS = Credentials(os.environ["MINIO_ROOT_USER"], os.environ["MINIO_ROOT_PASSWORD"])
 REGION = os.environ.get("MINIO_REGION", "us-east-1")
@@ -72,10 +72,6 @@ class Checked:
         return self.store(environ, start_response)
 
 
-class Handler(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("command", choices=["server"])
@@ -84,7 +80,8 @@ def main():
     host, _, port = parser.parse_args().address.rpartition(":")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     store = Checked(DomainDispatcherApplication(create_backend_app))
-    run_simple(host, int(port), store, threaded=True, request_handler=Handler)
+    # One request a connection: kept alive, this server takes the next request for a rest of the one before.
+    run_simple(host, int(port), store, threaded=True)
 
 
 main()

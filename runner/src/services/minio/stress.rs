@@ -503,6 +503,14 @@ impl ObjectClient {
         }
     }
 
+    /// Between the parts of one request: connects anew when the store has closed the connection after its answer.
+    async fn reopen(&mut self, closed: bool) -> Result<(), String> {
+        if closed {
+            self.http = Http::connect(&self.load.endpoint).await.map_err(|err| format!("cannot connect: {err}"))?;
+        }
+        Ok(())
+    }
+
     /// An object in parts, one after the other; the time of the request is that of all of it.
     async fn put_parts(
         &mut self,
@@ -524,6 +532,7 @@ impl ObjectClient {
             .map_err(|err| format!("wrong answer: not that of a begun upload: {err}"))?;
         let upload = upload.upload_id().to_owned();
         let begun = (key.clone(), upload.clone());
+        self.reopen(created.close).await?;
         load.unfinished.lock().unwrap_or_else(PoisonError::into_inner).push(begun.clone());
         let mut etags = Vec::with_capacity(parts.len());
         for (number, (pieces, etag)) in (1..).zip(parts) {
@@ -534,10 +543,8 @@ impl ObjectClient {
             if !(200..300).contains(&part.status) || verdict.is_err() {
                 return Ok(self.finish(exchange, &part, |_| verdict));
             }
-            if part.close {
-                return Err("connection closed between two parts".into());
-            }
             etags.push(part.etag.unwrap_or(etag));
+            self.reopen(part.close).await?;
         }
         let (target, body) = load.signer.complete_multipart(&key, &upload, &etags);
         let head = signed::head(&load.signer, &target, "", body.len());
