@@ -68,7 +68,7 @@ fn uniform(draw: &mut Draw, out: &mut [i16], most: i32) {
         let bits = draw.next_u64();
         for (place, component) in group.iter_mut().enumerate() {
             let part = bits >> (16 * place) & 0xFFFF;
-            *component = ((part * span >> 16) as i32 - most) as i16;
+            *component = (((part * span) >> 16) as i32 - most) as i16;
         }
     }
 }
