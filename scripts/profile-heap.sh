@@ -33,7 +33,7 @@ YAML
     folder=$(echo results/.work/kept/*)
     # The service of the first run is still there, and its agent's last words would end the second.
     sed -i '/"stopped"\|"finished"/d' "$folder/events/serve.jsonl"
-    touch "$folder/secrets.env"
+    echo '{}' >"$folder/secrets.env"
     heaptrack --output "$work/profile" "$runner" agent load "$folder" >heaptrack.log 2>&1
     heaptrack_print --print-peaks 0 --print-allocators 0 --print-temporary 0 --print-leaks 0 --file "$work"/profile.* |
         grep -E 'calls to allocation functions|peak heap memory'
