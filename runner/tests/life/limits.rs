@@ -252,7 +252,8 @@ fn run_throttled(project: &Project, group: &Group, quota_us: u32) {
     let runner = env!("CARGO_BIN_EXE_runner");
     let line = format!("{}; exec '{runner}' \"$@\"", group.enter());
     let running = project.start_program(Path::new("sh"), &["-c", &line, "sh", "run", "recipe.yaml"]);
-    project.wait_for("events/load.jsonl", "point_begun");
+    // Whether it succeeded or not: the load comes next.
+    project.wait_for("events/load.jsonl", "calibrated");
     group.limit_cpu(Some(quota_us));
     thread::sleep(Duration::from_secs(6));
     group.limit_cpu(None);
