@@ -21,8 +21,8 @@ use crate::{
     recipe::campaign::Overrides,
 };
 
-mod analyze;
 mod alias;
+mod analyze;
 mod check;
 mod compare;
 mod list;
@@ -30,6 +30,7 @@ mod list_recipes;
 mod metrics;
 mod plan;
 mod quickstart;
+mod report;
 mod rerun;
 mod run;
 mod schema;
@@ -81,12 +82,12 @@ enum Command {
     Resume,
     /// List the benchmarks of the archive, newest first.
     List(list::List),
-    /// Show one benchmark on one page.
     Summary(summary::Summary),
     /// Tell whether a candidate got slower than its base; exit code 1 when it did.
     Compare(compare::Compare),
     /// Show what limited a benchmark, what it used, and what its logs say.
     Metrics(metrics::Metrics),
+    Report(report::Report),
     /// Repeat an archived benchmark: same recipe, same seed.
     Rerun(rerun::Rerun),
     /// Compute knees, USL fits, comparisons and other statistics of your own data.
@@ -116,6 +117,7 @@ impl Cli {
             Command::Summary(summary) => summary.execute(&self.global),
             Command::Compare(compare) => compare.execute(&self.global),
             Command::Metrics(metrics) => metrics.execute(&self.global),
+            Command::Report(report) => report.execute(&self.global),
             Command::Rerun(rerun) => rerun.execute(&self.global),
             Command::Analyze(analyze) => analyze.execute(),
             Command::Agent(agent) => agent.execute().map(|()| ExitCode::SUCCESS),

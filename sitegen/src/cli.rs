@@ -2,6 +2,7 @@
 
 mod build;
 mod check;
+pub mod report;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,7 @@ pub struct Cli {
 enum Command {
     Build(build::Build),
     Check(check::Check),
+    Report(report::ReportArgs),
 }
 
 impl Cli {
@@ -27,6 +29,7 @@ impl Cli {
         match self.command {
             Command::Build(build) => build.execute(),
             Command::Check(check) => check.execute(),
+            Command::Report(report) => report.execute(),
         }
     }
 }

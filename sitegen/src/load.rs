@@ -54,8 +54,12 @@ pub struct Log {
 
 /// Reads the whole archive in `results`, with all cores.
 pub fn load(results: &Path) -> Result<Contents> {
+    load_some(results, &Archive::new(results).ids()?)
+}
+
+/// The same of some benchmarks only.
+pub fn load_some(results: &Path, ids: &[BenchmarkId]) -> Result<Contents> {
     let archive = Archive::new(results);
-    let ids = archive.ids()?;
     let read = |id: &BenchmarkId| {
         let benchmark = archive.open(*id)?;
         load_benchmark(&benchmark)
@@ -67,7 +71,7 @@ pub fn load(results: &Path) -> Result<Contents> {
         digest.update(format!("{} {}\n", benchmark.id, benchmark.digest));
     }
     let digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Contents { benchmarks, digest, commit: archive::commit_of(results, &ids) })
+    Ok(Contents { benchmarks, digest, commit: archive::commit_of(results, ids) })
 }
 
 fn load_benchmark(benchmark: &Benchmark) -> Result<Loaded> {

@@ -6,8 +6,8 @@ pub mod sweep;
 
 use std::collections::BTreeMap;
 
+pub use analysis::Standing;
 use analysis::bottleneck::Observation;
-use archive::{Severity, Status};
 
 use crate::load::{Contents, Loaded};
 use sweep::Sweep;
@@ -35,17 +35,6 @@ pub struct Execution<'a> {
     pub sweep: Sweep<'a>,
 }
 
-/// Whether a benchmark's figures may be used.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Standing {
-    Valid,
-    /// Measured, but not a measurement of the service: why.
-    Invalid(String),
-    /// The service failed: at which stage and why.
-    Failed(String),
-    Cancelled(String),
-}
-
 impl Loaded {
     /// The benchmark, as far as its bottleneck goes.
     pub fn observation(&self) -> Observation<'_> {
@@ -53,44 +42,11 @@ impl Loaded {
     }
 
     pub fn standing(&self) -> Standing {
-        let failure = || match &self.run.failure {
-            Some(failure) => format!("at stage {}: {}", failure.stage, failure.reason),
-            None => "no reason recorded".to_owned(),
-        };
-        match (self.run.status, &self.summary) {
-            (Status::Failed, _) => Standing::Failed(failure()),
-            (Status::Cancelled, _) => Standing::Cancelled(failure()),
-            (Status::Completed, None) => Standing::Invalid("nothing was measured".to_owned()),
-            (Status::Completed, Some(summary)) => {
-                match summary.findings.iter().find(|finding| finding.severity == Severity::Invalid) {
-                    Some(finding) => Standing::Invalid(finding.message.clone()),
-                    None => Standing::Valid,
-                }
-            }
-        }
+        analysis::standing(&self.run, self.summary.as_ref())
     }
 
     pub fn is_valid(&self) -> bool {
         self.standing() == Standing::Valid
-    }
-}
-
-impl Standing {
-    /// One word for a table.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Standing::Valid => "valid",
-            Standing::Invalid(_) => "invalid",
-            Standing::Failed(_) => "failed",
-            Standing::Cancelled(_) => "cancelled",
-        }
-    }
-
-    pub fn reason(&self) -> Option<&str> {
-        match self {
-            Standing::Valid => None,
-            Standing::Invalid(reason) | Standing::Failed(reason) | Standing::Cancelled(reason) => Some(reason),
-        }
     }
 }
 

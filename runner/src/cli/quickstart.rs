@@ -54,7 +54,7 @@ impl Quickstart {
 }
 
 /// The other program of this project, which is installed in the same folder.
-fn beside_us(name: &str) -> Result<std::path::PathBuf> {
+pub fn beside_us(name: &str) -> Result<std::path::PathBuf> {
     let own = std::env::current_exe()?;
     let path = own.parent().unwrap_or(Path::new(".")).join(name);
     if !path.exists() {

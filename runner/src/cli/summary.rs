@@ -1,32 +1,59 @@
-//! `runner summary ID`: one benchmark on one page.
+//! `runner summary ID`: one benchmark, or one execution of a campaign, on one page.
 
-use std::{fmt::Write, process::ExitCode};
+mod campaign;
+mod draw;
 
-use anyhow::Result;
-use archive::{Archive, Distribution, Severity};
+use std::{collections::BTreeMap, fmt::Write, process::ExitCode};
+
+use analysis::{
+    Assessment, LimitVerdict,
+    assessment::{SloSource, assess},
+    slo,
+};
+use anyhow::{Context, Result};
+use archive::{Archive, Distribution};
 use clap::Args;
 
 use super::{Global, metrics, table};
 use crate::{benchmark::status_word, console, units};
 
+/// Shows what was measured, whether it can be trusted, the figures with their 95 % intervals, and whether limits were kept.
+///
+/// With --slo, the exit code is 1 when a limit is violated.
 #[derive(Debug, Args)]
 pub struct Summary {
-    /// Full id, unique suffix (`-007`) or `latest`.
-    #[arg(allow_hyphen_values = true)]
+    /// Full id, unique suffix (`-007`) or `latest`; or a campaign (its newest execution) or an execution.
+    #[arg(allow_hyphen_values = true, value_name = "ID|CAMPAIGN")]
     id: String,
+    /// Limits in place of those of the recipe, such as `p99=50ms, success_rate>=99`.
+    #[arg(long, value_name = "LIMITS")]
+    slo: Vec<String>,
 }
 
 impl Summary {
     pub fn execute(self, global: &Global) -> Result<ExitCode> {
         let archive = Archive::new(&global.results);
         super::finish_leftovers(&archive, &console::Console::new(global.quiet));
-        let benchmark = archive.open(archive.find(&self.id)?)?;
+        let slo = limits(&self.slo)?;
+        let id = match archive.find(&self.id) {
+            Ok(id) => id,
+            Err(err) => {
+                return match campaign::find(&archive, &self.id)? {
+                    Some(execution) => campaign::show(&execution, slo.as_ref(), global),
+                    None => Err(err),
+                };
+            }
+        };
+        let benchmark = archive.open(id)?;
         let (run, summary) = (benchmark.run()?, benchmark.summary()?);
         let (bottleneck, logs) = (metrics::attribution(&benchmark)?, metrics::read_logs(&benchmark, &run)?);
+        let assessment = assess(&run, summary.as_ref(), slo.as_ref());
+        let violated = assessment.slo.iter().any(|check| check.verdict == LimitVerdict::Violated);
+        let code = ExitCode::from(u8::from(slo.is_some() && violated));
         if global.json {
-            let value = serde_json::json!({"run": run, "summary": summary, "bottleneck": bottleneck, "logs": logs});
+            let value = serde_json::json!({"run": run, "summary": summary, "assessment": assessment, "bottleneck": bottleneck, "logs": logs});
             super::print(&format!("{value:#}\n"))?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(code);
         }
         // Writing to a String cannot fail.
         let mut out = String::new();
@@ -35,6 +62,7 @@ impl Summary {
             Some(failure) => format!("{} while {}: {}", status_word(run.status), failure.stage, failure.reason),
             None => status_word(run.status).to_owned(),
         };
+        _ = writeln!(out, "{}", verdict(&assessment));
         _ = writeln!(out, "{status}; repetition {} of {}", run.campaign.repetition, run.campaign.repetitions);
         let version = run.service.version.as_deref().unwrap_or("version unknown");
         _ = writeln!(
@@ -49,14 +77,82 @@ impl Summary {
         );
         _ = writeln!(out, "created  {}", run.created_at.to_human());
         _ = writeln!(out, "folder   {}", benchmark.folder.display());
-        if let Some(summary) = summary {
-            figures(&mut out, &summary);
+        if let Some(summary) = &summary {
+            figures(&mut out, summary);
+            draw::plots(&mut out, summary, &assessment);
         }
         let (class, confidence) = (bottleneck.class.name(), bottleneck.confidence.name());
         _ = writeln!(out, "\nbottleneck: {class} (confidence {confidence}): {}", bottleneck.summary);
         metrics::log_issues(&mut out, &logs);
-        super::print(&out)?;
-        Ok(ExitCode::SUCCESS)
+        conclusions(&mut out, &assessment);
+        super::print(&printable(&out))?;
+        Ok(code)
+    }
+}
+
+/// The limits of `--slo`, given once or often; `None` when it is not given.
+pub fn limits(given: &[String]) -> Result<Option<BTreeMap<String, f64>>> {
+    match given {
+        [] => Ok(None),
+        given => slo::parse(&given.join(" ")).context("--slo").map(Some),
+    }
+}
+
+/// `PASS: met: …`, in one line.
+fn verdict(assessment: &Assessment) -> String {
+    format!("{}: {}", assessment.verdict.word.in_words(), assessment.verdict.reason)
+}
+
+/// Texts of services and people cannot drive the terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
+}
+
+/// Limits, findings and what to do, with words for people.
+fn conclusions(out: &mut String, assessment: &Assessment) {
+    if !assessment.slo.is_empty() {
+        let source = match assessment.slo_source {
+            SloSource::Asked => "as asked for",
+            SloSource::Recipe => "of the recipe",
+            SloSource::Default | SloSource::None => "default of the service type: the recipe gives none",
+        };
+        _ = writeln!(out, "\nlimits ({source})");
+        let mut rows = table::new_table();
+        for check in &assessment.slo {
+            let value = |value: Option<f64>| value.map_or_else(|| "?".to_owned(), |v| in_unit(&check.metric, v));
+            let interval =
+                check.interval.map(|interval| format!("[{}, {}]", value(interval.low), value(interval.high)));
+            let word = match check.verdict {
+                LimitVerdict::Met => "met",
+                LimitVerdict::Violated => "VIOLATED",
+                LimitVerdict::CannotTell => "cannot tell",
+            };
+            let interval = interval.unwrap_or_default();
+            rows.add_row([format!("  {}", check.notation), value(check.value), interval, word.to_owned()]);
+        }
+        _ = writeln!(out, "{rows}");
+        for check in assessment.slo.iter().filter(|check| check.verdict == LimitVerdict::CannotTell) {
+            _ = writeln!(out, "  {}: {}", check.notation, check.reason);
+        }
+    }
+    if !assessment.findings.is_empty() {
+        _ = writeln!(out);
+    }
+    for remark in &assessment.findings {
+        _ = writeln!(out, "{}: {}: {}", remark.kind, remark.title, remark.description);
+    }
+    for advice in &assessment.recommendations {
+        _ = writeln!(out, "→ {advice}");
+    }
+}
+
+/// A value of a limit's metric with its unit.
+fn in_unit(metric: &str, value: f64) -> String {
+    match metric {
+        "success_rate" | "error_rate" => format!("{value:.2} %"),
+        "requests_per_second" | "tokens_per_second" => format!("{}/s", units::figure(value)),
+        "recall" => format!("{value:.4}"),
+        _ => units::seconds(value),
     }
 }
 
@@ -121,16 +217,6 @@ fn figures(out: &mut String, summary: &archive::Summary) {
             units::grouped(recall.count as i64),
         );
     }
-    for outcome in &summary.slo {
-        let word = match outcome.met {
-            Some(true) => "met",
-            Some(false) => "NOT met",
-            None => "not known",
-        };
-        let limit =
-            if outcome.metric.ends_with("_s") { units::seconds(outcome.limit) } else { units::figure(outcome.limit) };
-        _ = writeln!(out, "SLO {} ≤ {}: {word}", outcome.metric, limit);
-    }
     for (error, count) in &summary.error_summary {
         _ = writeln!(out, "{} × {error}", units::grouped(*count as i64));
     }
@@ -140,14 +226,6 @@ fn figures(out: &mut String, summary: &archive::Summary) {
             let (p50, p99) = (units::seconds(figures.p50), units::seconds(figures.p99));
             _ = writeln!(out, "calibrated: own error of the {name} p50 {p50}, p99 {p99}");
         }
-    }
-    for finding in &summary.findings {
-        let word = match finding.severity {
-            Severity::Invalid => "INVALID",
-            Severity::Warning => "warning",
-            Severity::Note => "note",
-        };
-        _ = writeln!(out, "{word}: {}", finding.message);
     }
 }
 

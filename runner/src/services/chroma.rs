@@ -115,6 +115,10 @@ impl Default for ChromaHealthcheckSettings {
 }
 
 impl ClientType for ChromaHealthcheck {
+    fn details(&self) -> &'static [analysis::slo::Detail] {
+        &[analysis::slo::Detail::Recall]
+    }
+
     fn name(&self) -> &'static str {
         "chroma_healthcheck"
     }
@@ -236,6 +240,10 @@ impl ChromaStressSettings {
 }
 
 impl ClientType for ChromaStress {
+    fn details(&self) -> &'static [analysis::slo::Detail] {
+        &[analysis::slo::Detail::Recall]
+    }
+
     fn name(&self) -> &'static str {
         "chroma_stress"
     }

@@ -206,6 +206,10 @@ impl Default for MinioStressSettings {
 }
 
 impl ClientType for MinioStress {
+    fn details(&self) -> &'static [analysis::slo::Detail] {
+        &[analysis::slo::Detail::FirstByte]
+    }
+
     fn name(&self) -> &'static str {
         "minio_stress"
     }

@@ -221,6 +221,10 @@ impl QdrantStressSettings {
 }
 
 impl ClientType for QdrantStress {
+    fn details(&self) -> &'static [analysis::slo::Detail] {
+        &[analysis::slo::Detail::Recall]
+    }
+
     fn name(&self) -> &'static str {
         "qdrant_stress"
     }

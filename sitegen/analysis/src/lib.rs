@@ -4,6 +4,7 @@
 //! records give the same figures everywhere. The definitions stand in `docs/metrics.md`.
 
 mod aggregate;
+pub mod assessment;
 pub mod bottleneck;
 mod change_points;
 pub mod compare;
@@ -19,12 +20,14 @@ mod random;
 mod resources;
 pub mod saturation;
 pub mod slo;
+mod standing;
 mod summary;
 mod sweep;
 mod two_sample;
 mod usl;
 
 pub use aggregate::{Aggregate, Aggregator, ClientPart, LE_EDGES_MS, LatencyFigures, LineError, Part};
+pub use assessment::{Assessment, assess};
 pub use change_points::{ALPHA as CHANGE_POINT_ALPHA, ChangePoint, METHOD as CHANGE_POINT_METHOD, change_points};
 pub use duration::parse_duration;
 pub use histogram::{CurvePoint, Ordered, ordered, percentile_curve};
@@ -32,6 +35,8 @@ pub use interval::{CONFIDENCE, Interval, mean_interval, percentile_interval, pro
 pub use knee::{Answer, Knee, METHOD as KNEE_METHOD, Quantity, knee};
 pub use proportions::{Proportions, Share, ShareError, proportions};
 pub use resources::{Accounting, ResourceSeries, SeriesUnit, accounting, resource_series};
+pub use slo::{LimitCheck, Verdict as LimitVerdict};
+pub use standing::{Standing, standing};
 pub use summary::{Arrival, Facts, Generator, RecordError, limits::Limit, summarise};
 pub use sweep::{Compliance, Peak, compliance, median, peak};
 pub use two_sample::{

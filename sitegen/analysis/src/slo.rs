@@ -9,7 +9,7 @@ mod defaults;
 use std::collections::BTreeMap;
 
 pub use self::{
-    check::{LimitCheck, Verdict, check},
+    check::{LimitCheck, Verdict, check, value},
     defaults::{DefaultSlo, default_slo},
 };
 use crate::{duration::parse_duration, summary::limits::Limit};

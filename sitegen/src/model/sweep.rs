@@ -241,13 +241,19 @@ impl<'a> Series<'a> {
     /// How far every limit holds. Where the service failed, no limit holds; a benchmark that was cancelled or
     /// badly measured says nothing.
     pub fn limits(&self) -> Vec<LimitOutcome> {
-        let slo: BTreeMap<&String, f64> = self
-            .points
-            .iter()
-            .flat_map(|point| &point.repetitions)
-            .flat_map(|benchmark| benchmark.run.campaign.slo.iter().map(|(metric, limit)| (metric, *limit)))
-            .collect();
-        let outcome = |(metric, limit): (&String, f64)| {
+        self.limits_of(&self.own_limits())
+    }
+
+    fn own_limits(&self) -> BTreeMap<String, f64> {
+        let benchmarks = self.points.iter().flat_map(|point| &point.repetitions);
+        let limits = benchmarks.flat_map(|benchmark| benchmark.run.campaign.slo.iter());
+        limits.map(|(metric, limit)| (metric.clone(), *limit)).collect()
+    }
+
+    /// The same of limits that need not be those of the campaign.
+    pub fn limits_of(&self, slo: &BTreeMap<String, f64>) -> Vec<LimitOutcome> {
+        let outcome = |(metric, limit): (&String, &f64)| {
+            let limit = *limit;
             let values: Vec<(f64, Option<f64>)> = self
                 .points
                 .iter()
@@ -257,7 +263,7 @@ impl<'a> Series<'a> {
             let compliance = compliance(&values, limit, slo::sense(metric) == slo::Sense::AtMost)?;
             Some(LimitOutcome { metric: metric.clone(), limit, compliance })
         };
-        slo.into_iter().filter_map(outcome).collect()
+        slo.iter().filter_map(outcome).collect()
     }
 
     /// What the sweep says in words, without the series' name: `knee at 8.1 clients [7.4–9.0]; peak …`.
@@ -315,8 +321,7 @@ fn value_against_limit(benchmark: &Loaded, metric: &str) -> Option<Option<f64>> 
                 let service_failed = summary.findings.iter().any(|finding| finding.code == "failures");
                 return service_failed.then_some(None);
             }
-            let outcome = summary.slo.iter().find(|outcome| outcome.metric == metric)?;
-            outcome.value.map(Some)
+            slo::value(metric, summary).map(Some)
         }
     }
 }

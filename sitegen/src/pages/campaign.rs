@@ -157,7 +157,7 @@ fn limits(execution: &Execution<'_>, to_version: &str) -> Vec<Limit> {
 }
 
 /// What all benchmarks of the execution share.
-fn facts(execution: &Execution<'_>) -> Vec<(String, String)> {
+pub fn facts(execution: &Execution<'_>) -> Vec<(String, String)> {
     let run = &execution.first().run;
     let mut facts = vec![
         ("Service".to_owned(), with_version(&run.service.kind, run.service.version.as_deref())),

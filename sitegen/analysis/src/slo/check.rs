@@ -54,6 +54,11 @@ pub fn check(slo: &BTreeMap<String, f64>, summary: &Summary) -> Vec<LimitCheck> 
     slo.iter().map(|(metric, limit)| check_one(metric, *limit, summary)).collect()
 }
 
+/// The figure that a limit's name speaks of; `None` where nothing was measured, or the name means nothing.
+pub fn value(metric: &str, summary: &Summary) -> Option<f64> {
+    check_one(metric, 0.0, summary).value
+}
+
 fn check_one(metric: &str, limit: f64, summary: &Summary) -> LimitCheck {
     let found = match Limit::parse(metric) {
         None => Found::nothing("the metric is not known here"),
