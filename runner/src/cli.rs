@@ -29,12 +29,14 @@ mod list;
 mod list_recipes;
 mod metrics;
 mod plan;
+mod plot;
 mod quickstart;
 mod report;
 mod rerun;
 mod run;
 mod schema;
 mod summary;
+mod sweep_report;
 mod table;
 
 /// Executes benchmark campaigns against AI services and records immutable results.
@@ -88,6 +90,8 @@ enum Command {
     /// Show what limited a benchmark, what it used, and what its logs say.
     Metrics(metrics::Metrics),
     Report(report::Report),
+    /// Say what a sweep says: knees, peak, limits, and the load to run at.
+    SweepReport(sweep_report::SweepReport),
     /// Repeat an archived benchmark: same recipe, same seed.
     Rerun(rerun::Rerun),
     /// Compute knees, USL fits, comparisons and other statistics of your own data.
@@ -118,6 +122,7 @@ impl Cli {
             Command::Compare(compare) => compare.execute(&self.global),
             Command::Metrics(metrics) => metrics.execute(&self.global),
             Command::Report(report) => report.execute(&self.global),
+            Command::SweepReport(report) => report.execute(&self.global),
             Command::Rerun(rerun) => rerun.execute(&self.global),
             Command::Analyze(analyze) => analyze.execute(),
             Command::Agent(agent) => agent.execute().map(|()| ExitCode::SUCCESS),

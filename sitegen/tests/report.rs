@@ -155,8 +155,8 @@ fn sweeps_of_campaigns_and_of_named_benchmarks() {
     );
     let report = json(&sweep);
     assert_eq!(report["benchmark_ids"].as_array().map(Vec::len), Some(21));
-    let knee = &report["sweep_results"][0]["throughput_knee"]["answer"];
-    assert!((6.0..10.0).contains(&knee["at"].as_f64().expect("a knee")), "{knee}");
+    let knee = &report["sweep_results"][0]["saturation"]["throughput_saturation"];
+    assert!((6.0..10.0).contains(&knee["load"].as_f64().expect("a knee")), "{knee}");
     assert_eq!(report["sweep_results"][0]["points"].as_array().map(Vec::len), Some(7));
 
     // Commas and spaces; one point is enough for figures.

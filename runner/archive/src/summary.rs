@@ -25,6 +25,10 @@ pub struct Summary {
     pub success_rate: Option<f64>,
     /// Successful requests per second of the window.
     pub requests_per_second: Option<f64>,
+    /// Open loop: successful answers that came within the window over its length, whenever they were asked for. Past
+    /// capacity this is what the service does, while the requests of the window are answered until long after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_per_second: Option<f64>,
     /// Length of the measurement window.
     pub test_duration_s: f64,
     /// Start and end of the window, in seconds from the benchmark's start.

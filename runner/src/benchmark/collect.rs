@@ -231,6 +231,7 @@ fn summary_facts(
             (Arrival::Closed { .. }, Some(_)) => Some(point.load.clients),
             _ => None,
         },
+        most_in_flight: (!point.load.arrival.is_closed()).then_some(point.load.clients),
         slo: point.campaign.slo.clone(),
         generator: report.map(|report| analysis::Generator {
             cpu_s: report.cpu_s,

@@ -15,7 +15,6 @@ mod knee;
 pub mod logs;
 pub mod precision;
 mod proportions;
-#[cfg_attr(not(test), allow(dead_code))]
 mod random;
 mod resources;
 pub mod saturation;

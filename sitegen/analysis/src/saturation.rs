@@ -3,11 +3,15 @@
 //! Every answer carries its interval, its method and a reason; "not in the range swept" and "cannot tell" are answers.
 //! A load is a number of clients or an offered rate; figures are those of whole benchmarks, one a repetition.
 
+mod archived;
 mod limit;
 
 use serde::Serialize;
 
-pub use self::limit::{LIMIT_METHOD, LimitCurve, LimitVerdict, SloLimit, slo_limit};
+pub use self::{
+    archived::{Archived, LOAD_AXES, limit_curves, load_of, of_archived},
+    limit::{LIMIT_METHOD, LimitCurve, LimitVerdict, SloLimit, slo_limit},
+};
 use crate::{
     Answer, KNEE_METHOD, Quantity, USL_METHOD, Usl, UslSupport,
     knee::{knee, student},

@@ -42,6 +42,8 @@ pub struct Facts {
     pub arrival: Arrival,
     /// Closed loop with a window that time ends: its clients.
     pub timed_clients: Option<u32>,
+    /// Open loop: how many requests may be in flight.
+    pub most_in_flight: Option<u32>,
     /// Stored metric name → limit in its unit; see [`Limit`] for the names.
     pub slo: BTreeMap<String, f64>,
     /// `None` when the load generator says nothing about itself.
@@ -117,7 +119,7 @@ where
         let request = request?;
         check(&request, facts.window_s[1])?;
         timeline.add(&request);
-        tally.add(&request, &limits);
+        tally.add(&request, &limits, facts.window_s);
         samples.visit(&request, Sample::record);
     }
 
@@ -176,6 +178,10 @@ struct Tally {
     recall: RecallCounts,
     operations: BTreeMap<String, OperationTally>,
     schedule: Option<Schedule>,
+    /// Seconds that requests of the window were in flight within it, all together.
+    in_flight_s: f64,
+    /// Successful answers that came within the window, also those to warm-up requests.
+    answered: u64,
 }
 
 #[derive(Default)]
@@ -221,7 +227,10 @@ impl Schedule {
 }
 
 impl Tally {
-    fn add(&mut self, request: &Request, limits: &Limits) {
+    fn add(&mut self, request: &Request, limits: &Limits, window_s: [f64; 2]) {
+        let [from, to] = window_s;
+        self.in_flight_s += (request.end().min(to) - request.start_s.max(from)).max(0.0);
+        self.answered += u64::from(request.success && (from..to).contains(&request.end()));
         if request.warmup {
             self.warmup += 1;
             return;
@@ -462,11 +471,20 @@ fn assemble(facts: &Facts, limits: &Limits, tally: Tally, samples: Samples, time
             Limit::Time { quantity, figure } => samples.of(quantity).figure(figure),
         }),
         timeline: timeline.finish(),
+        answered_per_second: match facts.arrival {
+            Arrival::Closed => None,
+            Arrival::Open { .. } => per_second(tally.answered),
+        },
         error_summary: tally.errors,
         ..Summary::default()
     };
     summary.calibration = facts.calibration.as_ref().and_then(|known| calibration::at_the_rate_of(known, &summary));
-    summary.findings = findings::find(facts, &summary, tally.schedule.and_then(|schedule| schedule.kept()));
+    summary.findings = findings::find(
+        facts,
+        &summary,
+        tally.schedule.and_then(|schedule| schedule.kept()),
+        (window > 0.0).then(|| tally.in_flight_s / window),
+    );
     summary.gates = gates::list(facts, &summary, &summary.findings);
     summary
 }

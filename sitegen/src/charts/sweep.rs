@@ -1,6 +1,6 @@
 //! Figures over the swept axis: throughput, latency and TTFT on the same x, one chart each.
 
-use analysis::{Answer, slo};
+use analysis::slo;
 
 use super::{Chart, Dot, Kind, Marks, Panel, XAxis, YScale, band, color, dots, height, line, plot};
 use crate::{
@@ -77,7 +77,7 @@ fn times<'s, 'a>(sweep: &'s Sweep<'a>, timed: Timed) -> Vec<Subject<'s, 'a>> {
     let largest = largest.map(|(_, value)| value).fold(0.0, f64::max);
     let unit = TimeUnit::for_largest(largest);
     let limits = |percentiles: &[Percentile]| {
-        let slo = sweep.series.first().map(|series| series.limits()).unwrap_or_default();
+        let slo = sweep.series.first().map(|series| series.saturation().slo_limits.clone()).unwrap_or_default();
         let shown = slo.into_iter().filter_map(|outcome| {
             let words = slo::metric_in_words(&outcome.metric);
             let ours = percentiles.iter().any(|percentile| words == format!("{} {}", percentile.name(), timed.name()));
@@ -210,7 +210,8 @@ fn marks(sweep: &Sweep<'_>, axis: &Axis, subject: &Subject<'_, '_>) -> Marks {
     let mut marks = Marks::default();
     if axis.is_load && sweep.series.len() <= MOST_KNEES {
         for (i, series) in sweep.series.iter().enumerate() {
-            let Answer::At { load, low, high, .. } = series.knee().answer else { continue };
+            let knee = &series.saturation().throughput_saturation;
+            let (Some(load), Some([low, high])) = (knee.load, knee.interval) else { continue };
             let color = if sweep.series.len() == 1 { "$knee".to_owned() } else { color(i) };
             marks.vertical.push((load, format!("knee {}", units::number(load)), color.clone()));
             marks.ranges.push((low, high, String::new(), color));

@@ -6,18 +6,14 @@ use std::{
 };
 
 use analysis::{
-    Answer, Compliance, Knee, Peak, Quantity,
     bottleneck::{Attribution, LoadPoint, attribute_sweep},
-    compliance, knee, median, peak, slo,
+    median,
+    saturation::{Archived, LOAD_AXES, LimitVerdict, Saturation, Verdict, of_archived},
 };
 use serde_json::{Map, Value};
 
-use super::{Standing, metric::Metric};
+use super::metric::Metric;
 use crate::{load::Loaded, units};
-
-/// Swept paths that are a load: more of it asks more of the service.
-const LOAD_AXES: [(&str, &str); 2] =
-    [("benchmarks.num_clients", "clients"), ("benchmarks.load.rate", "requests/s offered")];
 
 /// The points of one execution, as series along one axis.
 pub struct Sweep<'a> {
@@ -53,7 +49,7 @@ pub struct Series<'a> {
     pub label: String,
     /// Ascending on the axis.
     pub points: Vec<Point<'a>>,
-    knee: OnceLock<Knee>,
+    saturation: OnceLock<Saturation>,
 }
 
 /// One combination of the sweep, with its repetitions.
@@ -64,13 +60,6 @@ pub struct Point<'a> {
     pub label: String,
     /// By number of the repetition.
     pub repetitions: Vec<&'a Loaded>,
-}
-
-/// A limit of the SLO and how far it holds.
-pub struct LimitOutcome {
-    pub metric: String,
-    pub limit: f64,
-    pub compliance: Compliance,
 }
 
 impl<'a> Sweep<'a> {
@@ -133,7 +122,7 @@ fn add<'a>(series: &mut Vec<Series<'a>>, label: String, x: f64, text: String, be
     for number in 1.. {
         let label = if number == 1 { label.clone() } else { format!("{label} ({number})").trim().to_owned() };
         let place = series.iter().position(|series| series.label == label).unwrap_or_else(|| {
-            series.push(Series { label, points: Vec::new(), knee: OnceLock::new() });
+            series.push(Series { label, points: Vec::new(), saturation: OnceLock::new() });
             series.len() - 1
         });
         let points = &mut series[place].points;
@@ -216,11 +205,6 @@ impl<'a> Series<'a> {
         self.points.iter().flat_map(|point| point.values(metric).into_iter().map(|y| (point.x, y))).collect()
     }
 
-    /// The knee of its throughput; means something on an axis that is a load.
-    pub fn knee(&self) -> &Knee {
-        self.knee.get_or_init(|| knee(&self.values(Metric::Throughput), Quantity::Throughput))
-    }
-
     /// What limits it. Invalid benchmarks count too: a load generator at its limit is an answer.
     pub fn bottleneck(&self) -> Attribution {
         let points: Vec<LoadPoint<'_>> = self
@@ -234,94 +218,67 @@ impl<'a> Series<'a> {
         attribute_sweep(&points, None)
     }
 
-    pub fn peak(&self) -> Option<Peak> {
-        peak(&self.values(Metric::Throughput))
+    /// What it says of its load; means something on an axis that is one.
+    pub fn saturation(&self) -> &Saturation {
+        self.saturation.get_or_init(|| self.saturation_under(&BTreeMap::new()))
     }
 
-    /// How far every limit holds. Where the service failed, no limit holds; a benchmark that was cancelled or
-    /// badly measured says nothing.
-    pub fn limits(&self) -> Vec<LimitOutcome> {
-        self.limits_of(&self.own_limits())
-    }
-
-    fn own_limits(&self) -> BTreeMap<String, f64> {
-        let benchmarks = self.points.iter().flat_map(|point| &point.repetitions);
-        let limits = benchmarks.flat_map(|benchmark| benchmark.run.campaign.slo.iter());
-        limits.map(|(metric, limit)| (metric.clone(), *limit)).collect()
-    }
-
-    /// The same of limits that need not be those of the campaign.
-    pub fn limits_of(&self, slo: &BTreeMap<String, f64>) -> Vec<LimitOutcome> {
-        let outcome = |(metric, limit): (&String, &f64)| {
-            let limit = *limit;
-            let values: Vec<(f64, Option<f64>)> = self
-                .points
-                .iter()
-                .flat_map(|point| point.repetitions.iter().map(move |benchmark| (point.x, *benchmark)))
-                .filter_map(|(x, benchmark)| Some((x, value_against_limit(benchmark, metric)?)))
-                .collect();
-            let compliance = compliance(&values, limit, slo::sense(metric) == slo::Sense::AtMost)?;
-            Some(LimitOutcome { metric: metric.clone(), limit, compliance })
-        };
-        slo.iter().filter_map(outcome).collect()
+    /// The same under limits in place of the campaign's, where there are any.
+    pub fn saturation_under(&self, slo: &BTreeMap<String, f64>) -> Saturation {
+        let benchmarks = self.points.iter().flat_map(|point| {
+            point.repetitions.iter().map(|benchmark| Archived {
+                load: point.x,
+                run: &benchmark.run,
+                summary: benchmark.summary.as_ref(),
+            })
+        });
+        of_archived(&benchmarks.collect::<Vec<_>>(), slo)
     }
 
     /// What the sweep says in words, without the series' name: `knee at 8.1 clients [7.4–9.0]; peak …`.
     pub fn in_words(&self, axis: &Axis) -> String {
         let mut parts = Vec::new();
+        let saturation = self.saturation();
+        let interval = |interval: Option<[f64; 2]>| match interval {
+            Some([low, high]) => format!(" [{}–{}]", units::number(low), units::number(high)),
+            None => String::new(),
+        };
         if axis.is_load {
-            let knee = self.knee();
-            parts.push(match knee.answer {
-                Answer::At { load, low, high, .. } => format!(
-                    "knee at {} {} [{}–{}]",
-                    units::number(load),
-                    axis.name,
-                    units::number(low),
-                    units::number(high)
-                ),
-                Answer::NotInRange => format!("no knee in the range swept ({})", knee.reason),
-                Answer::CannotTell => format!("knee cannot be told ({})", knee.reason),
+            let knee = &saturation.throughput_saturation;
+            parts.push(match (knee.load, knee.verdict) {
+                (Some(load), _) => format!("knee at {} {}{}", units::number(load), axis.name, interval(knee.interval)),
+                (None, Verdict::CannotTell) => format!("knee cannot be told ({})", knee.reason),
+                (None, _) => format!("no knee in the range swept ({})", knee.reason),
             });
+            let rises = &saturation.latency_knee;
+            parts.extend(rises.load.map(|load| {
+                format!("p99 latency rises from {} {}{}", units::number(load), axis.name, interval(rises.interval))
+            }));
         }
-        if let Some(peak) = self.peak() {
+        if let Some(peak) = &saturation.peak {
             let label = self.points.iter().find(|point| point.x == peak.load).map_or("", |point| point.label.as_str());
             let place = match axis.scale {
                 Scale::Category => format!("{} = {label}", axis.name),
                 _ => format!("{label} {}", axis.name),
             };
-            parts.push(format!("peak {} requests/s at {place}", units::number(peak.value)));
+            parts.push(format!("peak {} requests/s at {place}", units::number(peak.throughput)));
         }
         if axis.is_load {
-            parts.extend(self.limits().iter().map(|outcome| {
+            parts.extend(saturation.slo_limits.iter().map(|outcome| {
                 let limit = format!("SLO {}", super::metric::limit_in_words(&outcome.metric, outcome.limit));
-                match outcome.compliance {
-                    Compliance::Never { first } => format!("{limit} holds at no load, not even {}", units::load(first)),
-                    Compliance::UpTo { load, .. } => format!("{limit} holds to {} {}", units::number(load), axis.name),
-                    Compliance::Throughout { last } => {
-                        format!("{limit} holds to the end of the sweep, {}", units::load(last))
+                let load = outcome.load.map(units::number).unwrap_or_default();
+                match outcome.verdict {
+                    LimitVerdict::Never => format!("{limit} holds at no load, {}", outcome.reason),
+                    LimitVerdict::UpTo => {
+                        format!("{limit} holds to {load} {}{}", axis.name, interval(outcome.interval))
                     }
+                    LimitVerdict::Throughout => format!("{limit} holds to the end of the sweep, {load}"),
                 }
             }));
         }
         match parts.is_empty() {
             true => "nothing valid was measured".to_owned(),
             false => parts.join("; "),
-        }
-    }
-}
-
-/// `Some(None)` where the service itself failed; `None` where nothing can be said.
-fn value_against_limit(benchmark: &Loaded, metric: &str) -> Option<Option<f64>> {
-    match benchmark.standing() {
-        Standing::Failed(_) => Some(None),
-        Standing::Cancelled(_) => None,
-        standing => {
-            let summary = benchmark.summary.as_ref()?;
-            if standing != Standing::Valid {
-                let service_failed = summary.findings.iter().any(|finding| finding.code == "failures");
-                return service_failed.then_some(None);
-            }
-            slo::value(metric, summary).map(Some)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use analysis::{Answer, Compliance, slo};
+use analysis::saturation::{LimitVerdict, Saturation};
 use serde_json::{Value, json};
 
 use super::{
@@ -39,135 +39,53 @@ impl Subject<'_> {
 
 pub fn report(subject: &Subject<'_>) -> Report {
     let plots = sweep_figures::all(subject.execution, &subject.title, &subject.limits().1);
-    let verdicts = verdicts(subject);
+    let answers = answers(subject);
     Report {
         folder: subject.folder.clone(),
-        markdown: markdown(subject, &verdicts, &plots),
-        json: json(subject, &verdicts, &plots),
-        violated: verdicts.iter().any(|verdict| verdict.holds_nowhere),
+        markdown: markdown(subject, &answers, &plots),
+        json: json(subject, &answers, &plots),
+        violated: holds_nowhere(&answers),
         plots,
     }
 }
 
-/// How far one limit holds along one series.
-pub struct HeldTo {
-    pub series: String,
-    pub metric: String,
-    pub limit: f64,
-    pub words: String,
-    /// The largest load that keeps it, interpolated.
-    pub load: Option<f64>,
-    pub holds_nowhere: bool,
+/// What one series says under the limits of the report.
+struct Answer<'a> {
+    series: &'a Series<'a>,
+    saturation: Saturation,
 }
 
-fn verdicts(subject: &Subject<'_>) -> Vec<HeldTo> {
-    let sweep = &subject.execution.sweep;
-    let Some(axis) = sweep.axis.as_ref().filter(|axis| axis.is_load) else { return Vec::new() };
+/// Empty where no load was swept.
+fn answers<'a>(subject: &Subject<'a>) -> Vec<Answer<'a>> {
     let (_, limits) = subject.limits();
-    let of = |series: &Series<'_>| -> Vec<HeldTo> {
-        let outcomes = series.limits_of(&limits);
-        outcomes
-            .into_iter()
-            .map(|outcome| {
-                let (words, load, holds_nowhere) = match outcome.compliance {
-                    Compliance::Never { first } => {
-                        (format!("holds at no load, not even {} {}", units::load(first), axis.name), None, true)
-                    }
-                    Compliance::UpTo { load, broken_at } => (
-                        format!("holds to {} {}, broken at {}", units::number(load), axis.name, units::load(broken_at)),
-                        Some(load),
-                        false,
-                    ),
-                    Compliance::Throughout { last } => (
-                        format!("holds to the end of the sweep, {} {}", units::load(last), axis.name),
-                        Some(last),
-                        false,
-                    ),
-                };
-                HeldTo {
-                    series: series.label.clone(),
-                    metric: outcome.metric,
-                    limit: outcome.limit,
-                    words,
-                    load,
-                    holds_nowhere,
-                }
-            })
-            .collect()
-    };
-    sweep.series.iter().flat_map(of).collect()
+    let sweep = &subject.execution.sweep;
+    if !sweep.is_load() {
+        return Vec::new();
+    }
+    sweep.series.iter().map(|series| Answer { series, saturation: series.saturation_under(&limits) }).collect()
 }
 
-/// What to do with the answer: the largest load under every limit, else the knee.
-fn recommendation(subject: &Subject<'_>, series: &Series<'_>, verdicts: &[HeldTo]) -> String {
-    let Some(axis) = subject.execution.sweep.axis.as_ref().filter(|axis| axis.is_load) else {
-        return "No load was swept, so nothing can be said of how far the service scales.".to_owned();
-    };
-    let own: Vec<&HeldTo> = verdicts.iter().filter(|verdict| verdict.series == series.label).collect();
-    if own.iter().any(|verdict| verdict.holds_nowhere) {
-        return "A limit holds at no load that was swept: sweep lower, or give the service more resources.".to_owned();
-    }
-    let least =
-        own.iter().filter_map(|verdict| verdict.load.map(|load| (load, verdict))).min_by(|a, b| a.0.total_cmp(&b.0));
-    let knee = match series.knee().answer {
-        Answer::At { load, low, high, .. } => Some((load, low, high)),
-        _ => None,
-    };
-    match (least, knee) {
-        (Some((load, verdict)), _) => format!(
-            "Run at most {} {}: that far {}.",
-            units::number(load),
-            axis.name,
-            limit_in_words(&verdict.metric, verdict.limit)
-        ),
-        (None, Some((load, ..))) => format!(
-            "Run at about {} {}: beyond the knee more load buys waiting in place of throughput.",
-            units::number(load),
-            axis.name
-        ),
-        (None, None) => format!(
-            "The data show no point beyond which load stops paying: extend the sweep ({}).",
-            series.knee().reason
-        ),
-    }
+fn holds_nowhere(answers: &[Answer<'_>]) -> bool {
+    let mut limits = answers.iter().flat_map(|answer| &answer.saturation.slo_limits);
+    limits.any(|limit| limit.verdict == LimitVerdict::Never)
 }
 
 fn time(percentile: Percentile) -> Metric {
     Metric::Time(Timed::Latency, percentile)
 }
 
-fn json(subject: &Subject<'_>, verdicts: &[HeldTo], plots: &[super::Plot]) -> Value {
+fn json(subject: &Subject<'_>, answers: &[Answer<'_>], plots: &[super::Plot]) -> Value {
     let execution = subject.execution;
     let sweep = &execution.sweep;
-    let is_load = sweep.is_load();
-    let series: Vec<Value> = sweep
-        .series
-        .iter()
-        .map(|series| {
-            let knee = series.knee();
-            let answer = match knee.answer {
-                Answer::At { load, low, high, .. } => json!({ "at": load, "low": low, "high": high }),
-                Answer::NotInRange => json!("not_in_range"),
-                Answer::CannotTell => json!("cannot_tell"),
-            };
-            let knee =
-                is_load.then(|| json!({ "answer": answer, "reason": knee.reason, "method": analysis::KNEE_METHOD }));
-            let peak = series.peak().map(|peak| json!({ "load": peak.load, "requests_per_second": peak.value }));
-            let own: Vec<&HeldTo> = verdicts.iter().filter(|verdict| verdict.series == series.label).collect();
-            json!({
-                "series": series.label,
-                "throughput_knee": knee,
-                "peak": peak,
-                "limits": own.iter().map(|verdict| json!({
-                    "metric": verdict.metric, "limit": verdict.limit,
-                    "notation": slo::in_notation(&verdict.metric, verdict.limit),
-                    "holds_to": verdict.load, "words": verdict.words,
-                })).collect::<Vec<_>>(),
-                "recommendation": recommendation(subject, series, verdicts),
-                "points": series.points.iter().map(point_json).collect::<Vec<_>>(),
-            })
+    let of = |series: &Series<'_>| {
+        let saturation = answers.iter().find(|answer| answer.series.label == series.label).map(|one| &one.saturation);
+        json!({
+            "series": series.label,
+            "saturation": saturation,
+            "points": series.points.iter().map(point_json).collect::<Vec<_>>(),
         })
-        .collect();
+    };
+    let series: Vec<Value> = sweep.series.iter().map(of).collect();
     json!({
         "schema": 1,
         "kind": "sweep",
@@ -202,13 +120,13 @@ fn point_json(point: &Point<'_>) -> Value {
     })
 }
 
-fn markdown(subject: &Subject<'_>, verdicts: &[HeldTo], plots: &[super::Plot]) -> String {
+fn markdown(subject: &Subject<'_>, answers: &[Answer<'_>], plots: &[super::Plot]) -> String {
     let execution = subject.execution;
     let sweep = &execution.sweep;
     let mut out = Document::default();
     out.heading(1, &escaped(&subject.title));
     out.heading(2, "Summary");
-    out.table(&[("", false), ("", false)], &one_page(subject, verdicts));
+    out.table(&[("", false), ("", false)], &one_page(subject, answers));
 
     let left_out: Vec<String> = execution
         .benchmarks
@@ -243,7 +161,7 @@ fn markdown(subject: &Subject<'_>, verdicts: &[HeldTo], plots: &[super::Plot]) -
         pages::campaign::facts(execution).into_iter().map(|(name, value)| vec![name, escaped(&value)]).collect();
     out.table(&[("", false), ("", false)], &rows);
     if sweep.is_load() {
-        out.block(&format!("Knee: {}, with a 95 % bootstrap interval.", escaped(analysis::KNEE_METHOD)));
+        out.block(&format!("Knee: {}, with a 95 % interval.", escaped(analysis::KNEE_METHOD)));
     }
     out.block(&format!("    runner rerun {}", execution.first().id));
     out.block(&format!(
@@ -272,7 +190,7 @@ fn point_row(point: &Point<'_>) -> Vec<String> {
     ]
 }
 
-fn one_page(subject: &Subject<'_>, verdicts: &[HeldTo]) -> Vec<Vec<String>> {
+fn one_page(subject: &Subject<'_>, answers: &[Answer<'_>]) -> Vec<Vec<String>> {
     let execution = subject.execution;
     let sweep = &execution.sweep;
     let facts: BTreeMap<String, String> = pages::campaign::facts(execution).into_iter().collect();
@@ -307,19 +225,25 @@ fn one_page(subject: &Subject<'_>, verdicts: &[HeldTo]) -> Vec<Vec<String>> {
     for (i, sentence) in pages::campaign::says(execution).iter().enumerate() {
         rows.push(row(if i == 0 { "The answer" } else { "" }, sentence));
     }
-    for (i, verdict) in verdicts.iter().enumerate() {
-        let name = if many { format!("{}: ", verdict.series) } else { String::new() };
-        let text = format!("{name}{} {}", limit_in_words(&verdict.metric, verdict.limit), verdict.words);
-        rows.push(row(if i == 0 { "Verdict" } else { "" }, &text));
+    let limits: Vec<String> = answers
+        .iter()
+        .flat_map(|answer| answer.saturation.slo_limits.iter().map(move |limit| (answer.series, limit)))
+        .map(|(series, limit)| {
+            named(series, format!("{}: {}", limit_in_words(&limit.metric, limit.limit), limit.reason))
+        })
+        .collect();
+    for (i, text) in limits.iter().enumerate() {
+        rows.push(row(if i == 0 { "Verdict" } else { "" }, text));
     }
-    if verdicts.is_empty() {
+    if limits.is_empty() {
         rows.push(row("Verdict", "no limit applies to this sweep"));
     }
-    for (i, series) in sweep.series.iter().enumerate() {
-        rows.push(row(
-            if i == 0 { "Recommendation" } else { "" },
-            &named(series, recommendation(subject, series, verdicts)),
-        ));
+    for (i, answer) in answers.iter().enumerate() {
+        let text = named(answer.series, answer.saturation.recommendation.reason.clone());
+        rows.push(row(if i == 0 { "Recommendation" } else { "" }, &text));
+    }
+    if answers.is_empty() {
+        rows.push(row("Recommendation", "no load was swept, so nothing can be said of how far the service scales"));
     }
     for row in &mut rows {
         if row[0] == "****" {

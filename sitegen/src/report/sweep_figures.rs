@@ -1,6 +1,6 @@
 //! The figures of a sweep: throughput, latency and success over its axis, with knee, limits and the spread of repetitions.
 
-use analysis::{Answer, slo};
+use analysis::slo;
 
 use super::{Plot, Slo, figures::line};
 use crate::{
@@ -22,6 +22,12 @@ const SINGLE: f64 = 320.0;
 
 /// Series with a colour of their own; more lines than that hide each other.
 const MOST_SERIES: usize = 7;
+
+/// Where throughput stops growing, with its interval.
+fn knee(series: &Series<'_>) -> Option<(f64, [f64; 2])> {
+    let knee = &series.saturation().throughput_saturation;
+    Some((knee.load?, knee.interval?))
+}
 
 /// Series whose knee is marked.
 const MOST_KNEES: usize = 3;
@@ -103,9 +109,14 @@ impl<'a> Context<'a> {
         }
         if self.marks_knees() {
             let method = analysis::KNEE_METHOD;
-            match self.series().any(|(_, series)| matches!(series.knee().answer, Answer::At { .. })) {
+            match self.series().any(|(_, series)| knee(series).is_some()) {
                 true => text += &format!(" Knee: {method}; shaded: its 95 % interval."),
-                false => text += &format!(" No knee: {} ({method}).", self.sweep.series[0].knee().reason),
+                false => {
+                    text += &format!(
+                        " No knee: {} ({method}).",
+                        self.sweep.series[0].saturation().throughput_saturation.reason
+                    )
+                }
             }
         }
         text
@@ -118,7 +129,7 @@ impl<'a> Context<'a> {
     fn knees(&self) -> Vec<Mark> {
         let mut marks = Vec::new();
         for (i, series) in self.series().filter(|_| self.marks_knees()) {
-            let Answer::At { load, low, high, .. } = series.knee().answer else { continue };
+            let Some((load, [low, high])) = knee(series) else { continue };
             let color = if self.sweep.series.len() == 1 { KNEE } else { SERIES[i] };
             let label = format!("knee {} [{}–{}]", units::number(load), units::number(low), units::number(high));
             marks.push(Mark::Range { from: low, to: high, label: String::new(), color });
@@ -168,15 +179,16 @@ impl<'a> Context<'a> {
         let largest = values.iter().copied().reduce(f64::max)?;
         let mut marks = self.knees();
         marks.extend(self.limit_marks(1.0, largest, |name| name == "requests_per_second"));
-        let peak = self.sweep.series.first().and_then(Series::peak)?;
-        let title = match (self.sweep.series.len(), self.sweep.series.first().map(|series| &series.knee().answer)) {
-            (1, Some(Answer::At { load, .. })) if self.axis.is_load => format!(
+        let first = self.sweep.series.first()?;
+        let peak = first.saturation().peak.as_ref()?;
+        let title = match (self.sweep.series.len(), knee(first)) {
+            (1, Some((load, _))) if self.axis.is_load => format!(
                 "Throughput stops growing at about {} {}; the peak is {} requests/s",
-                units::number(*load),
+                units::number(load),
                 self.axis.name,
-                units::number(peak.value)
+                units::number(peak.throughput)
             ),
-            (1, _) => format!("Throughput peaks at {} requests/s", units::number(peak.value)),
+            (1, _) => format!("Throughput peaks at {} requests/s", units::number(peak.throughput)),
             (count, _) => format!("Throughput of {} series, at most {} requests/s", count, units::number(largest)),
         };
         let mut layers = self.of_metric(metric, 1.0);

@@ -193,6 +193,7 @@ fn summarise_made(made: &Made, run: &Run, requests: &[Request]) -> Summary {
         window_s: [1.0, end],
         arrival: Arrival::Closed,
         timed_clients: None,
+        most_in_flight: None,
         slo: run.campaign.slo.clone(),
         calibration: None,
         generator: Some(Generator { cpu_s: 0.8, threads: 2, longest_stall_s: 0.004 }),

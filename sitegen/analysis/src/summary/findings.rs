@@ -13,13 +13,17 @@ fn grade(invalid: bool, warning: bool) -> Option<Severity> {
     }
 }
 
-/// Remarks, worst first. `schedule_kept` is the time that sending should have taken over the time it took.
-pub fn find(facts: &Facts, summary: &Summary, schedule_kept: Option<f64>) -> Vec<Finding> {
+/// Remarks, worst first. `schedule_kept` is the time that sending should have taken over the time it took, `in_flight`
+/// the mean number of requests in flight over the window.
+pub fn find(facts: &Facts, summary: &Summary, schedule_kept: Option<f64>, in_flight: Option<f64>) -> Vec<Finding> {
+    let saturated = saturated(facts, summary, schedule_kept, in_flight);
+    let is_saturated = saturated.is_some();
     let gates = [
         ended_early(facts),
-        failures(summary),
-        send_lag(summary),
-        rate(facts, schedule_kept),
+        failures(summary, is_saturated),
+        saturated,
+        send_lag(summary).filter(|_| !is_saturated),
+        rate(facts, schedule_kept).filter(|_| !is_saturated),
         cold_start(facts, summary),
         client_cpu(facts, summary),
         stall(facts, summary),
@@ -44,8 +48,40 @@ fn ended_early(facts: &Facts) -> Option<Finding> {
     finding(severity, "incomplete", message.to_owned())
 }
 
-fn failures(summary: &Summary) -> Option<Finding> {
-    let (failed, total) = (summary.failed_requests, summary.total_requests);
+/// What the error of a request says that was due and never sent.
+const NOT_SENT: &str = "not sent";
+
+/// The share of the requests in flight that must be waiting for the service, for it to be the one that is late.
+const ALL_WAIT: f64 = 0.9;
+
+/// Offered more than it can do: the rate was missed because all requests that may be in flight were waiting for the
+/// service, while the load generator had time. This is a valid observation of its capacity.
+fn saturated(facts: &Facts, summary: &Summary, schedule_kept: Option<f64>, in_flight: Option<f64>) -> Option<Finding> {
+    let Arrival::Open { requested_rate } = facts.arrival else { return None };
+    let (most, in_flight) = (f64::from(facts.most_in_flight?), in_flight?);
+    let late = schedule_kept.is_some_and(|kept| kept < 0.99)
+        || summary.error_summary.contains_key(NOT_SENT)
+        || send_lag(summary).is_some();
+    let generator_was_free = client_cpu(facts, summary).is_none() && stall(facts, summary).is_none();
+    if !late || in_flight < ALL_WAIT * most || !generator_was_free {
+        return None;
+    }
+    let message = format!(
+        "saturated: {} of {} requests that may be in flight were waiting for answers on average, so that the service \
+         answered {} of the {} per second it was offered; latency holds the wait for a free client and grows with the \
+         length of the load",
+        number(in_flight),
+        most,
+        summary.answered_per_second.map_or_else(|| "none".to_owned(), number),
+        number(requested_rate)
+    );
+    finding(Severity::Warning, "saturated", message)
+}
+
+/// With `saturated`, what was never sent is the mark of a service past its capacity and no failure of its answers.
+fn failures(summary: &Summary, saturated: bool) -> Option<Finding> {
+    let unsent = if saturated { summary.error_summary.get(NOT_SENT).copied().unwrap_or(0) } else { 0 };
+    let (failed, total) = (summary.failed_requests - unsent, summary.total_requests - unsent);
     if total == 0 {
         return finding(Severity::Invalid, "failures", "no request was measured".to_owned());
     }
@@ -177,7 +213,7 @@ fn percent_of(percent: f64) -> String {
 }
 
 fn number(value: f64) -> String {
-    if value >= 100.0 { format!("{value:.0}") } else { format!("{value}") }
+    if value >= 100.0 { format!("{value:.0}") } else { format!("{}", (value * 100.0).round() / 100.0) }
 }
 
 /// A duration in the unit that suits it, three digits.

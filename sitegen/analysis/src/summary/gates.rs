@@ -9,6 +9,9 @@ pub fn list(facts: &Facts, summary: &Summary, findings: &[Finding]) -> Vec<Gate>
     let closed = "closed loop: the answers set the pace";
     let open = matches!(facts.arrival, Arrival::Open { .. });
     let schedule = |value: Option<String>| {
+        if findings.iter().any(|finding| finding.code == "saturated") {
+            return Err("the service was saturated: it was not the load generator that was late".into());
+        }
         if open { Ok(value.unwrap_or_else(|| "nothing was sent".into())) } else { Err(closed.into()) }
     };
     let lag = summary.send_lag_s.as_ref().and_then(|lag| lag.figures.p99);

@@ -16,6 +16,7 @@ fn facts(arrival: Arrival, window_s: [f64; 2]) -> Facts {
         window_s,
         arrival,
         timed_clients: None,
+        most_in_flight: None,
         slo: BTreeMap::new(),
         calibration: None,
         generator: None,
@@ -305,4 +306,38 @@ fn clients_that_begin_together_without_a_warm_up_are_remarked() {
     let warm: Vec<_> = cold.iter().cloned().chain([request(0, 0.0, true)]).collect();
     assert!(!codes(&timed, &warm).contains(&"cold_start".to_owned()));
     assert!(!codes(&facts(Arrival::Closed, [0.0, 10.0]), &cold).contains(&"cold_start".to_owned()));
+}
+
+#[test]
+fn a_service_past_its_capacity_is_told_from_a_slow_generator() {
+    // 100 requests a second are offered to four slots of 0.1 s, with four requests in flight: 40 a second are answered.
+    let requests: Vec<_> = (0..800)
+        .map(|i| {
+            let (intended, start) = (f64::from(i) * 0.01, f64::from(i / 4) * 0.1);
+            Request { intended_s: Some(intended), ..success(start, start - intended + 0.1) }
+        })
+        .collect();
+    let open = |most_in_flight, cpu_s| Facts {
+        most_in_flight,
+        generator: Some(Generator { cpu_s, threads: 1, longest_stall_s: 0.0 }),
+        ..facts(Arrival::Open { requested_rate: 100.0 }, [0.0, 8.0])
+    };
+    for (most_in_flight, cpu_s, expected) in [
+        (Some(4), 1.0, [("saturated", Severity::Warning)].as_slice()),
+        // Twice as many could have been in flight: the generator did not send them.
+        (Some(8), 1.0, &[("send_lag", Severity::Invalid), ("rate", Severity::Invalid)]),
+        (None, 1.0, &[("send_lag", Severity::Invalid), ("rate", Severity::Invalid)]),
+        (Some(4), 7.9, &[("send_lag", Severity::Invalid), ("rate", Severity::Invalid)]),
+    ] {
+        let summary = summary_of(&open(most_in_flight, cpu_s), &requests);
+        let codes: Vec<_> = summary.findings.iter().map(|finding| (finding.code.as_str(), finding.severity)).collect();
+        for one in expected {
+            assert!(codes.contains(one), "{most_in_flight:?}, {cpu_s}: {:?}", summary.findings);
+        }
+        let invalid = codes.iter().any(|(_, severity)| *severity == Severity::Invalid);
+        assert_eq!(invalid, expected[0].0 != "saturated", "{codes:?}");
+        // The answers of the window, and not all the requests of the window that were answered until 20 s.
+        assert!((summary.answered_per_second.expect("open loop") - 40.0).abs() < 1.0);
+        assert!((summary.requests_per_second.expect("a window") - 100.0).abs() < 1.0);
+    }
 }

@@ -7,7 +7,10 @@ mod families;
 
 use std::collections::BTreeMap;
 
-use analysis::{Answer, knee};
+use analysis::{
+    Answer, knee,
+    saturation::{LimitCurve, slo_limit},
+};
 use families::{Draw, Family};
 
 const NOISE: [f64; 4] = [0.0, 0.03, 0.05, 0.1];
@@ -106,4 +109,36 @@ fn the_interval_of_the_knee_holds_the_truth() {
     }
     let share = all.1 as f64 / all.0 as f64;
     assert!((0.92..=0.98).contains(&share), "{share} of {} covered", all.0);
+}
+
+/// The interval of the SLO limit, over curves with their limit between two loads.
+#[test]
+fn the_interval_of_the_slo_limit_holds_the_truth() {
+    let count = curves(400);
+    for cv in [0.03, 0.05, 0.1] {
+        let (mut covered, mut answers, mut widths) = (0, 0, Vec::new());
+        for seed in 0..count {
+            let mut draw = Draw::new(seed);
+            let (loads, knee) = (families::doubling(9), draw.scale(4.0, 32.0));
+            let truth = knee * draw.between(1.3, 4.0);
+            let latency = |load: f64| 0.05 * (load / knee).max(1.0);
+            let points = loads.iter().flat_map(|load| [*load; 3]);
+            let points = points.map(|load| (load, Some(latency(load) * draw.noise(cv)))).collect();
+            let curve = LimitCurve { metric: "latency_p99_s".into(), limit: latency(truth), at_most: true, points };
+            let Some([low, high]) = slo_limit(&curve).expect("points").interval else { continue };
+            answers += 1;
+            covered += usize::from((low..=high).contains(&truth));
+            widths.push((high - low) / truth);
+        }
+        widths.sort_by(f64::total_cmp);
+        let share = covered as f64 / answers as f64;
+        println!(
+            "| SLO limit | {:.0} % | {answers} of {count} | {:.1} % | {:.0} % |",
+            cv * 100.0,
+            share * 100.0,
+            widths[widths.len() / 2] * 100.0
+        );
+        let slack = 4.0 * (0.05 * 0.95 / answers as f64).sqrt();
+        assert!((0.92 - slack..=0.97 + slack).contains(&share), "{cv}: {share} covered");
+    }
 }

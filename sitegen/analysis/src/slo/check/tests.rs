@@ -19,6 +19,7 @@ fn summary(fast: usize, slow: usize, failed: usize) -> Summary {
         window_s: [0.0, 10.0],
         arrival: Arrival::Closed,
         timed_clients: None,
+        most_in_flight: None,
         slo: BTreeMap::new(),
         calibration: None,
         generator: None,
