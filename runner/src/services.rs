@@ -39,14 +39,14 @@ pub use simulator::{Decode, SimulatorSettings};
 
 /// Every service type, by name.
 pub static SERVICES: &[&dyn ServiceType] = &[
-        &chroma::Chroma,
-        &minio::Minio,
-        &nginx::Nginx,
-        &postgres::Postgres,
-        &qdrant::Qdrant,
-        &redis::Redis,
-        &simulator::Simulator,
-        &vllm::Vllm,
+    &chroma::Chroma,
+    &minio::Minio,
+    &nginx::Nginx,
+    &postgres::Postgres,
+    &qdrant::Qdrant,
+    &redis::Redis,
+    &simulator::Simulator,
+    &vllm::Vllm,
 ];
 
 /// The service of a recipe that gives a `command` and no `type`, and the client of one that does the same.
