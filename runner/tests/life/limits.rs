@@ -334,7 +334,7 @@ fn full_slots_are_a_queue() {
          \x20 configuration: {target: local}\n\
          \x20 service: {type: simulator, settings: {slots: 2, prefill_base_s: 20ms, prefill_per_token_s: 0, decode_per_token_s: 10ms}}\n\
          \x20 client: {type: vllm_stress, settings: {max_tokens: 10, prompt_length: 4}}\n\
-         \x20 benchmarks: {duration: 4s}\n\
+         \x20 benchmarks: {duration: 4s, warmup: 1s}\n\
          sweep: {benchmarks.num_clients: [1, 4, 12]}\n",
     );
     project.runner(&["run", "campaign.yaml"]).code(0);
