@@ -4,8 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# program that must be on PATH → Debian package
+# program that must be there → Debian package; not every one is on everybody's PATH
+PATH=$PATH:/usr/sbin:$(printf '%s:' /usr/lib/postgresql/*/bin)
 needs=(
+  initdb:postgresql
+  nginx:nginx-light
   redis-server:redis-server
   redis-benchmark:redis-tools
   chromium:chromium
@@ -29,12 +32,20 @@ if [ "${#missing[@]}" -gt 0 ]; then
     echo "       sudo apt-get install --no-install-recommends ${missing[*]}" >&2
     exit 2
   fi
-  # Packages must not start their services on this machine: the tests start their own.
+  # Packages must not start their services on this machine, nor make a database cluster: the tests start their own.
+  made=()
+  trap 'rm -f "${made[@]}"' EXIT
   guard=/usr/sbin/policy-rc.d
   if [ ! -e "$guard" ]; then
     printf '#!/bin/sh\nexit 101\n' >"$guard"
     chmod 755 "$guard"
-    trap 'rm -f "$guard"' EXIT
+    made+=("$guard")
+  fi
+  clusters=/etc/postgresql-common/createcluster.d
+  if [ ! -e "$clusters/none.conf" ]; then
+    mkdir -p "$clusters"
+    echo 'create_main_cluster = false' >"$clusters/none.conf"
+    made+=("$clusters/none.conf")
   fi
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Subcommand;
 
+mod account;
 mod calibrate;
 mod deployment;
 mod events;
@@ -25,6 +26,8 @@ pub use deployment::{DeploymentPlan, Layout, PointPlan, SealFacts, Secrets, Serv
 pub use deployment::{read_json, write_json};
 pub use events::{Agent, EventLog, find, read_all};
 pub use process::{MARK, ProcessHandle, kill_marked, mark};
+#[cfg(test)]
+pub use program::find as find_program;
 
 /// The hidden `runner agent` commands.
 #[derive(Debug, Subcommand)]
@@ -45,6 +48,9 @@ pub enum AgentCommand {
     },
     /// Becomes PROGRAM, which dies when process PARENT does.
     Exec {
+        /// The account to run it under, as UID:GID.
+        #[arg(long)]
+        account: Option<account::Account>,
         parent: i32,
         program: String,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -70,7 +76,7 @@ impl AgentCommand {
         match self {
             Self::Serve { folder, lifeline } => serve::run(&folder, lifeline),
             Self::Load { folder, lifeline } => load::run(&folder, lifeline),
-            Self::Exec { parent, program, args } => exec::run(parent, &program, &args),
+            Self::Exec { account, parent, program, args } => exec::run(parent, account, &program, &args),
             Self::Simulate { host, port, timed: true, .. } => crate::simulator::timed::serve(&host, port),
             Self::Simulate { host, port, settings, .. } => {
                 crate::simulator::serve(serde_json::from_str(&settings.unwrap_or_default())?, &host, port)

@@ -192,6 +192,9 @@ pub struct LoadReport {
     /// Why it was interrupted, when nobody asked for it: the service could not be reached any more.
     #[serde(default)]
     pub interruption: Option<String>,
+    /// Why the service's data are not what the load wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong_data: Option<String>,
     pub threads: u32,
     /// CPU seconds of the load generator over the window, all threads.
     pub cpu_s: f64,

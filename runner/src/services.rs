@@ -3,7 +3,12 @@
 //! A service type knows how to start, and how to tell that it is ready; a client type knows how to send one
 //! request. Neither knows a target.
 
-use std::{collections::BTreeMap, future::Future, path::Path, pin::Pin};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    path::{Path, PathBuf},
+    pin::Pin,
+};
 
 use analysis::slo::Detail;
 use anyhow::{Context, Result};
@@ -14,6 +19,7 @@ use crate::load::{Endpoint, LoadJob};
 
 mod chroma;
 mod command;
+pub mod content;
 mod exposition;
 #[cfg(test)]
 pub mod fixtures;
@@ -21,6 +27,8 @@ mod http;
 #[cfg(test)]
 mod load_models;
 mod minio;
+mod nginx;
+mod postgres;
 mod qdrant;
 mod redis;
 mod simulator;
@@ -30,8 +38,16 @@ mod vllm;
 pub use simulator::{Decode, SimulatorSettings};
 
 /// Every service type, by name.
-pub static SERVICES: &[&dyn ServiceType] =
-    &[&chroma::Chroma, &minio::Minio, &qdrant::Qdrant, &redis::Redis, &simulator::Simulator, &vllm::Vllm];
+pub static SERVICES: &[&dyn ServiceType] = &[
+    &chroma::Chroma,
+    &minio::Minio,
+    &nginx::Nginx,
+    &postgres::Postgres,
+    &qdrant::Qdrant,
+    &redis::Redis,
+    &simulator::Simulator,
+    &vllm::Vllm,
+];
 
 /// The service of a recipe that gives a `command` and no `type`, and the client of one that does the same.
 pub static RAW_SERVICE: &dyn ServiceType = &command::RawService;
@@ -138,17 +154,34 @@ pub struct LaunchRequest<'a> {
     pub command: Option<&'a str>,
 }
 
-/// A program to start.
+/// A program to start: as a child process or in a container, it is the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Launch {
-    /// A name looked up on PATH, or a path.
+    /// A name looked up on PATH and in `folders`, or a path.
     pub program: String,
     /// Where the type's default image has the program, if not on its PATH.
     pub program_in_image: Option<&'static str>,
     pub args: Vec<String>,
+    /// Where distributions keep the program beside PATH. One `*` in a path stands for a version; the newest wins.
+    pub folders: &'static [&'static str],
     pub env: BTreeMap<String, String>,
-    /// Files to write before the start, by path.
-    pub files: Vec<(std::path::PathBuf, String)>,
+    /// Files to write before the start, by path. `${NAME}` stands for a secret; only the service can read them.
+    pub files: Vec<(PathBuf, String)>,
+    /// Folders to make, and files with [`content`](content::Content) of so many bytes to write, before the start.
+    pub static_files: Vec<(PathBuf, u64)>,
+    /// What runs to its end before the program starts, from the same place.
+    pub before: Vec<Step>,
+    /// The program refuses to run as root: started by root, it gets another account.
+    pub refuses_root: bool,
+}
+
+/// A program that prepares the start of a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    pub program: String,
+    pub args: Vec<String>,
+    /// What it reads from standard input.
+    pub input: String,
 }
 
 impl Launch {

@@ -4,6 +4,7 @@
 //! clock, with nanosecond resolution; what can be derived exactly is not stored twice.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{BufRead, BufReader, BufWriter, Write},
     path::Path,
@@ -50,6 +51,10 @@ pub struct Request {
     /// Share of the true nearest neighbours that a search found, 0–1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recall: Option<f64>,
+    /// What a request of several round trips is made of, such as the statements of a transaction: name → its time.
+    /// They follow each other without a gap.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub steps_s: BTreeMap<String, f64>,
     /// Time to the first chunk with content, from `start_s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttft_s: Option<f64>,

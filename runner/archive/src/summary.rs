@@ -72,6 +72,9 @@ pub struct Summary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_rate: Option<f64>,
     pub operations: BTreeMap<String, OperationSummary>,
+    /// Times of the steps of successful requests, where a request has several round trips.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub steps_s: BTreeMap<String, Percentiles>,
     /// Error text → number of failed requests in the window.
     pub error_summary: BTreeMap<String, u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -191,6 +191,9 @@ fn drive(
                 log.write_at(wall(end), "window_ended", None, id)?;
             }
             // A load that reached its end by itself has its result, whatever was asked at the last moment.
+            if let Some(wrong) = report.wrong_data {
+                return log.write("point_failed", Some(format!("the service's data are wrong: {wrong}")), id);
+            }
             match why_stopped {
                 _ if !report.interrupted => log.write("point_ended", None, id),
                 Some(Why::Cancelled) => log.write("point_cancelled", None, id),

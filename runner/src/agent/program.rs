@@ -1,6 +1,7 @@
-//! From what a service type wants started to a program of this machine.
+//! From what a service type wants started to programs of this machine.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
@@ -9,7 +10,7 @@ use std::{
 use anyhow::{Result, bail};
 use archive::ImageFacts;
 
-use super::ServicePlan;
+use super::{ServicePlan, account::Account};
 use crate::{node::OWN_PROGRAM, services::Launch};
 
 /// A program of this machine and its arguments.
@@ -25,8 +26,8 @@ pub struct Program {
 
 impl Program {
     /// The program itself if it is here, else the image in podman if that is here.
-    pub fn locate(launch: &Launch, plan: &ServicePlan, scratch: &Path) -> Result<Self> {
-        if let Some(path) = on_path(&launch.program) {
+    pub fn locate(launch: &Launch, plan: &ServicePlan, scratch: &Path, account: Option<Account>) -> Result<Self> {
+        if let Some(path) = find(&launch.program, launch.folders) {
             // A service may be started hundreds of times; its program is read once each, from the page cache.
             let sha256 = fs::read(&path).ok().map(|bytes| archive::sha256_hex(&bytes));
             let args = launch.args.clone();
@@ -36,24 +37,12 @@ impl Program {
         let Some(image) = &plan.image else {
             bail!("`{name}` is not on PATH: install it, or give `service.endpoint` of one that runs");
         };
-        let Some(podman) = on_path("podman") else {
+        let Some(podman) = find("podman", &[]) else {
             bail!(
                 "neither `{name}` nor `podman` is on PATH: install one of them, or give `service.endpoint` of one that runs"
             );
         };
-        let mut args: Vec<String> = ["run", "--rm", "--network=host", "--pull=missing"].map(str::to_owned).to_vec();
-        // By name: the values stay in the environment, out of the argument list.
-        for variable in launch.env.keys().chain(plan.env.keys()) {
-            args.extend(["--env".to_owned(), variable.clone()]);
-        }
-        args.push(format!("--volume={0}:{0}", scratch.display()));
-        for volume in &plan.volumes {
-            args.extend(["--volume".to_owned(), volume.clone()]);
-        }
-        // Images differ in what their own entry point adds to a command.
-        args.push(format!("--entrypoint={}", launch.program_in_image.unwrap_or(name)));
-        args.push(image.clone());
-        args.extend(launch.args.iter().cloned());
+        let args = podman_args(launch, plan, image, scratch, account);
         let digest = std::process::Command::new(&podman)
             .args(["image", "inspect", "--format", "{{.Digest}}", image])
             .output()
@@ -77,13 +66,87 @@ impl Program {
     }
 }
 
-/// The executable file that `name` means, as a shell would find it.
+/// `podman run`, with the working folder in the same place. The program is named past the image's own script, so
+/// that what starts is what would start without a container.
+fn podman_args(
+    launch: &Launch,
+    plan: &ServicePlan,
+    image: &str,
+    scratch: &Path,
+    account: Option<Account>,
+) -> Vec<String> {
+    let scratch = scratch.display();
+    let mut args: Vec<String> =
+        ["run", "--rm", "--interactive", "--network=host", "--pull=missing"].map(str::to_owned).to_vec();
+    args.extend([format!("--volume={scratch}:{scratch}"), format!("--workdir={scratch}")]);
+    match account {
+        Some(account) => args.push(format!("--user={account}")),
+        // Without root, the folder's owner is the same inside.
+        None if launch.refuses_root => args.push("--userns=keep-id".to_owned()),
+        None => {}
+    }
+    // By name: the values stay in the environment, out of the argument list.
+    for variable in launch.env.keys().chain(plan.env.keys()) {
+        args.extend(["--env".to_owned(), variable.clone()]);
+    }
+    for volume in &plan.volumes {
+        args.extend(["--volume".to_owned(), volume.clone()]);
+    }
+    args.push(format!("--entrypoint={}", launch.program_in_image.unwrap_or(&launch.program)));
+    args.push(image.to_owned());
+    args.extend(launch.args.iter().cloned());
+    args
+}
+
+/// The executable file that `name` means, as a shell would find it; else the newest in `folders`.
+pub fn find(name: &str, folders: &[&str]) -> Option<PathBuf> {
+    on_path(name).or_else(|| {
+        let candidates = folders.iter().flat_map(|folder| versions(folder));
+        let found = candidates.filter(|(_, folder)| runs(&folder.join(name)));
+        found.max_by_key(|(version, _)| *version).map(|(_, folder)| folder.join(name))
+    })
+}
+
+/// The folders that a path with one `*` means, with the version that stands for it.
+fn versions(pattern: &str) -> Vec<(u64, PathBuf)> {
+    let Some((above, below)) = pattern.split_once('*') else { return vec![(0, pattern.into())] };
+    let entries = fs::read_dir(above).into_iter().flatten().flatten();
+    let versions: BTreeMap<u64, PathBuf> =
+        entries.filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path()))).collect();
+    versions.into_iter().map(|(version, path)| (version, path.join(below.trim_start_matches('/')))).collect()
+}
+
 fn on_path(name: &str) -> Option<PathBuf> {
-    use std::os::unix::fs::PermissionsExt;
-    let runs =
-        |path: &Path| fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
     if name.contains('/') {
         return Some(PathBuf::from(name)).filter(|path| runs(path));
     }
     std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| runs(path))
+}
+
+fn runs(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_newest_version_is_found_where_distributions_keep_it() {
+        let root = tempfile::tempdir().expect("a folder");
+        let pattern = format!("{}/*/bin", root.path().display());
+        let folders: &[&str] = &[&pattern];
+        assert_eq!(find("serve-nothing", folders), None);
+        for (version, mode) in [("9", 0o755), ("15", 0o755), ("16", 0o644), ("old", 0o755)] {
+            let program = root.path().join(version).join("bin/serve-nothing");
+            fs::create_dir_all(program.parent().expect("a folder")).expect("made");
+            fs::write(&program, "#!/bin/sh\n").expect("written");
+            fs::set_permissions(&program, fs::Permissions::from_mode(mode)).expect("set");
+        }
+        assert_eq!(find("serve-nothing", folders), Some(root.path().join("15/bin/serve-nothing")));
+        assert!(find("sh", folders).is_some_and(|path| path.ends_with("bin/sh")));
+    }
 }

@@ -9,6 +9,7 @@ use std::{
     fs,
     io::{Read, Seek, SeekFrom, Write},
     net::TcpListener,
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     process::{ExitStatus, Stdio},
     sync::Arc,
@@ -19,6 +20,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use archive::{ResourceSample, Role};
 use nix::sys::{prctl, signal::Signal};
 use tokio::{
+    io::AsyncWriteExt,
     process::{Child, Command},
     signal::unix::{SignalKind, signal},
     sync::Notify,
@@ -27,6 +29,7 @@ use tokio::{
 
 use super::{
     Agent, EventLog, Layout, ProcessHandle, Secrets, ServicePlan, ServiceState,
+    account::Account,
     events::{self, find},
     process,
     program::Program,
@@ -35,7 +38,7 @@ use super::{
 use crate::{
     load::Endpoint,
     node,
-    services::{self, BoxFuture, Launch, LaunchRequest, Probe, ServiceType},
+    services::{self, BoxFuture, Launch, LaunchRequest, Probe, ServiceType, Step, content::Content},
 };
 
 /// A probe without an answer after this long counts as "not yet".
@@ -169,7 +172,7 @@ impl Serving {
             Some(endpoint) => {
                 let waited = tokio::select! {
                     ready = self.wait_ready(endpoint, deadline) => ready,
-                    status = running.child.wait() => Err(self.died(status?, "before it was ready")),
+                    status = running.child.wait() => Err(self.died("the service", status?, "before it was ready")),
                     reason = ends.reached() => {
                         self.stop(&mut running).await?;
                         return self.stopped(reason);
@@ -232,30 +235,30 @@ impl Serving {
             None => self.kind.launch(&request)?,
         };
         // A shell command finds a secret in its environment; an argument would show it to the whole machine.
-        if let (None, Some(name)) =
-            (&self.plan.command, launch.args.iter().find_map(|argument| self.secrets.named_in(argument)))
+        let mut arguments = launch.args.iter().chain(launch.before.iter().flat_map(|step| &step.args));
+        if let (None, Some(name)) = (&self.plan.command, arguments.find_map(|argument| self.secrets.named_in(argument)))
         {
             bail!("the secret ${{{name}}} would stand on the service's command line: give it through `service.env`");
         }
-        let found = Program::locate(&launch, &self.plan, scratch)?;
-        for (path, text) in &launch.files {
-            fs::write(path, self.secrets.fill(text)).with_context(|| format!("cannot write {}", path.display()))?;
+        let account = if launch.refuses_root { Account::in_place_of_root()? } else { None };
+        let found = Program::locate(&launch, &self.plan, scratch, account)?;
+        self.write_files(&launch)?;
+        if let Some(account) = account {
+            account.take(scratch)?;
         }
         self.before_start(scratch).await?;
+        for step in &launch.before {
+            let launch = Launch { program: step.program.clone(), args: step.args.clone(), ..launch.clone() };
+            let program = Program::locate(&launch, &self.plan, scratch, account)?;
+            let mut command = self.command(&program, &launch, scratch, account)?;
+            self.run_step(&mut command, step).await?;
+        }
 
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.layout.service_log())?;
-        let mut command = Command::new(node::OWN_PROGRAM);
-        command.arg0("runner").args(["agent", "exec", &std::process::id().to_string(), "--"]);
-        command.arg(&found.path).args(&found.args);
-        command
-            .envs(launch.env.iter().map(|(name, value)| (name, self.secrets.fill(value))))
-            .current_dir(scratch)
-            .stdin(Stdio::null());
-        self.set_environment(&mut command);
+        let mut command = self.command(&found, &launch, scratch, account)?;
+        command.stdin(Stdio::null());
         if let Some(endpoint) = endpoint {
             command.env("SERVICE_PORT", endpoint.port.to_string());
         }
-        command.stdout(log.try_clone()?).stderr(log).process_group(0);
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("cannot start {}", found.path.display()))?;
         let handle = child.id().and_then(|pid| ProcessHandle::of(pid as i32));
@@ -267,6 +270,61 @@ impl Serving {
         self.layout.write_service_state(&state)?;
         self.log.write("started", Some(state.command.join(" ")), None)?;
         Ok((Running { child, handle, started }, state))
+    }
+
+    fn write_files(&self, launch: &Launch) -> Result<()> {
+        for (path, text) in &launch.files {
+            let mut options = fs::OpenOptions::new();
+            // Whatever secret is in it, others on this machine must not read it.
+            let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+            file.and_then(|mut file| file.write_all(self.secrets.fill(text).as_bytes()))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        for (path, size) in &launch.static_files {
+            let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+            folder
+                .and_then(|()| Content::new(*size).write(&mut fs::File::create(path)?))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// A program of the service, ready to be started; it dies with this process and logs to the service's log.
+    fn command(&self, program: &Program, launch: &Launch, scratch: &Path, account: Option<Account>) -> Result<Command> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.layout.service_log())?;
+        let mut command = Command::new(node::OWN_PROGRAM);
+        command.arg0("runner").args(["agent", "exec"]);
+        // Whoever starts a container stays root; the container does not.
+        if let Some(account) = account.filter(|_| program.started_as == "child") {
+            command.args(["--account", &account.to_string()]);
+        }
+        command.args([&std::process::id().to_string(), "--"]).arg(&program.path).args(&program.args);
+        command.envs(launch.env.iter().map(|(name, value)| (name, self.secrets.fill(value)))).current_dir(scratch);
+        self.set_environment(&mut command);
+        command.stdout(log.try_clone()?).stderr(log).process_group(0);
+        Ok(command)
+    }
+
+    /// Runs a step to its end; dropped before that, it is killed.
+    async fn run_step(&self, command: &mut Command, step: &Step) -> Result<()> {
+        let context = || format!("cannot run {}", step.program);
+        let mut child = command.stdin(Stdio::piped()).kill_on_drop(true).spawn().with_context(context)?;
+        let input = child.stdin.take();
+        let whole = async {
+            if let Some(mut input) = input {
+                // A program that ends without reading says why by its status.
+                let _ = input.write_all(step.input.as_bytes()).await;
+            }
+            child.wait().await
+        };
+        let patience = Duration::from_secs_f64(self.plan.ready_timeout_s);
+        let status = timeout(patience, whole).await.map_err(|_| {
+            anyhow!("{} did not end within {} s (`service.ready_timeout`)", step.program, self.plan.ready_timeout_s)
+        })?;
+        match status.with_context(context)? {
+            status if status.success() => Ok(()),
+            status => Err(self.died(&step.program, status, "while preparing the service")),
+        }
     }
 
     /// The recipe's `env`, and the secrets under their own names for shell commands.
@@ -367,7 +425,7 @@ impl Serving {
                     }
                     // What the kernel counted at its end, a kill for want of memory above all.
                     write_sample(&out, &sampler.sample())?;
-                    return Err(self.died(status?, "under load"));
+                    return Err(self.died("the service", status?, "under load"));
                 }
                 figures = said => {
                     if let Some((mut sample, _)) = unwritten.take() {
@@ -438,9 +496,9 @@ impl Serving {
         self.log.write("stopped", Some(reason.to_owned()), None)
     }
 
-    fn died(&self, status: ExitStatus, when: &str) -> anyhow::Error {
+    fn died(&self, what: &str, status: ExitStatus, when: &str) -> anyhow::Error {
         let last = self.last_words().map_or_else(String::new, |line| format!("; its last words: {line}"));
-        anyhow!("the service ended {when} ({}){last}", in_words(status))
+        anyhow!("{what} ended {when} ({}){last}", in_words(status))
     }
 
     /// The last line of the service's log that says anything, as long as it is short enough to be read.

@@ -202,6 +202,9 @@ fn figures(out: &mut String, summary: &archive::Summary) {
     add("TTFT", summary.ttft_s.as_ref());
     add("TPOT", summary.tpot_s.as_ref());
     add("ITL", summary.itl_s.as_ref());
+    for (name, figures) in &summary.steps_s {
+        add(name, Some(&Distribution { figures: figures.clone(), histogram: None }));
+    }
     _ = writeln!(out, "{rows}");
     if summary.operations.len() > 1 {
         _ = writeln!(out, "{}", operations(summary));

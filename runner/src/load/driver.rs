@@ -32,7 +32,7 @@ use super::{
 const CONNECTING: usize = 32;
 /// From the last connection to offset 0, so that every thread is ready for it.
 const START_NOTICE: Duration = Duration::from_millis(20);
-/// Longest time for removing from the service what the load put there.
+/// Longest time for looking at what the load put into the service, and for removing it.
 const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Offset 0, on both clocks.
@@ -63,7 +63,15 @@ pub fn drive<W: Workload>(workload: W, job: &LoadJob, control: &Control) -> Resu
             .map_err(|err| anyhow!("cannot prepare {name} for the load: {err}"))
     });
     let was_prepared = prepared.is_ok();
-    let report = prepared.and_then(|()| drive_prepared(&workload, job, control));
+    let mut report = prepared.and_then(|()| drive_prepared(&workload, job, control));
+    if let Ok(report) = &mut report
+        && report.interruption.is_none()
+    {
+        report.wrong_data = block_on(async {
+            let verified = tokio::time::timeout(CLEAN_UP_TIMEOUT, workload.verify()).await;
+            Ok(verified.unwrap_or_else(|_| Err("no end in sight".into())).err())
+        })?;
+    }
     // Also after a failure: what was put into the service is not the next benchmark's to find.
     let cleaned = block_on(async {
         match tokio::time::timeout(CLEAN_UP_TIMEOUT, workload.clean_up()).await {
@@ -227,6 +235,7 @@ fn report(
         sequence_digest: digest.finish(),
         interrupted,
         interruption,
+        wrong_data: None,
         threads,
         cpu_s: ends.iter().map(|end| end.cpu.as_secs_f64()).sum(),
         longest_stall_s: ends.iter().map(|end| end.longest_stall.as_secs_f64()).fold(0.0, f64::max),
@@ -274,7 +283,7 @@ fn run_loop<W: Workload>(
         let _ = ready.send(Ok(()));
         // Nothing else happens on this thread before the start, so it may block.
         let Ok(start) = started.recv() else { return Ok(None) };
-        recorder.begin(start.wall.unix_us().max(0) as u64, workload.operations());
+        recorder.begin(start.wall.unix_us().max(0) as u64, workload.operations(), workload.steps());
         let event_loop = Rc::new(EventLoop::new(
             shared.clone(),
             timer,

@@ -62,6 +62,8 @@ pub struct Exchange {
     pub content: Option<u64>,
     /// When the first byte of the answer's body was read, where that is told apart from its end.
     pub first_byte: Option<Instant>,
+    /// In nanoseconds, the times of [`Workload::steps`] as far as it came, one after the other from `start` on.
+    pub steps_ns: Vec<u64>,
     /// Only for searches whose right answer is known.
     pub recall: Option<Recall>,
     /// Only for streamed answers.
@@ -87,7 +89,9 @@ impl Exchange {
             None => Vec::new(),
         };
         let streamed = (gaps_us.capacity() > 0).then(|| Streamed { gaps_us, ..Streamed::default() });
-        *self = Self { place, operation, streamed, ..Self::default() };
+        let mut steps_ns = std::mem::take(&mut self.steps_ns);
+        steps_ns.clear();
+        *self = Self { place, operation, streamed, steps_ns, ..Self::default() };
     }
 
     /// Marks an exchange that has no outcome yet as failed, and one that has no end as ended at `end`.
@@ -116,6 +120,11 @@ pub trait Workload: Clone + Send + 'static {
     /// Names of the operations, in the service's words.
     fn operations(&self) -> &'static [&'static str];
 
+    /// Names of the steps, where each request is several round trips.
+    fn steps(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Which operation a request is. Pure.
     fn operation(&self, place: Place) -> u8;
 
@@ -131,7 +140,13 @@ pub trait Workload: Clone + Send + 'static {
     /// A client, ready to send. `client` counts from 0. Dropping the future or the client closes the connection.
     async fn connect(&self, client: u32) -> Result<Self::Client, String>;
 
-    /// Once, after the last client is gone: removes from the service what the load put there.
+    /// Once, after the last client is gone: whether the service holds what the load wrote to it. An error is a wrong
+    /// answer of the service as a whole: no request shows it, and the benchmark has failed.
+    async fn verify(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Once, after that: removes from the service what the load put there.
     async fn clean_up(&self) -> Result<(), String>;
 }
 

@@ -101,7 +101,8 @@ struct SpoolReader {
     body: Vec<u8>,
     /// The current request; what the last successful `advance` read.
     request: RequestRecord,
-    operations: Vec<String>,
+    /// Of operations, and behind them of steps.
+    names: Vec<String>,
     errors: Vec<String>,
     started_at: Option<Timestamp>,
     window_start_ns: Option<u64>,
@@ -124,7 +125,7 @@ impl SpoolReader {
             name,
             body: Vec::new(),
             request: RequestRecord::default(),
-            operations: Vec::new(),
+            names: Vec::new(),
             errors: Vec::new(),
             started_at: None,
             window_start_ns: None,
@@ -141,9 +142,9 @@ impl SpoolReader {
                     self.request = request;
                     return Ok(true);
                 }
-                Record::Header { started_at_us, operations } => {
+                Record::Header { started_at_us, names } => {
                     self.started_at = i64::try_from(started_at_us).ok().and_then(Timestamp::from_unix_us);
-                    self.operations = operations;
+                    self.names = names;
                 }
                 Record::Error(text) => self.errors.push(text),
                 Record::Window { start_ns } => self.window_start_ns = Some(start_ns),
@@ -196,7 +197,7 @@ impl SpoolReader {
         line.request_id = request.index;
         line.client = request.client;
         line.operation.clear();
-        match self.operations.get(usize::from(request.operation)) {
+        match self.names.get(usize::from(request.operation)) {
             Some(operation) => line.operation.push_str(operation),
             None => bail!("{}: a request of an operation that is not defined", self.name),
         }
@@ -217,6 +218,11 @@ impl SpoolReader {
         line.bytes_received = request.bytes_received;
         line.ttfb_s = request.first_byte_ns.map(seconds);
         line.recall = request.recall.map(|recall| f64::from(recall.found) / f64::from(recall.of));
+        line.steps_s.clear();
+        if let Some(steps) = &request.steps {
+            let names = self.names.get(usize::from(steps.first)..).unwrap_or_default();
+            line.steps_s.extend(names.iter().cloned().zip(steps.ns.iter().copied().map(seconds)));
+        }
         line.chunk_gaps_us.clear();
         let streamed = request.streamed.as_ref();
         line.ttft_s = streamed.and_then(|streamed| streamed.first_ns).map(seconds);
@@ -245,7 +251,7 @@ mod tests {
     fn spool(requests: &[RequestRecord]) -> (Vec<u8>, Vec<usize>) {
         let mut bytes = MAGIC.to_vec();
         let mut ends = Vec::new();
-        record::write_header(&mut bytes, 1_772_366_405_000_000, &["SET", "GET"]);
+        record::write_header(&mut bytes, 1_772_366_405_000_000, &["SET", "GET"], &["one", "two"]);
         record::write_error(&mut bytes, "timeout");
         record::write_window(&mut bytes, 2_000_000_000);
         record::write_error(&mut bytes, "connection lost");
@@ -319,6 +325,7 @@ mod tests {
             bytes_received: 20,
             first_byte_ns: Some(3_000_000),
             recall: Some(crate::load::Recall { found: 9, of: 10 }),
+            steps: Some(record::StepsRecord { first: 2, ns: vec![1_000_000, 2_000_000] }),
             streamed: Some(streamed),
         };
         std::fs::write(path(folder.path(), 0), spool(&[request]).0).expect("written");
@@ -342,6 +349,7 @@ mod tests {
             bytes_received: 20,
             ttfb_s: Some(0.003),
             recall: Some(0.9),
+            steps_s: [("one".to_owned(), 0.001), ("two".to_owned(), 0.002)].into(),
             ttft_s: Some(0.002),
             ttft_first_chunk_s: Some(0.001),
             chunk_gaps_us: vec![5, 0, 7],

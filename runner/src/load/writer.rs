@@ -26,7 +26,7 @@ use super::{
     Exchange, Outcome, Precision, PrecisionFacts, Quantity,
     spool::{
         self,
-        record::{self, MAGIC, Record, RequestRecord, StreamedRecord},
+        record::{self, MAGIC, Record, RequestRecord, StepsRecord, StreamedRecord},
     },
 };
 
@@ -109,6 +109,8 @@ pub struct Recorder {
     back: mpsc::Receiver<Vec<u8>>,
     buffers: usize,
     errors: HashMap<String, u64>,
+    /// Place of the first step's name behind those of the operations.
+    first_step: u8,
     pub recorded: u64,
 }
 
@@ -124,9 +126,10 @@ pub struct Attempt {
 
 impl Recorder {
     /// Begins the spool; offset 0 was or will be at `started_at_us` microseconds since the Unix epoch.
-    pub fn begin(&mut self, started_at_us: u64, operations: &[&str]) {
+    pub fn begin(&mut self, started_at_us: u64, operations: &[&str], steps: &[&str]) {
         self.buffer.extend_from_slice(MAGIC);
-        record::write_header(&mut self.buffer, started_at_us, operations);
+        record::write_header(&mut self.buffer, started_at_us, operations, steps);
+        self.first_step = operations.len() as u8;
         self.hand_over();
     }
 
@@ -171,13 +174,18 @@ impl Recorder {
             bytes_received: exchange.bytes_received,
             first_byte_ns: exchange.first_byte.map(|time| time.saturating_duration_since(start).as_nanos() as u64),
             recall: exchange.recall,
+            steps: (!exchange.steps_ns.is_empty())
+                .then(|| StepsRecord { first: self.first_step, ns: std::mem::take(&mut exchange.steps_ns) }),
             streamed,
         };
         if self.buffer.is_empty() {
             self.opened = end;
         }
         record.write(&mut self.buffer);
-        // The list of gaps goes back to the exchange, for its allocation.
+        // Lists go back to the exchange, for their allocations.
+        if let Some(steps) = record.steps {
+            exchange.steps_ns = steps.ns;
+        }
         if let (Some(streamed), Some(written)) = (&mut exchange.streamed, record.streamed) {
             streamed.gaps_us = written.gaps_us;
         }
@@ -268,6 +276,7 @@ pub fn open(folder: &Path, threads: usize, state: WriterState) -> Result<(Writer
             back: returned,
             buffers: 1,
             errors: HashMap::new(),
+            first_step: 0,
             recorded: 0,
         });
     }
@@ -434,7 +443,7 @@ mod tests {
             let writing = scope.spawn(|| writer.run(origin));
             for mut recorder in recorders {
                 scope.spawn(move || {
-                    recorder.begin(1_772_366_405_000_000, &["GET"]);
+                    recorder.begin(1_772_366_405_000_000, &["GET"], &[]);
                     recorder.window(0);
                     for index in 0..count {
                         let outcome = match index % 100 {
@@ -475,7 +484,7 @@ mod tests {
             let (writer, recorders) = open(folder.path(), threads, state()).expect("opened");
             let origin = Instant::now();
             for mut recorder in recorders {
-                recorder.begin(0, &["GET"]);
+                recorder.begin(0, &["GET"], &[]);
                 let attempt = Attempt { client: 0, intended: None, given: origin };
                 recorder.push(&mut exchange(0, Outcome::Ok, origin), attempt, origin);
             }
@@ -491,7 +500,7 @@ mod tests {
         let mut recorder = recorders.pop().expect("one");
         let origin = Instant::now();
         let attempt = Attempt { client: 0, intended: None, given: origin };
-        recorder.begin(0, &["GET"]);
+        recorder.begin(0, &["GET"], &[]);
         for index in 0..2000 {
             let reason = format!("{index} {}", "ü".repeat(1000));
             recorder.push(&mut exchange(index, Outcome::Failed(reason.into()), origin), attempt, origin);

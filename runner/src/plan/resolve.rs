@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    recipe::{LoadModel, Recipe, campaign::Types, schema},
+    recipe::{LoadModel, Recipe, campaign::Types, rules::OTHER_NAMES, schema},
     services::RAW_CLIENT,
 };
 
@@ -20,7 +20,8 @@ pub struct Resolved {
 }
 
 /// Fills every default in: names, image, the types' settings, the campaign's limits. One spelling is kept of
-/// what has two: `environment` becomes `env`, `settings.port` becomes `port`, `transactions` `num_requests`.
+/// what has two: `environment` becomes `env`, `settings.port` becomes `port`, `transactions` `num_requests`, and
+/// [`OTHER_NAMES`].
 pub fn resolve(written: &Recipe, types: Types, campaign_slo: &Map<String, Value>) -> serde_json::Result<Resolved> {
     let mut recipe = written.clone();
     let mut slo = campaign_slo.clone();
@@ -43,6 +44,11 @@ fn resolve_service(recipe: &mut Recipe, types: Types) {
     let service = &mut recipe.service;
     let own = std::mem::take(&mut service.environment);
     service.env.extend(own);
+    for (other, name) in OTHER_NAMES {
+        if let Some(value) = service.settings.remove(other) {
+            service.settings.insert(name.to_owned(), value);
+        }
+    }
     if let Some(kind) = types.service {
         service.settings = filled(kind.settings_schema(), std::mem::take(&mut service.settings));
         if service.image.is_none() && service.endpoint.is_none() {

@@ -40,6 +40,10 @@ const JOB_KEYS: [&str; 11] = [
 const START_KEYS: [&str; 8] =
     ["command", "image", "port", "env", "environment", "pre_run_commands", "nodes", "time_limit"];
 
+/// Settings of services with a second name, by which images of theirs know them: the second name, and the first.
+pub const OTHER_NAMES: [(&str, &str); 3] =
+    [("POSTGRES_USER", "user"), ("POSTGRES_PASSWORD", "password"), ("POSTGRES_DB", "db_name")];
+
 /// Checks one point. `resolved` is its recipe with every default; values of `${NAME}`s go into `secrets`.
 pub fn check(
     findings: &mut Findings,
@@ -193,6 +197,12 @@ impl Rules<'_> {
             let message = format!("`service.port` is {}: remove one of the two", port.node.describe());
             self.error("service.settings.port", message);
         }
+        for (other, name) in OTHER_NAMES {
+            let (other, name) = (format!("service.settings.{other}"), format!("service.settings.{name}"));
+            if self.has(&other) && self.has(&name) {
+                self.findings.error(self.key_span(&other), &other, format!("another name of `{name}`: remove one"));
+            }
+        }
         if let Some(image) = &service.image
             && self.has("service.image")
             && has_no_version(image)
@@ -264,6 +274,16 @@ impl Rules<'_> {
         }
         if self.has(&setting("prompt")) && self.has(&setting("prompt_length")) {
             self.error(&setting("prompt_length"), "no effect beside `prompt`: remove one");
+        }
+        if let (Some(sizes), Some(size)) = (
+            self.recipe.service.settings.get("file_sizes").and_then(|sizes| sizes.as_array()),
+            self.recipe.client.settings.get("size_bytes"),
+        ) && self.recipe.service.endpoint.is_none()
+            && !self.has(&setting("path"))
+            && !sizes.contains(size)
+        {
+            let message = format!("the service has no file of {size} bytes: add it to `service.settings.file_sizes`");
+            self.error(&setting("size_bytes"), message);
         }
         let model = |settings: &serde_json::Map<String, serde_json::Value>| {
             settings.get("model").and_then(|model| model.as_str()).map(str::to_owned)

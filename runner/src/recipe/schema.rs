@@ -328,7 +328,7 @@ mod tests {
     fn no_section_takes_unknown_keys() {
         for schema in all() {
             visit(&schema, "", &mut |path, schema| {
-                let open = [".recipe", ".sweep", ".slo", ".thresholds", ".env", ".environment"];
+                let open = [".recipe", ".sweep", ".slo", ".thresholds", ".env", ".environment", ".headers"];
                 if schema["type"] == "object" && !open.iter().any(|end| path.ends_with(end)) {
                     assert_eq!(schema["additionalProperties"], json!(false), "{path}");
                 }

@@ -12,6 +12,10 @@ use std::{
 use archive::{Request, RequestReader};
 use serde_json::Value;
 
+mod service;
+
+pub use service::StartedService;
+
 use super::{ClientType, Probe, ServiceType};
 use crate::load::{Arrival, Control, Endpoint, LoadJob, LoadReport, LoadSpec, Stop, Warmup, spool};
 
@@ -71,7 +75,18 @@ pub fn drive_until(
     settings: Value,
     control: &Control,
 ) -> anyhow::Result<Driven> {
-    let mut job = job(endpoint, spec, settings, Path::new(""));
+    drive_service(client, (endpoint, Value::Object(Default::default())), spec, settings, control)
+}
+
+/// The same, of a service with settings.
+pub fn drive_service(
+    client: &dyn ClientType,
+    (endpoint, service_settings): (Endpoint, Value),
+    spec: LoadSpec,
+    settings: Value,
+    control: &Control,
+) -> anyhow::Result<Driven> {
+    let mut job = LoadJob { service_settings, ..job(endpoint, spec, settings, Path::new("")) };
     if let Some(command) = job.settings.as_object_mut().and_then(|settings| settings.remove("command")) {
         job.command = command.as_str().map(str::to_owned);
     }

@@ -3,7 +3,7 @@
 //! One request at a time over one keep-alive connection; no TLS, no redirects, no proxies, no compression. A
 //! request is never sent twice.
 
-use std::{io::ErrorKind, time::Instant};
+use std::{io::ErrorKind, mem::MaybeUninit, time::Instant};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -72,12 +72,22 @@ impl Http {
     }
 
     /// [`Http::head`] that shows every header, name and value as they came.
-    pub async fn head_with(&mut self, mut header: impl FnMut(&str, &[u8])) -> Result<Head, String> {
+    pub async fn head_with(&mut self, header: impl FnMut(&str, &[u8])) -> Result<Head, String> {
+        self.read_head(header, true).await
+    }
+
+    /// [`Http::head`] of the answer to a HEAD, which has no body whatever it says.
+    pub async fn head_only(&mut self) -> Result<Head, String> {
+        self.read_head(|_, _| {}, false).await
+    }
+
+    async fn read_head(&mut self, mut header: impl FnMut(&str, &[u8]), has_body: bool) -> Result<Head, String> {
         loop {
-            if let Some((length, head, body)) = parse_head(&self.input, &mut header)? {
+            if let Some((length, mut head, body)) = parse_head(&self.input, &mut header)? {
                 self.input.drain(..length);
                 if head.status >= 200 {
-                    self.body = body;
+                    self.body = if has_body { body } else { Body::Done };
+                    head.close &= has_body || body != Body::UntilClose;
                     return Ok(head);
                 }
             } else if self.input.len() > LONGEST_HEAD {
@@ -131,9 +141,11 @@ pub async fn get(endpoint: &Endpoint, path: &str) -> Result<(u16, Vec<u8>), Stri
 /// The head at the beginning of `input`: its length, what it says, and how its body is framed. `None`: not all
 /// there yet.
 fn parse_head(input: &[u8], show: &mut impl FnMut(&str, &[u8])) -> Result<Option<(usize, Head, Body)>, String> {
-    let mut headers = [httparse::EMPTY_HEADER; 128];
-    let mut response = httparse::Response::new(&mut headers);
-    let length = match response.parse(input).map_err(|err| format!("wrong answer: not HTTP: {err}"))? {
+    let mut headers = [const { MaybeUninit::uninit() }; 128];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed =
+        httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, input, &mut headers);
+    let length = match parsed.map_err(|err| format!("wrong answer: not HTTP: {err}"))? {
         httparse::Status::Partial => return Ok(None),
         httparse::Status::Complete(length) => length,
     };
@@ -142,19 +154,27 @@ fn parse_head(input: &[u8], show: &mut impl FnMut(&str, &[u8])) -> Result<Option
     let mut body = Body::UntilClose;
     for header in response.headers.iter() {
         show(header.name, header.value);
-        let value = String::from_utf8_lossy(header.value).trim().to_ascii_lowercase();
-        match header.name.to_ascii_lowercase().as_str() {
-            "connection" if value.split(',').any(|token| token.trim() == "close") => close = true,
-            "connection" if value.split(',').any(|token| token.trim() == "keep-alive") => close = false,
+        let value = header.value.trim_ascii();
+        let has = |token: &str| {
+            value.split(|byte| *byte == b',').any(|part| part.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+        };
+        if header.name.eq_ignore_ascii_case("content-length") {
             // Chunks win over a length (RFC 9112, 6.3).
-            "transfer-encoding" if value.rsplit(',').next().is_some_and(|last| last.trim() == "chunked") => {
+            if !matches!(body, Body::Chunked(_)) {
+                let left = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
+                let wrong = || format!("wrong answer: a body of `{}` bytes", value.escape_ascii());
+                body = match left.ok_or_else(wrong)? {
+                    0 => Body::Done,
+                    left => Body::Length(left),
+                };
+            }
+        } else if header.name.eq_ignore_ascii_case("connection") {
+            close = has("close") || (close && !has("keep-alive"));
+        } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+            if last.eq_ignore_ascii_case(b"chunked") {
                 body = Body::Chunked(Chunked::Size { value: 0, digits: 0, extension: false, line: 0 });
             }
-            "content-length" if !matches!(body, Body::Chunked(_)) => {
-                let left = value.parse().map_err(|_| format!("wrong answer: a body of `{value}` bytes"))?;
-                body = if left == 0 { Body::Done } else { Body::Length(left) };
-            }
-            _ => {}
         }
     }
     if status < 200 || matches!(status, 204 | 304) {

@@ -82,6 +82,7 @@ impl ServiceType for Qdrant {
             args,
             env: key.into_iter().collect(),
             files: vec![(file, format!("{config:#}\n"))],
+            ..Launch::default()
         })
     }
 

@@ -1,6 +1,6 @@
 //! The life of benchmarks, by the real program: from a recipe to a commit, and through every kind of end.
 //!
-//! Needs `redis-server` (Debian package redis-server) and `git`; [`limits`] also root, `redis-cli`, `ip` and `tc`.
+//! Needs `git` and the servers whose Debian packages `scripts/test.sh` names; [`limits`] also root, `redis-cli`, `ip` and `tc`.
 
 mod compared;
 mod endings;
@@ -8,5 +8,6 @@ mod interrupted;
 mod killed;
 mod limits;
 mod project;
+mod servers;
 mod trust;
 mod whole;

@@ -150,7 +150,8 @@ fn check(request: &Request, window_end_s: f64) -> Result<(), RecordError> {
         ("ttft_first_chunk_s", request.ttft_first_chunk_s),
     ];
     let Request { client, request_id, .. } = *request;
-    for (field, value) in times {
+    let steps = request.steps_s.values().map(|value| ("steps_s", Some(*value)));
+    for (field, value) in times.into_iter().chain(steps) {
         if let Some(value) = value
             && (!value.is_finite() || value < 0.0)
         {
@@ -286,6 +287,7 @@ struct Samples {
     tpot: Sample,
     itl: Sample,
     operations: BTreeMap<String, Sample>,
+    steps: BTreeMap<String, Sample>,
 }
 
 impl Samples {
@@ -306,6 +308,7 @@ impl Samples {
             tpot: sample(),
             itl: sample(),
             operations: BTreeMap::new(),
+            steps: BTreeMap::new(),
             permilles,
         }
     }
@@ -322,13 +325,17 @@ impl Samples {
         }
         let latency = nanoseconds(request.latency_s);
         act(&mut self.latency, latency);
-        match self.operations.get_mut(&request.operation) {
-            Some(sample) => act(sample, latency),
+        let act_on = |samples: &mut BTreeMap<String, Sample>, name: &String, value: u64| match samples.get_mut(name) {
+            Some(sample) => act(sample, value),
             None => {
                 let mut sample = Sample::new(&self.permilles);
-                act(&mut sample, latency);
-                self.operations.insert(request.operation.clone(), sample);
+                act(&mut sample, value);
+                samples.insert(name.clone(), sample);
             }
+        };
+        act_on(&mut self.operations, &request.operation, latency);
+        for (name, time) in &request.steps_s {
+            act_on(&mut self.steps, name, nanoseconds(*time));
         }
         if self.open {
             act(&mut self.service_time, nanoseconds(request.service_time()));
@@ -360,7 +367,7 @@ impl Samples {
             &self.tpot,
             &self.itl,
         ];
-        named.into_iter().chain(self.operations.values())
+        named.into_iter().chain(self.operations.values()).chain(self.steps.values())
     }
 
     fn any(&self, ask: impl Fn(&Sample) -> bool) -> bool {
@@ -378,7 +385,8 @@ impl Samples {
             &mut self.tpot,
             &mut self.itl,
         ];
-        named.into_iter().chain(self.operations.values_mut()).for_each(&mut act);
+        let others = self.operations.values_mut().chain(self.steps.values_mut());
+        named.into_iter().chain(others).for_each(&mut act);
     }
 
     /// The sample that a limit speaks of.
@@ -461,6 +469,7 @@ fn assemble(facts: &Facts, limits: &Limits, tally: Tally, samples: Samples, time
             Arrival::Open { requested_rate } => Some(requested_rate),
         },
         operations: operations.collect(),
+        steps_s: samples.steps.iter().map(|(name, sample)| (name.clone(), sample.percentiles())).collect(),
         goodput,
         slo: limits.outcomes(|limit| match limit {
             Limit::SuccessRate => success_rate,

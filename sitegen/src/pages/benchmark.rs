@@ -241,6 +241,7 @@ fn percentiles(summary: &Summary) -> Option<Table> {
     let samples: Vec<_> = samples
         .into_iter()
         .filter_map(|(name, sample)| Some((name, &sample?.figures)))
+        .chain(summary.steps_s.iter().map(|(name, figures)| (name.as_str(), figures)))
         .filter(|(_, figures)| figures.count > 0)
         .collect();
     let largest = samples.iter().filter_map(|(_, figures)| figures.p99).fold(0.0, f64::max);

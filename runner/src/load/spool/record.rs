@@ -24,6 +24,7 @@ const STREAMED: u64 = 1 << 4;
 const BY_CHUNK: u64 = 1 << 5;
 const FIRST_BYTE: u64 = 1 << 6;
 const RECALL: u64 = 1 << 7;
+const STEPS: u64 = 1 << 8;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
@@ -32,7 +33,8 @@ pub enum Record {
     Header {
         /// Wall clock at offset 0, in microseconds since the Unix epoch.
         started_at_us: u64,
-        operations: Vec<String>,
+        /// Of operations, and behind them of steps.
+        names: Vec<String>,
     },
     /// The text of the next error number; they count from 1 in every spool.
     Error(String),
@@ -60,6 +62,7 @@ pub struct RequestRecord {
     /// From `start_ns`.
     pub first_byte_ns: Option<u64>,
     pub recall: Option<Recall>,
+    pub steps: Option<StepsRecord>,
     pub streamed: Option<StreamedRecord>,
 }
 
@@ -68,6 +71,14 @@ impl RequestRecord {
     pub fn response_ns(&self) -> u64 {
         self.end_ns.saturating_sub(self.intended_ns.unwrap_or(self.start_ns))
     }
+}
+
+/// Times of the steps of a request, which follow each other.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StepsRecord {
+    /// Which of the names is the first's.
+    pub first: u8,
+    pub ns: Vec<u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -125,7 +136,8 @@ impl RequestRecord {
                 | flag(self.streamed.is_some(), STREAMED)
                 | flag(by_chunk, BY_CHUNK)
                 | flag(self.first_byte_ns.is_some(), FIRST_BYTE)
-                | flag(self.recall.is_some(), RECALL);
+                | flag(self.recall.is_some(), RECALL)
+                | flag(self.steps.is_some(), STEPS);
             out.push(REQUEST);
             put(out, flags);
             out.push(self.operation);
@@ -151,6 +163,11 @@ impl RequestRecord {
                 put(out, u64::from(recall.found));
                 put(out, u64::from(recall.of));
             }
+            if let Some(steps) = &self.steps {
+                out.push(steps.first);
+                put(out, steps.ns.len() as u64);
+                steps.ns.iter().for_each(|time| put(out, *time));
+            }
             if let Some(streamed) = &self.streamed {
                 put_option(out, streamed.first_chunk_ns);
                 put_option(out, streamed.first_ns);
@@ -163,13 +180,13 @@ impl RequestRecord {
     }
 }
 
-pub fn write_header(out: &mut Vec<u8>, started_at_us: u64, operations: &[&str]) {
+pub fn write_header(out: &mut Vec<u8>, started_at_us: u64, operations: &[&str], steps: &[&str]) {
     framed(out, |out| {
         out.push(HEADER);
         put(out, started_at_us);
-        for operation in operations {
-            put(out, operation.len() as u64);
-            out.extend_from_slice(operation.as_bytes());
+        for name in operations.iter().chain(steps) {
+            put(out, name.len() as u64);
+            out.extend_from_slice(name.as_bytes());
         }
     });
 }
@@ -252,12 +269,12 @@ pub fn parse(body: &[u8]) -> Option<Record> {
         REQUEST => Record::Request(parse_request(&mut bytes)?),
         HEADER => {
             let started_at_us = bytes.number()?;
-            let mut operations = Vec::new();
+            let mut names = Vec::new();
             while !bytes.0.is_empty() {
                 let length = usize::try_from(bytes.number()?).ok()?;
-                operations.push(String::from_utf8(bytes.take(length)?.to_vec()).ok()?);
+                names.push(String::from_utf8(bytes.take(length)?.to_vec()).ok()?);
             }
-            Record::Header { started_at_us, operations }
+            Record::Header { started_at_us, names }
         }
         ERROR => Record::Error(String::from_utf8_lossy(std::mem::take(&mut bytes.0)).into_owned()),
         WINDOW => Record::Window { start_ns: bytes.number()? },
@@ -289,6 +306,13 @@ fn parse_request(bytes: &mut Bytes<'_>) -> Option<RequestRecord> {
         0 => None,
         _ => Some(Recall { found: u32::try_from(bytes.number()?).ok()?, of: u32::try_from(bytes.number()?).ok()? }),
     };
+    let steps = match flags & STEPS {
+        0 => None,
+        _ => {
+            let (first, count) = (bytes.byte()?, bytes.number()?);
+            Some(StepsRecord { first, ns: (0..count).map(|_| bytes.number()).collect::<Option<_>>()? })
+        }
+    };
     let streamed = match flags & STREAMED {
         0 => None,
         _ => {
@@ -314,6 +338,7 @@ fn parse_request(bytes: &mut Bytes<'_>) -> Option<RequestRecord> {
         bytes_received,
         first_byte_ns,
         recall,
+        steps,
         streamed,
     })
 }
@@ -341,7 +366,8 @@ pub mod tests {
         let place = (any::<bool>(), any::<u8>(), any::<u32>(), any::<u64>());
         let times = (0..1u64 << 60, 0..1u64 << 60, option::of(0..=100u64));
         let rest = (0..3u64, option::of(any::<u16>()), any::<u64>(), any::<u64>(), option::of(streamed()));
-        let more = (option::of(any::<u64>()), option::of((any::<u32>(), any::<u32>())));
+        let steps = (any::<u8>(), vec(any::<u64>(), 0..20)).prop_map(|(first, ns)| StepsRecord { first, ns });
+        let more = (option::of(any::<u64>()), option::of((any::<u32>(), any::<u32>())), option::of(steps));
         (place, times, rest, more).prop_map(|(place, (start_ns, took, late_percent), rest, more)| RequestRecord {
             warmup: place.0,
             operation: place.1,
@@ -356,6 +382,7 @@ pub mod tests {
             bytes_received: rest.3,
             first_byte_ns: more.0,
             recall: more.1.map(|(found, of)| Recall { found, of }),
+            steps: more.2,
             streamed: rest.4,
         })
     }
@@ -393,7 +420,7 @@ pub mod tests {
     #[test]
     fn definitions_are_read_back() {
         let mut bytes = Vec::new();
-        write_header(&mut bytes, 1_772_366_405_000_120, &["SET", "GET"]);
+        write_header(&mut bytes, 1_772_366_405_000_120, &["SET", "GET"], &["a"]);
         write_error(&mut bytes, &"long ".repeat(100));
         write_window(&mut bytes, 5);
         let (mut rest, mut read) = (&bytes[..], Vec::new());
@@ -401,8 +428,10 @@ pub mod tests {
             read.push(parse(body).expect("a record"));
             rest = after;
         }
-        let header =
-            Record::Header { started_at_us: 1_772_366_405_000_120, operations: vec!["SET".into(), "GET".into()] };
+        let header = Record::Header {
+            started_at_us: 1_772_366_405_000_120,
+            names: vec!["SET".into(), "GET".into(), "a".into()],
+        };
         assert_eq!(read, [header, Record::Error("long ".repeat(100)), Record::Window { start_ns: 5 }]);
     }
 }
