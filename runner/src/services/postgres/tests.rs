@@ -50,8 +50,6 @@ fn ask(server: &StartedService, sql: &str) -> Vec<Option<String>> {
         .expect("answered")
 }
 
-<<<<<<< HEAD
-=======
 /// The schema of the one run there is, once its load has inserted into one of these tables: that is under way.
 fn schema_of_run(server: &StartedService) -> String {
     loop {
@@ -67,7 +65,6 @@ fn schema_of_run(server: &StartedService) -> String {
     }
 }
 
->>>>>>> sql
 fn leaves_nothing_behind(server: &StartedService) {
     let left = ask(server, "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'runner_%'");
     assert_eq!(left, [Some("0".to_owned())]);
@@ -164,21 +161,7 @@ fn data_that_changed_behind_the_load_are_found() {
         let control = Control::default();
         let driven = std::thread::scope(|scope| {
             let load = scope.spawn(|| load_until(client, &server, endless(1), settings, &control));
-<<<<<<< HEAD
-            let schema = loop {
-                let found = ask(
-                    &server,
-                    "SELECT max(nspname) FROM pg_namespace JOIN pg_stat_user_tables ON schemaname = nspname \
-                     WHERE nspname LIKE 'runner_%' AND n_tup_ins > 0",
-                );
-                if let [Some(schema)] = &found[..] {
-                    break schema.clone();
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            };
-=======
             let schema = schema_of_run(&server);
->>>>>>> sql
             ask(&server, &sql.replace("SCHEMA", &schema));
             control.stop();
             load.join().expect("ended").expect("driven")
@@ -266,24 +249,6 @@ fn a_backend_that_is_ended_is_a_failure_of_its_own_client() {
     let server = server(json!({}));
     let control = Control::default();
     let driven = std::thread::scope(|scope| {
-<<<<<<< HEAD
-        let settings = json!({ "script": "select-only" });
-        let load = scope.spawn(|| load_until(&Pgbench, &server, endless(3), settings, &control));
-        // Clients that are at work.
-        let count = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT abalance%'";
-        let wait_for_three = || {
-            while ask(&server, count)[0].as_deref() != Some("3") {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        };
-        wait_for_three();
-        ask(
-            &server,
-            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE query LIKE 'SELECT abalance%' LIMIT 1",
-        );
-        // It connects anew, and goes on.
-        wait_for_three();
-=======
         let load = scope.spawn(|| load_until(&Pgbench, &server, endless(3), json!({}), &control));
         let schema = schema_of_run(&server);
         // Held back by a lock, the client is certainly within a request.
@@ -294,7 +259,6 @@ fn a_backend_that_is_ended_is_a_failure_of_its_own_client() {
         );
         while ask(&server, &ended)[0].as_deref() != Some("1") {}
         // It connects anew, and goes on.
->>>>>>> sql
         std::thread::sleep(Duration::from_secs(1));
         control.stop();
         load.join().expect("ended").expect("driven")
@@ -304,10 +268,7 @@ fn a_backend_that_is_ended_is_a_failure_of_its_own_client() {
     assert_eq!(failed[0].error.as_deref(), Some("57P01: terminating connection due to administrator command"));
     let after = driven.requests.iter().filter(|r| r.client == failed[0].client && r.start_s > failed[0].end());
     assert!(after.count() > 0 && driven.report.interruption.is_none());
-<<<<<<< HEAD
-=======
     assert_eq!(driven.report.wrong_data, None);
->>>>>>> sql
 }
 
 /// What a server says to one who logs in and asks: ready for each message.
