@@ -180,8 +180,10 @@ impl OverrideArgs {
     }
 }
 
-/// Writes to stdout. A reader that has seen enough (`| head`) is no error.
+/// Writes to stdout. A reader that has seen enough (`| head`) is no error. Control characters in texts of services and
+/// people do not reach the terminal.
 pub fn print(text: &str) -> Result<()> {
+    let text: String = text.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect();
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
         _ => Ok(()),

@@ -150,7 +150,7 @@ pub fn outcome(status: Status, failure: Option<&archive::Failure>, summary: Opti
     };
     format!(
         "{invalid}{} req/s · p50 {} · p99 {}{failed}",
-        summary.requests_per_second.map_or_else(|| "–".to_owned(), units::figure),
+        summary.throughput().map_or_else(|| "–".to_owned(), units::figure),
         summary.latency_s.figures.p50.map_or_else(|| "–".to_owned(), units::seconds),
         summary.latency_s.figures.p99.map_or_else(|| "–".to_owned(), units::seconds),
     )

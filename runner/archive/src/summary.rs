@@ -239,6 +239,13 @@ pub enum GateOutcome {
 const CLIENT_BOUND: [&str; 2] = ["client_cpu", "calibration"];
 
 impl Summary {
+    /// What the service does, in successful requests per second: of the window's requests, or, past capacity, the answers
+    /// that came within the window. Everything that speaks of a service's throughput uses this.
+    pub fn throughput(&self) -> Option<f64> {
+        let saturated = self.findings.iter().any(|finding| finding.code == "saturated");
+        self.answered_per_second.filter(|_| saturated).or(self.requests_per_second)
+    }
+
     /// The findings for which nobody should take the figures as the service's: invalid, or client-bound.
     pub fn reservations(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| {

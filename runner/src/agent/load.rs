@@ -191,7 +191,9 @@ fn drive(
                 log.write_at(wall(end), "window_ended", None, id)?;
             }
             // A load that reached its end by itself has its result, whatever was asked at the last moment.
-            if let Some(wrong) = report.wrong_data {
+            // Data that a dead service no longer shows are no wrong data.
+            let ended_otherwise = report.interrupted && why_stopped.is_some();
+            if let Some(wrong) = report.wrong_data.filter(|_| !ended_otherwise) {
                 return log.write("point_failed", Some(format!("the service's data are wrong: {wrong}")), id);
             }
             match why_stopped {

@@ -53,7 +53,7 @@ impl List {
                 run.campaign.repetition.to_string(),
                 run.service.kind.clone(),
                 status_word(run.status).to_owned(),
-                figures.and_then(|s| s.requests_per_second).map_or_else(|| "–".to_owned(), units::figure),
+                figures.and_then(|s| s.throughput()).map_or_else(|| "–".to_owned(), units::figure),
                 figures.and_then(|s| s.latency_s.figures.p99).map_or_else(|| "–".to_owned(), units::seconds),
                 run.created_at.to_human(),
             ]);

@@ -19,7 +19,7 @@ use crate::{benchmark::status_word, console, units};
 
 /// Shows what was measured, whether it can be trusted, the figures with their 95 % intervals, and whether limits were kept.
 ///
-/// With --slo, the exit code is 1 when a limit is violated.
+/// With --slo, the exit code is 1 when a limit is violated, or when there is no valid measurement to hold to it.
 #[derive(Debug, Args)]
 pub struct Summary {
     /// Full id, unique suffix (`-007`) or `latest`; or a campaign (its newest execution) or an execution.
@@ -48,7 +48,7 @@ impl Summary {
         let (run, summary) = (benchmark.run()?, benchmark.summary()?);
         let (bottleneck, logs) = (metrics::attribution(&benchmark)?, metrics::read_logs(&benchmark, &run)?);
         let assessment = assess(&run, summary.as_ref(), slo.as_ref());
-        let violated = assessment.slo.iter().any(|check| check.verdict == LimitVerdict::Violated);
+        let violated = assessment.is_bad();
         let code = ExitCode::from(u8::from(slo.is_some() && violated));
         if global.json {
             let value = serde_json::json!({"run": run, "summary": summary, "assessment": assessment, "bottleneck": bottleneck, "logs": logs});
@@ -85,7 +85,7 @@ impl Summary {
         _ = writeln!(out, "\nbottleneck: {class} (confidence {confidence}): {}", bottleneck.summary);
         metrics::log_issues(&mut out, &logs);
         conclusions(&mut out, &assessment);
-        super::print(&printable(&out))?;
+        super::print(&out)?;
         Ok(code)
     }
 }
@@ -101,11 +101,6 @@ pub fn limits(given: &[String]) -> Result<Option<BTreeMap<String, f64>>> {
 /// `PASS: met: …`, in one line.
 fn verdict(assessment: &Assessment) -> String {
     format!("{}: {}", assessment.verdict.word.in_words(), assessment.verdict.reason)
-}
-
-/// Texts of services and people cannot drive the terminal.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
 }
 
 /// Limits, findings and what to do, with words for people.
@@ -165,7 +160,7 @@ fn figures(out: &mut String, summary: &archive::Summary) {
         units::seconds(summary.test_duration_s),
         units::grouped(summary.failed_requests as i64),
         units::grouped(summary.warmup_requests as i64),
-        rate(summary.requests_per_second),
+        rate(summary.throughput()),
     );
     if let Some(tokens) = summary.tokens_per_second {
         _ = writeln!(out, "{} output tokens/s", units::figure(tokens));

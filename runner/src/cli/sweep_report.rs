@@ -139,7 +139,7 @@ fn row(benchmark: &Archived<'_>) -> Value {
     json!({
         "benchmark_id": benchmark.run.benchmark_id,
         "concurrency": benchmark.load,
-        "throughput": summary.and_then(|summary| summary.answered_per_second.or(summary.requests_per_second)),
+        "throughput": summary.and_then(Summary::throughput),
         "latency_p99_s": summary.and_then(|summary| summary.latency_s.figures.p99),
         "success_rate": summary.and_then(|summary| summary.success_rate),
         "used": benchmark.observation().is_some(),
@@ -274,10 +274,7 @@ fn figures(axis: &str, benchmarks: &[Archived<'_>]) -> comfy_table::Table {
         rows.add_row([
             benchmark.run.benchmark_id.to_string(),
             load(benchmark.load),
-            figure(
-                summary.and_then(|summary| summary.answered_per_second.or(summary.requests_per_second)),
-                units::figure,
-            ),
+            figure(summary.and_then(Summary::throughput), units::figure),
             figure(summary.and_then(|summary| summary.latency_s.figures.p99), units::seconds),
             figure(summary.and_then(|summary| summary.success_rate), |rate| format!("{rate:.2} %")),
             if benchmark.observation().is_some() { String::new() } else { "not used".to_owned() },

@@ -85,8 +85,8 @@ struct Column {
 fn columns(metric: Metric) -> Vec<Column> {
     let column = |name, figure| Column { name, figure };
     match metric {
-        Metric::Throughput => vec![column("req/s", |s| s.requests_per_second.map(units::figure))],
-        Metric::Tps => vec![column("TPS", |s| s.requests_per_second.map(units::figure))],
+        Metric::Throughput => vec![column("req/s", |s| s.throughput().map(units::figure))],
+        Metric::Tps => vec![column("TPS", |s| s.throughput().map(units::figure))],
         Metric::Latency => vec![
             column("p50", |s| s.latency_s.figures.p50.map(units::seconds)),
             column("p95", |s| s.latency_s.figures.p95.map(units::seconds)),

@@ -24,7 +24,7 @@ use super::{
     event_loop::{EventLoop, Shared},
     pace::{CONNECT_TIMEOUT, PacedClient},
     profile,
-    schedule::{Bounds, ThreadSchedule},
+    schedule::{self, Bounds, ThreadSchedule},
     writer::{self, Recorder, WriterState},
 };
 
@@ -128,7 +128,7 @@ fn check(job: &LoadJob) -> Result<()> {
 }
 
 fn drive_prepared<W: Workload>(workload: &W, job: &LoadJob, control: &Control) -> Result<LoadReport> {
-    let spec = &job.spec;
+    let spec = &schedule::reached_first(&job.spec, job.trace.as_ref());
     // A thread without a client would never send its part of the schedule.
     let threads = spec.threads.min(spec.clients);
     let bounds = Bounds::new(spec, job.trace.as_ref());

@@ -116,6 +116,21 @@ impl Bounds {
     }
 }
 
+/// The spec with the stop that is reached first: a window that lasted on after the last of its requests would tell a lower
+/// rate than was driven.
+pub fn reached_first(spec: &LoadSpec, trace: Option<&Arc<Trace>>) -> LoadSpec {
+    let mut spec = spec.clone();
+    let both = spec.stop.requests.is_some() && spec.stop.duration_s.is_some();
+    if let Some(bounds) = both.then(|| Bounds::new(&spec, trace)).flatten() {
+        let end = Arrivals::new(&spec, trace)
+            .and_then(|mut all| all.find(|due| due.index >= bounds.end_index || due.at_ns >= bounds.end_ns));
+        if end.is_some_and(|due| due.at_ns < bounds.end_ns) {
+            spec.stop.duration_s = None;
+        }
+    }
+    spec
+}
+
 /// One thread's part of the schedule.
 #[derive(Debug)]
 pub struct ThreadSchedule {
@@ -180,6 +195,17 @@ mod tests {
             steps: Vec::new(),
             precision: None,
         }
+    }
+
+    #[test]
+    fn a_window_is_no_longer_than_its_load() {
+        let duration_left = |requests, duration| {
+            let stop = Stop { requests, duration_s: duration };
+            reached_first(&spec(Arrival::Constant { rate: 100.0 }, stop, Warmup::default(), 1), None).stop.duration_s
+        };
+        assert_eq!(duration_left(Some(50), Some(10.0)), None, "after half a second");
+        assert_eq!(duration_left(Some(5000), Some(10.0)), Some(10.0), "before the requests are");
+        assert_eq!(duration_left(None, Some(10.0)), Some(10.0));
     }
 
     fn schedule_of(spec: &LoadSpec, trace: Option<&Arc<Trace>>, threads: u32) -> Vec<Due> {

@@ -122,8 +122,8 @@ impl Aggregator {
 
     fn add(&mut self, line: &Line) {
         let phase = match &line.phase {
+            _ if line.warmup => WARMUP,
             Some(phase) => phase,
-            None if line.warmup => WARMUP,
             None => MEASURED,
         };
         let place = self.place(phase, &line.operation);
@@ -132,7 +132,7 @@ impl Aggregator {
         group.span.include(line.start_s, end_s);
         let values = if line.ok { &mut group.ok } else { &mut group.failed };
         values[0].push((line.latency_ms + 0.0).to_bits());
-        if line.warmup {
+        if self.groups[place].phase == WARMUP {
             return;
         }
         if let Some(client) = line.client {

@@ -31,6 +31,13 @@ pub struct Assessment {
     pub recommendations: Vec<String>,
 }
 
+impl Assessment {
+    /// Whether whoever holds it to limits must not take it: one is violated, or nothing was measured that could keep them.
+    pub fn is_bad(&self) -> bool {
+        matches!(self.verdict.word, Word::Fail | Word::Invalid | Word::Cancelled)
+    }
+}
+
 /// The one word that a benchmark gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -286,7 +286,7 @@ fn course(points: &[&LoadPoint<'_>], stop: f64, class: Bottleneck) -> Vec<Eviden
             ),
         });
     };
-    add("requests_per_second (summary.json)", "requests/s", 1.0, |summary| summary.requests_per_second);
+    add("requests_per_second (summary.json)", "requests/s", 1.0, archive::Summary::throughput);
     if class == Bottleneck::Queueing {
         add("latency_s.p50 (summary.json)", "ms", 1e3, |summary| summary.latency_s.figures.p50);
     }
@@ -302,7 +302,7 @@ fn where_throughput_stops(points: &[&LoadPoint<'_>]) -> Option<f64> {
         .iter()
         .flat_map(|point| point.repetitions.iter().map(move |observation| (point.load, observation)))
         .filter(|(_, observation)| observation.run.status == Status::Completed)
-        .filter_map(|(load, observation)| Some((load, observation.summary?.requests_per_second?)))
+        .filter_map(|(load, observation)| Some((load, observation.summary?.throughput()?)))
         .collect();
     let last = rates.iter().map(|rate| rate.0).fold(0.0, f64::max);
     let best = peak(&rates).map(|peak| peak.value);

@@ -198,7 +198,7 @@ fn fit(data: &Data, parameters: [f64; 3], free: Free) -> Fit {
         kappa_se,
         n_max,
         n_max_se,
-        n_max_reliable: n_max.is_some() && kappa_se.is_none_or(|se| kappa > 2.0 * se),
+        n_max_reliable: n_max.is_some() && kappa_se.is_some_and(|se| kappa > 2.0 * se),
         x_max: None,
         x_limit_amdahl: (sigma > NO_SIGMA).then(|| lambda / sigma),
         n_opt: (sigma.abs() > NO_SIGMA).then(|| 1.0 / sigma.abs()),

@@ -66,7 +66,7 @@ impl Metric {
     /// The figure: per second, or in seconds.
     pub fn of(self, summary: &Summary) -> Option<f64> {
         match self {
-            Self::Throughput => summary.requests_per_second,
+            Self::Throughput => summary.throughput(),
             Self::TokensPerSecond => summary.tokens_per_second,
             Self::Time(timed, percentile) => percentile.of(&timed.of(summary)?.figures),
         }

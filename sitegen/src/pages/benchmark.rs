@@ -181,7 +181,7 @@ fn figures(summary: &Summary) -> Vec<Figure> {
         }
     };
     let requested = summary.requested_rate.map(|rate| format!("{}/s requested", units::number(rate)));
-    add("Throughput", summary.requests_per_second, "requests/s", requested.unwrap_or_default());
+    add("Throughput", summary.throughput(), "requests/s", requested.unwrap_or_default());
     add("Output tokens", summary.tokens_per_second, "tokens/s", average_tokens(summary));
     if let Some(goodput) = &summary.goodput {
         let share = goodput.ratio.map(|ratio| format!("{} % within the SLO", units::number(ratio * 100.0)));

@@ -23,7 +23,7 @@ pub fn report(benchmark: &Loaded, slo: Option<&Slo>) -> Report {
         folder: benchmark.id.to_string(),
         markdown: markdown(benchmark, &assessment, &plots),
         json: json(benchmark, &assessment, &plots),
-        violated: assessment.slo.iter().any(|check| check.verdict == LimitVerdict::Violated),
+        violated: assessment.is_bad(),
         plots,
     }
 }
@@ -121,7 +121,7 @@ pub fn one_page(benchmark: &Loaded, assessment: &Assessment) -> Vec<Vec<String>>
 pub fn answer(summary: &Summary) -> String {
     let figures = &summary.latency_s.figures;
     let mut parts = Vec::new();
-    if let Some(rate) = summary.requests_per_second {
+    if let Some(rate) = summary.throughput() {
         parts.push(format!("{} requests/s", units::number(rate)));
     }
     if let Some(tokens) = summary.tokens_per_second {
@@ -148,7 +148,7 @@ fn performance(out: &mut Document, summary: &Summary, assessment: &Assessment) {
     let per_second =
         |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{} /s", units::number(value)));
     let mut rows = vec![
-        row("Throughput (successful requests)", per_second(summary.requests_per_second)),
+        row("Throughput (successful requests)", per_second(summary.throughput())),
         row("Requests in the window", units::count(summary.total_requests)),
         row("Failed", units::count(summary.failed_requests)),
         row(

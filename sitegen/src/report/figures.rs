@@ -198,7 +198,7 @@ impl Context<'_> {
             layers.push(line("failed", BAD, points, markers));
         }
         let x = self.time_axis();
-        let mean = summary.requests_per_second?;
+        let mean = summary.throughput()?;
         let rates: Vec<f64> = layers.iter().flat_map(values).chain([mean]).collect();
         let mut marks = self.outside(&x, true);
         marks.push(Mark::Horizontal { y: mean, label: format!("mean {}", units::number(mean)), color: GREEN });

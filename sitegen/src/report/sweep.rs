@@ -57,7 +57,8 @@ struct Answer<'a> {
 
 /// Empty where no load was swept.
 fn answers<'a>(subject: &Subject<'a>) -> Vec<Answer<'a>> {
-    let (_, limits) = subject.limits();
+    // As the site and `runner sweep-report`: limits asked for, else the campaign's.
+    let limits = subject.slo.cloned().unwrap_or_default();
     let sweep = &subject.execution.sweep;
     if !sweep.is_load() {
         return Vec::new();

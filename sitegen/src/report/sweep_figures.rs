@@ -105,7 +105,7 @@ impl<'a> Context<'a> {
         }
         let hidden = self.sweep.series.len().saturating_sub(MOST_SERIES);
         if hidden > 0 {
-            text += &format!(" {} are not drawn.", plural(hidden, "more series").trim_end_matches('s'));
+            text += &format!(" {hidden} more series not drawn.");
         }
         if self.marks_knees() {
             let method = analysis::KNEE_METHOD;

@@ -7,7 +7,6 @@ use anyhow::Result;
 use archive::{Archive, Run, Summary};
 use serde_json::{Value, json};
 
-use super::printable;
 use crate::{
     cli::{Global, print, table},
     console, units,
@@ -44,15 +43,11 @@ pub fn show(execution: &Execution, slo: Option<&BTreeMap<String, f64>>, global: 
         .iter()
         .map(|point| point.repetitions.iter().map(|(run, summary)| assess(run, summary.as_ref(), slo)).collect())
         .collect();
-    let violated = assessments
-        .iter()
-        .flatten()
-        .flat_map(|assessment| &assessment.slo)
-        .any(|check| check.verdict == LimitVerdict::Violated);
+    let violated = assessments.iter().flatten().any(Assessment::is_bad);
     let code = ExitCode::from(u8::from(slo.is_some() && violated));
     let text = match global.json {
         true => format!("{:#}\n", execution.to_json(&points, &assessments)),
-        false => printable(&execution.to_text(&points, &assessments)),
+        false => execution.to_text(&points, &assessments),
     };
     print(&text)?;
     Ok(code)
@@ -77,7 +72,7 @@ impl Execution {
                 "swept": point.repetitions[0].0.campaign.swept,
                 "benchmark_ids": point.repetitions.iter().map(|(run, _)| run.benchmark_id).collect::<Vec<_>>(),
                 "valid": point.valid().count(),
-                "requests_per_second": point.median(|summary| summary.requests_per_second),
+                "requests_per_second": point.median(archive::Summary::throughput),
                 "latency_p50_s": point.median(|summary| summary.latency_s.figures.p50),
                 "latency_p99_s": point.median(|summary| summary.latency_s.figures.p99),
                 "success_rate": point.median(|summary| summary.success_rate),
@@ -131,7 +126,7 @@ impl Execution {
             let mut row = vec![
                 point.label.clone(),
                 format!("{}/{}", point.valid().count(), point.repetitions.len()),
-                show(point.median(|summary| summary.requests_per_second), units::figure),
+                show(point.median(archive::Summary::throughput), units::figure),
                 show(point.median(|summary| summary.latency_s.figures.p50), units::seconds),
                 show(point.median(|summary| summary.latency_s.figures.p99), units::seconds),
                 show(point.median(|summary| summary.success_rate), |rate| format!("{rate:.2}")),

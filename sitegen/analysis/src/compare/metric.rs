@@ -82,7 +82,7 @@ impl Metric {
                     _ => figures.p999,
                 }
             }
-            Self::Throughput => summary.requests_per_second,
+            Self::Throughput => summary.throughput(),
             Self::Tokens => summary.tokens_per_second,
             Self::Goodput => summary.goodput.as_ref()?.requests_per_second,
             Self::SuccessRate => summary.success_rate,

@@ -52,8 +52,7 @@ impl Archived<'_> {
         let summary = self.summary.filter(|_| self.says() == Says::Figures)?;
         Some(Observation {
             load: self.load,
-            // Past capacity, requests of the window are answered until long after it.
-            throughput: summary.answered_per_second.or(summary.requests_per_second),
+            throughput: summary.throughput(),
             latency_p99_s: summary.latency_s.figures.p99,
             success_rate: summary.success_rate,
         })

@@ -90,7 +90,7 @@ pub fn slo_limit(curve: &LimitCurve) -> Option<SloLimit> {
         [low.unwrap_or(last.load), high.unwrap_or(last.load)]
     });
     let kept_value = kept.and_then(|kept| kept.value);
-    let headroom = kept_value.map(|value| -excess(value) / curve.limit.abs().max(f64::MIN_POSITIVE) * 100.0);
+    let headroom = kept_value.map(|value| 0.0 - excess(value) / curve.limit.abs().max(f64::MIN_POSITIVE) * 100.0);
     let broken_at = broken.map(|place| nodes[place].load);
     let number = crate::knee::number;
     let reason = match (verdict, kept, broken.map(|place| &nodes[place])) {

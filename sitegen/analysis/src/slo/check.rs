@@ -70,7 +70,7 @@ fn check_one(metric: &str, limit: f64, summary: &Summary) -> LimitCheck {
                 let timeline = &summary.timeline;
                 timeline.completed[i].saturating_sub(timeline.failed.get(i).copied().unwrap_or(0))
             });
-            rate(summary.requests_per_second, &counts, kind, limit)
+            rate(summary.throughput(), &counts, kind, limit)
         }
         Some(kind @ Limit::Recall) => match &summary.recall {
             Some(recall) => Found::as_measured(

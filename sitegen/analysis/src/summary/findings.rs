@@ -62,14 +62,15 @@ fn saturated(facts: &Facts, summary: &Summary, schedule_kept: Option<f64>, in_fl
     let late = schedule_kept.is_some_and(|kept| kept < 0.99)
         || summary.error_summary.contains_key(NOT_SENT)
         || send_lag(summary).is_some();
-    let generator_was_free = client_cpu(facts, summary).is_none() && stall(facts, summary).is_none();
+    let generator_was_free =
+        facts.generator.is_some() && client_cpu(facts, summary).is_none() && stall(facts, summary).is_none();
     if !late || in_flight < ALL_WAIT * most || !generator_was_free {
         return None;
     }
     let message = format!(
         "saturated: {} of {} requests that may be in flight were waiting for answers on average, so that the service \
          answered {} of the {} per second it was offered; latency holds the wait for a free client and grows with the \
-         length of the load",
+         length of the load; more clients (`num_clients`) tell whether it was the service or their number",
         number(in_flight),
         most,
         summary.answered_per_second.map_or_else(|| "none".to_owned(), number),
@@ -90,7 +91,8 @@ fn failures(summary: &Summary, saturated: bool) -> Option<Finding> {
     }
     let percent = failed as f64 / total as f64 * 100.0;
     let severity = grade(percent > 50.0, percent > 1.0)?;
-    let most = summary.error_summary.iter().max_by_key(|(_, count)| **count);
+    let reasons = summary.error_summary.iter().filter(|(text, _)| !saturated || *text != NOT_SENT);
+    let most = reasons.max_by_key(|(_, count)| **count);
     let most = most.map(|(text, count)| format!("; most often ({count}): {}", shortened(text))).unwrap_or_default();
     finding(severity, "failures", format!("{failed} of {total} requests failed ({}){most}", percent_of(percent)))
 }

@@ -80,7 +80,8 @@ impl StressLoad {
         let for_each_client = settings.num_inserts.saturating_mul(u64::from(spec.clients) / connections);
         let mode = match (&settings.operation_mix, spec.stop.requests, spec.stop.duration_s) {
             (Some(mix), _, _) => Mode::Mix { insert_share: insert_share(mix)? },
-            (None, Some(requests), None) => {
+            // In the open loop warm-up is the head of the one sequence, and would be its inserts.
+            (None, Some(requests), None) if closed => {
                 let share = settings.num_inserts as f64 / (settings.num_inserts + settings.num_selects) as f64;
                 Mode::Phases { inserts: ((requests as f64 * share).round() as u64).clamp(1, requests) }
             }
