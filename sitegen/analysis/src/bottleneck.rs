@@ -286,7 +286,7 @@ fn course(points: &[&LoadPoint<'_>], stop: f64, class: Bottleneck) -> Vec<Eviden
             ),
         });
     };
-    add("requests_per_second (summary.json)", "requests/s", 1.0, archive::Summary::throughput);
+    add("requests_per_second (summary.json)", "requests/s", 1.0, Summary::throughput);
     if class == Bottleneck::Queueing {
         add("latency_s.p50 (summary.json)", "ms", 1e3, |summary| summary.latency_s.figures.p50);
     }

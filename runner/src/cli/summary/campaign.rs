@@ -72,7 +72,7 @@ impl Execution {
                 "swept": point.repetitions[0].0.campaign.swept,
                 "benchmark_ids": point.repetitions.iter().map(|(run, _)| run.benchmark_id).collect::<Vec<_>>(),
                 "valid": point.valid().count(),
-                "requests_per_second": point.median(archive::Summary::throughput),
+                "requests_per_second": point.median(Summary::throughput),
                 "latency_p50_s": point.median(|summary| summary.latency_s.figures.p50),
                 "latency_p99_s": point.median(|summary| summary.latency_s.figures.p99),
                 "success_rate": point.median(|summary| summary.success_rate),
@@ -126,7 +126,7 @@ impl Execution {
             let mut row = vec![
                 point.label.clone(),
                 format!("{}/{}", point.valid().count(), point.repetitions.len()),
-                show(point.median(archive::Summary::throughput), units::figure),
+                show(point.median(Summary::throughput), units::figure),
                 show(point.median(|summary| summary.latency_s.figures.p50), units::seconds),
                 show(point.median(|summary| summary.latency_s.figures.p99), units::seconds),
                 show(point.median(|summary| summary.success_rate), |rate| format!("{rate:.2}")),
