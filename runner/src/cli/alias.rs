@@ -10,6 +10,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("--summary", "summary"),
     ("--id", "summary"),
     ("--metrics", "metrics"),
+    ("--report", "report"),
     ("--sweep-report", "sweep-report"),
     ("--compare", "compare"),
     ("--rerun", "rerun"),

@@ -115,10 +115,6 @@ impl Default for ChromaHealthcheckSettings {
 }
 
 impl ClientType for ChromaHealthcheck {
-    fn details(&self) -> &'static [analysis::slo::Detail] {
-        &[analysis::slo::Detail::Recall]
-    }
-
     fn name(&self) -> &'static str {
         "chroma_healthcheck"
     }

@@ -17,7 +17,7 @@ const ATTACKS: [&str; 6] = [
 ];
 
 /// Fields whose values the format restricts, so that another value is refused when the archive is read.
-const TYPED: [&str; 14] = [
+const TYPED: [&str; 15] = [
     "status",
     "stage",
     "time",
@@ -27,6 +27,7 @@ const TYPED: [&str; 14] = [
     "benchmark_id",
     "rerun_of",
     "severity",
+    "outcome",
     "test_start_time",
     "test_end_time",
     "hdr_v2_base64",
