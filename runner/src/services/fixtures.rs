@@ -4,7 +4,6 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     path::Path,
-    process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -146,91 +145,45 @@ pub fn probe(service: &dyn ServiceType, endpoint: &Endpoint, settings: &Value) -
 pub struct Running {
     pub endpoint: Endpoint,
     pub settings: Value,
-    _server: Option<Server>,
+    _server: Option<StartedService>,
 }
 
 impl Running {
     pub fn start(service: &dyn ServiceType) -> Self {
-        let settings: Value = crate::recipe::schema::default_settings(service.settings_schema()).into();
+        let mut settings = crate::recipe::schema::default_settings(service.settings_schema());
+        for secret in service.secret_settings() {
+            settings.insert(secret.setting.to_owned(), "drawn".into());
+        }
+        let settings: Value = settings.into();
         if service.name() == "simulator" {
             // Its program is this one, which is a test here.
             let simulated = serde_json::from_value(settings.clone()).expect("settings");
             let endpoint = crate::simulator::tests::start(simulated);
             return Self { endpoint, settings, _server: None };
         }
-        let server = Server::start(service, &settings);
-        Self { endpoint: server.endpoint.clone(), settings, _server: Some(server) }
+        let server = StartedService::start(service.name(), settings);
+        Self { endpoint: server.endpoint.clone(), settings: server.settings.clone(), _server: Some(server) }
     }
 
-    pub fn job(&self, spec: LoadSpec, settings: &Value, service_settings: &Value) -> LoadJob {
+    pub fn job(&self, spec: LoadSpec, settings: &Value) -> LoadJob {
         let job = job(self.endpoint.clone(), spec, settings.clone(), Path::new(""));
-        LoadJob { service_settings: service_settings.clone(), ..job }
+        LoadJob { service_settings: self.settings.clone(), ..job }
     }
 
-    pub fn drive(
-        &self,
-        client: &dyn ClientType,
-        spec: LoadSpec,
-        settings: &Value,
-        service_settings: &Value,
-    ) -> anyhow::Result<Driven> {
-        drive_job(client, self.job(spec, settings, service_settings))
-    }
-}
-
-/// A server process in a folder of its own, as its service type starts it.
-pub struct Server {
-    pub endpoint: Endpoint,
-    child: Child,
-    _scratch: tempfile::TempDir,
-}
-
-impl Server {
-    pub fn start(service: &dyn ServiceType, settings: &Value) -> Self {
-        let scratch = tempfile::tempdir().expect("a folder");
-        let endpoint = local(free_port());
-        let request = super::LaunchRequest {
-            settings,
-            host: &endpoint.host,
-            port: endpoint.port,
-            scratch: scratch.path(),
-            command: None,
-        };
-        let launch = service.launch(&request).expect("a launch");
-        let child = Command::new(&launch.program).args(&launch.args).envs(&launch.env).stdout(Stdio::null()).spawn();
-        let child =
-            child.unwrap_or_else(|err| panic!("{} on PATH, which scripts/test.sh installs: {err}", launch.program));
-        let server = Self { endpoint, child, _scratch: scratch };
-        let patience = Instant::now() + Duration::from_secs(30);
-        loop {
-            match probe(service, &server.endpoint, settings) {
-                Probe::Ready { version } => {
-                    assert!(version.is_some_and(|version| version.contains('.')));
-                    return server;
-                }
-                other => assert!(Instant::now() < patience, "{} does not come up: {other:?}", launch.program),
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    pub fn drive(&self, client: &dyn ClientType, spec: LoadSpec, settings: &Value) -> anyhow::Result<Driven> {
+        drive_job(client, self.job(spec, settings))
     }
 }
 
 /// A `redis-server` with its default settings.
 pub struct RedisServer {
     pub endpoint: Endpoint,
-    server: Server,
+    server: StartedService,
 }
 
 impl RedisServer {
     pub fn start() -> Self {
-        let server = Server::start(super::service_type("redis").expect("redis"), &serde_json::json!({}));
+        let server = StartedService::start("redis", serde_json::json!({}));
         Self { endpoint: server.endpoint.clone(), server }
     }
 
@@ -241,7 +194,7 @@ impl RedisServer {
     }
 
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
-        let process = nix::unistd::Pid::from_raw(self.server.child.id() as i32);
+        let process = nix::unistd::Pid::from_raw(self.server.process() as i32);
         nix::sys::signal::kill(process, signal).expect("its own child");
     }
 
@@ -271,8 +224,7 @@ impl RedisServer {
     }
 
     pub fn kill(&mut self) {
-        self.server.child.kill().expect("killed");
-        self.server.child.wait().expect("reaped");
+        self.server.kill();
     }
 }
 

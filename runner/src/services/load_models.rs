@@ -23,7 +23,7 @@ const ELSEWHERE: [(&str, &str); 1] = [("vllm", "simulator")];
 const WITH_LESS_DATA: [&str; 3] = ["chroma", "minio", "qdrant"];
 
 /// The load and the settings that a recipe comes to.
-fn planned(service: &dyn ServiceType, client: &dyn ClientType, benchmarks: &Value) -> (LoadSpec, Value, Value) {
+fn planned(service: &dyn ServiceType, client: &dyn ClientType, benchmarks: &Value) -> (LoadSpec, Value) {
     let recipe = json!({
         "configuration": { "target": "local" },
         "service": { "type": service.name() },
@@ -34,7 +34,7 @@ fn planned(service: &dyn ServiceType, client: &dyn ClientType, benchmarks: &Valu
     let outcome = plan::from_text("a test", &recipe.to_string(), Path::new(""), machine);
     let plan = outcome.plan.unwrap_or_else(|| panic!("{}", outcome.findings.render_all()));
     let point = &plan.points[0];
-    (point.load.clone(), point.recipe.client.settings.clone().into(), point.recipe.service.settings.clone().into())
+    (point.load.clone(), point.recipe.client.settings.clone().into())
 }
 
 #[test]
@@ -56,11 +56,11 @@ fn every_client_sends_the_same_requests_over_any_number_of_threads() {
                 json!({ "num_clients": 4, "num_requests": 24, "load": { "model": "gamma", "rate": 400, "shape": 0.5 } }),
             ];
             for benchmarks in loads {
-                let (spec, settings, service_settings) = planned(*service, *client, &benchmarks);
+                let (spec, settings) = planned(*service, *client, &benchmarks);
                 let name = format!("{} under {benchmarks}", client.name());
                 let digest = |threads: u32, seed: u64| {
                     let spec = LoadSpec { threads, seed, ..spec.clone() };
-                    let driven = running.drive(*client, spec, &settings, &service_settings);
+                    let driven = running.drive(*client, spec, &settings);
                     let driven = driven.unwrap_or_else(|err| panic!("{name}: {err:#}"));
                     assert_eq!(driven.errors(), [""; 0], "{name}");
                     driven.report.sequence_digest.unwrap_or_else(|| panic!("{name}: no digest"))
@@ -166,7 +166,7 @@ fn a_trace_sends_its_requests_when_and_as_they_were() {
     let simulator = Running::start(super::service_type("simulator").expect("the simulator"));
     let client = super::client_type("vllm_stress").expect("vllm_stress");
     let settings = super::super::recipe::schema::default_settings(client.settings_schema());
-    let job = simulator.job(spec, &settings.into(), &simulator.settings.clone());
+    let job = simulator.job(spec, &settings.into());
     let driven = drive_job(client, crate::load::LoadJob { trace: Some(trace), ..job }).expect("driven");
     assert_eq!(driven.errors(), [""; 0]);
     assert_eq!(driven.requests.len(), 200);
