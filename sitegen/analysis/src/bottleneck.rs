@@ -222,6 +222,8 @@ pub fn attribute_sweep(points: &[LoadPoint<'_>], stops_at: Option<f64>) -> Attri
     let (explaining, busy_before) = explain(&at_limit, &before);
     let mut candidates = candidates(explaining.iter().copied());
     let mut confidence = match (candidates.len(), before.is_empty()) {
+        // What was not looked at may be the cause behind the one that was.
+        (1, _) if at_limit.iter().all(|looked| looked.best(Bottleneck::Cpu).is_none()) => Confidence::Low,
         (1, false) if at_limit.iter().all(|looked| looked.client_known) => Confidence::High,
         (1, _) => Confidence::Medium,
         _ => Confidence::Low,
@@ -450,6 +452,10 @@ fn idle(observation: &Observation<'_>, looked: &Looked) -> (Bottleneck, Confiden
     }
     if !looked.service_known {
         return unknown("nothing was sampled of the service: it is not a process of this run".to_owned());
+    }
+    if looked.best(Bottleneck::Cpu).is_none() {
+        let text = "nothing that was sampled is exhausted, and the service's CPU was not sampled by thread: it cannot be excluded";
+        return unknown(text.to_owned());
     }
     let success = observation.summary.and_then(|summary| summary.success_rate);
     if observation.run.status == Status::Failed || success.is_none_or(|success| success < HEALTHY_SUCCESS) {
