@@ -240,7 +240,10 @@ fn one_page(subject: &Subject<'_>, answers: &[Answer<'_>]) -> Vec<Vec<String>> {
         rows.push(row("Verdict", "no limit applies to this sweep"));
     }
     for (i, answer) in answers.iter().enumerate() {
-        let text = named(answer.series, answer.saturation.recommendation.reason.clone());
+        let advice = &answer.saturation.recommendation;
+        let unit = sweep.axis.as_ref().map_or("", |axis| axis.name.as_str());
+        let load = advice.load.map(|load| format!("{} {unit}: ", units::number(load))).unwrap_or_default();
+        let text = named(answer.series, format!("{load}{}", advice.reason));
         rows.push(row(if i == 0 { "Recommendation" } else { "" }, &text));
     }
     if answers.is_empty() {
