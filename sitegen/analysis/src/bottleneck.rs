@@ -433,10 +433,10 @@ fn choose(candidates: &[Bottleneck]) -> Option<Bottleneck> {
 }
 
 fn limited_by(class: Bottleneck, looked: &Looked) -> String {
-    let fact = looked.best(class).map(|measure| measure.says.clone()).unwrap_or_default();
+    let fact = looked.best(class).map(|measure| format!(": {}", measure.says)).unwrap_or_default();
     match class {
-        Bottleneck::Client => format!("the load generator is the limit, not the service: {fact}"),
-        class => format!("{} is the limit: {fact}", class.name()),
+        Bottleneck::Client => format!("the load generator is the limit, not the service{fact}"),
+        class => format!("{} is the limit{fact}", class.name()),
     }
 }
 
