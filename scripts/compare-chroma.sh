@@ -2,19 +2,18 @@
 # Searches a second of chroma_stress beside a tight loop over Chroma's own Python client: the same server, cores and
 # collection size, one client each, in alternating pairs. Every search of chroma_stress is verified and recorded.
 #
-#   scripts/compare-chroma.sh [pairs]
+#   scripts/compare-chroma.sh [pairs] [seconds]
 #
 # Needs what scripts/test.sh installs, and two cores: the server has the first, the load the second. Builds release,
 # unless RUNNER names a binary; leaves nothing behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-pairs=${1:-5}
+count=${1:-5}
+seconds=${2:-5}
 root=$PWD
 bin=$root/target/test-servers/bin
-if [ -z "${RUNNER:-}" ]; then
-    cargo build --release --quiet
-    RUNNER=$root/target/release/runner
-fi
+. scripts/paired.sh
+find_runner
 work=$(mktemp -d)
 server=
 trap '[ -z "$server" ] || kill "$server"; rm -rf "$work"' EXIT
@@ -29,15 +28,9 @@ cat >recipe.yaml <<YAML
 configuration: {target: local}
 service: {type: chroma, endpoint: '127.0.0.1:$port'}
 client: {type: chroma_stress, settings: {num_vectors: 2000, dim: 128, top_k: 10, operation_mix: '100:0', threads: 1}}
-benchmarks: {num_clients: 1, warmup: 500ms, duration: 5s}
+benchmarks: {num_clients: 1, warmup: 500ms, duration: ${seconds}s, calibration: 0}
 YAML
-: >figures
-for _ in $(seq "$pairs"); do
-    theirs=$(taskset -c 1 "$bin/python" "$root/scripts/compare-clients.py" chroma "$port" 5)
-    rm -rf results
-    taskset -c 1 "$RUNNER" run recipe.yaml --no-commit --quiet >/dev/null
-    ours=$(grep -o '"requests_per_second": *[0-9.]*' results/BM-*/summary.json | head -1 | grep -o '[0-9.]*$')
-    echo "$theirs $ours" >>figures
-done
-printf '%12s %12s %7s  %s\n' chromadb chroma_stress ratio '95 % interval'
-"$bin/python" "$root/scripts/compare-clients.py" ratio <figures
+theirs() { taskset -c 1 "$bin/python" "$root/scripts/compare-clients.py" chroma "$port" "$seconds"; }
+pairs "$count"
+printf '%12s %12s %7s   %s\n' chromadb chroma_stress ratio '95 % interval'
+ratio

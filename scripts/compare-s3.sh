@@ -2,21 +2,20 @@
 # PUTs and GETs a second of minio_stress beside a tight loop over boto3: the same server, cores and object size, one
 # client each, in alternating pairs. Every object of minio_stress is compared byte by byte and recorded.
 #
-#   scripts/compare-s3.sh [pairs] [bytes]
+#   scripts/compare-s3.sh [pairs] [seconds] [bytes]
 #
 # Measures the `minio` on PATH; without one, the test server, whose slowness hides the clients' (a ratio near 1 then
 # says little). Needs what scripts/test.sh installs, and two cores: the server has the first, the load the second.
 # Builds release, unless RUNNER names a binary; leaves nothing behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-pairs=${1:-5}
-bytes=${2:-65536}
+count=${1:-5}
+seconds=${2:-5}
+bytes=${3:-65536}
 root=$PWD
 bin=$root/target/test-servers/bin
-if [ -z "${RUNNER:-}" ]; then
-    cargo build --release --quiet
-    RUNNER=$root/target/release/runner
-fi
+. scripts/paired.sh
+find_runner
 "$bin/python" -c 'import boto3'
 work=$(mktemp -d)
 server=
@@ -37,12 +36,12 @@ server=$!
 until "$bin/python" -c "import urllib.request as u; u.urlopen('http://127.0.0.1:$port/minio/health/ready')" 2>/dev/null; do
     sleep 0.2
 done
-: >puts
-: >gets
-for _ in $(seq "$pairs"); do
-    read -r their_puts their_gets < <(taskset -c 1 "$bin/python" "$root/scripts/compare-clients.py" s3 "$port" 5 "$bytes")
-    for operation in puts gets; do
-        cat >recipe.yaml <<YAML
+theirs() {
+    taskset -c 1 "$bin/python" "$root/scripts/compare-clients.py" s3 "$port" "$seconds" "$operation" "$bytes"
+}
+printf '%-5s%12s %12s %7s   %s\n' '' boto3 minio_stress ratio '95 % interval'
+for operation in put get; do
+    cat >recipe.yaml <<YAML
 configuration: {target: local}
 service:
   type: minio
@@ -50,18 +49,10 @@ service:
   settings: {root_user: '\${MINIO_ROOT_USER}', root_password: '\${MINIO_ROOT_PASSWORD}'}
 client:
   type: minio_stress
-  settings: {object_size_bytes: $bytes, num_objects: 16, operation_mix: '$([ $operation = puts ] && echo 100:0 || echo 0:100)', threads: 1}
-benchmarks: {num_clients: 1, warmup: 500ms, duration: 5s}
+  settings: {object_size_bytes: $bytes, num_objects: 16, operation_mix: '$([ $operation = put ] && echo 100:0 || echo 0:100)', threads: 1}
+benchmarks: {num_clients: 1, warmup: 500ms, duration: ${seconds}s, calibration: 0}
 YAML
-        rm -rf results
-        taskset -c 1 "$RUNNER" run recipe.yaml --no-commit --quiet >/dev/null
-        ours=$(grep -o '"requests_per_second": *[0-9.]*' results/BM-*/summary.json | head -1 | grep -o '[0-9.]*$')
-        theirs=$([ $operation = puts ] && echo "$their_puts" || echo "$their_gets")
-        echo "$theirs $ours" >>"$operation"
-    done
-done
-printf '%-5s %12s %12s %7s  %s\n' '' boto3 minio_stress ratio '95 % interval'
-for operation in puts gets; do
-    printf '%-5s ' "$operation"
-    "$bin/python" "$root/scripts/compare-clients.py" ratio <"$operation"
+    pairs "$count"
+    printf '%-5s' $operation
+    ratio
 done

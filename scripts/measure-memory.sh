@@ -1,46 +1,89 @@
 #!/usr/bin/env bash
-# Peak memory of recording many requests, from the first connection to the sealed benchmark, for every client type that a
-# recipe is given for: the largest process of the whole run (GNU time counts every process that was waited for, the
-# service too).
+# Peak memory of recording many requests, from the first connection to the sealed benchmark: of the load agent and of
+# `runner run`, for a quarter, a half and all of a number of requests. Bounded memory shows as three equal rows.
 #
 #   scripts/measure-memory.sh [requests] [client type…]
 #
-# Client types: redis_stress (10 million requests take about 40 s), vllm_stress (streams of 4 tokens, about 15,000
-# requests a second: ask for fewer); both of them when none is named. Needs redis-server and GNU time
-# (Debian packages redis-server, time). Builds release; leaves nothing behind.
+# Without names: redis_stress (10 million requests and their fractions take about a minute). Others by
+# scripts/load-recipe.sh; on two cores http_stress, pgbench and vllm_stress make some 10,000 to 50,000 requests a second,
+# chroma_stress, qdrant_stress and minio_stress, whose test servers are slow, some 100 to 1,000: ask for fewer.
+#
+# Needs the servers (Debian packages redis-server, nginx-light, postgresql; scripts/test.sh installs the others). Builds
+# release, unless RUNNER names a binary; leaves nothing behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/paired.sh
 requests=${1:-10000000}
 shift || true
-[ $# -gt 0 ] || set -- redis_stress vllm_stress
-cargo build --release --quiet
-runner=$PWD/target/release/runner
+[ $# -gt 0 ] || set -- redis_stress
+find_runner
+root=$PWD
+bin=$root/target/test-servers/bin
+PATH=$PATH:/usr/sbin:$bin:$(printf '%s:' /usr/lib/postgresql/*/bin)
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# The service may have to enter it with another account.
+chmod 755 "$work"
+server=
+trap '[ -z "$server" ] || kill "$server"; rm -rf "$work"' EXIT
 cd "$work"
-for client in "$@"; do
-    case $client in
-    redis_stress)
-        service='{type: redis}'
-        settings="{operation_mix: '50:50', value_size_bytes: 16, pipeline: 16}"
+
+# An address for clients whose service the runner cannot start on this machine.
+address=
+serve() {
+    local port=$((20000 + RANDOM % 10000))
+    address=
+    case $1 in
+    minio_stress)
+        export S3_KEY=measurement S3_SECRET=measurement-secret
+        MINIO_ROOT_USER=$S3_KEY MINIO_ROOT_PASSWORD=$S3_SECRET \
+            "$bin/python" "$root/runner/tests/servers/s3.py" server data --address "127.0.0.1:$port" >server.log 2>&1 &
         ;;
-    vllm_stress)
-        service='{type: simulator, settings: {slots: 4096, prefill_base_s: 0, prefill_per_token_s: 0, decode_per_token_s: 0}}'
-        settings='{max_tokens: 4, prompt_length: 8}'
+    qdrant_stress)
+        echo "{\"service\": {\"host\": \"127.0.0.1\", \"http_port\": $port}}" >qdrant.json
+        "$bin/python" "$root/runner/tests/servers/qdrant.py" --config-path qdrant.json >server.log 2>&1 &
         ;;
-    *)
-        echo "no recipe for $client here: add one" >&2
-        exit 2
-        ;;
+    *) return 0 ;;
     esac
-    cat >campaign.yaml <<YAML
-configuration: {target: local}
-service: $service
-client: {type: $client, settings: $settings}
-benchmarks: {num_clients: 16, num_requests: $((requests / 16)), calibration: 0}
-YAML
-    echo "== $client, $requests requests"
+    server=$!
+    address=127.0.0.1:$port
+    until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do sleep 0.1; done
+}
+
+# Peak resident KiB of a process, as far as it lives.
+peak() { sed -n 's/^VmHWM: *\([0-9]*\) kB/\1/p' "/proc/$1/status" 2>/dev/null || true; }
+
+# Of a whole run: peak of the load agent and of the runner, and seconds.
+measure() {
+    local begin=$SECONDS agent=0 runner=0 now child
     rm -rf results
-    /usr/bin/time -f '%M KiB peak resident memory of any process, %e s in all' "$runner" run campaign.yaml --no-commit
-    du -h --apparent-size results/.raw results/BM-*/requests.jsonl.zst results/BM-*/summary.json 2>/dev/null || true
+    "$RUNNER" run recipe.yaml --no-commit --quiet >run.log 2>&1 &
+    local running=$!
+    while kill -0 "$running" 2>/dev/null; do
+        now=$(peak "$running")
+        [ "${now:-0}" -le "$runner" ] || runner=$now
+        for child in $(cat "/proc/$running/task/"*/children 2>/dev/null); do
+            if tr '\0' ' ' <"/proc/$child/cmdline" 2>/dev/null | grep -q 'agent load'; then
+                now=$(peak "$child")
+                [ "${now:-0}" -le "$agent" ] || agent=$now
+            fi
+        done
+        sleep 0.1
+    done
+    wait "$running" || { cat run.log >&2; return 1; }
+    printf '%-16s %12s %14.1f %12.1f %6s\n' "$1" "$2" "$(awk "BEGIN { print $agent / 1024 }")" \
+        "$(awk "BEGIN { print $runner / 1024 }")" $((SECONDS - begin))
+}
+
+printf '%-16s %12s %14s %12s %6s\n' client requests 'agent MiB' 'runner MiB' s
+for client in "$@"; do
+    serve "$client"
+    for part in 4 2 1; do
+        bash "$root/scripts/load-recipe.sh" "$client" $((requests / part)) "$address" >recipe.yaml
+        measure "$client" $((requests / part))
+    done
+    if [ -n "$server" ]; then
+        kill "$server"
+        wait "$server" 2>/dev/null || true
+        server=
+    fi
 done

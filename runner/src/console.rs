@@ -99,6 +99,9 @@ impl Console {
         if let Some(reason) = &done.not_committed {
             self.warn(&format!("  not committed: {reason}"));
         }
+        if let Some(left) = left_behind(&done.run) {
+            self.warn(&format!("  left on the service: {left}"));
+        }
     }
 
     pub fn finish(&mut self) {
@@ -119,6 +122,11 @@ impl Console {
 /// Writes a line to stderr. The terminal may be closed by now, and the benchmarks are to end in order all the same.
 pub fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// What the load put into the service and could not remove, and why.
+pub fn left_behind(run: &archive::Run) -> Option<&str> {
+    run.events.iter().find(|event| event.event == "left_behind")?.detail.as_deref()
 }
 
 /// The swept values of a point in a few words: `num_clients=4`.

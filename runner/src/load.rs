@@ -13,6 +13,7 @@ mod driver;
 mod event_loop;
 mod exchange;
 mod pace;
+mod patience;
 mod profile;
 mod schedule;
 mod timer;
@@ -27,8 +28,9 @@ pub use analysis::precision::{Precision, PrecisionFacts, Quantity};
 pub use self::{
     draw::{Draw, Zipf, content_mix, mix},
     driver::drive,
-    exchange::{Client, Connection, Exchange, Outcome, Place, Recall, Streamed, Workload},
-    profile::{Step, StepBounds, total_s},
+    exchange::{Client, Connection, Doubt, Exchange, Outcome, Place, Recall, Streamed, Workload, one_by_one},
+    patience::{PATIENCE, patience, within},
+    profile::{Step, StepBounds, mean_level, total_s},
     timer::{Sleep, Timer},
     trace::Trace,
     writer::{Phase, Progress},
@@ -69,7 +71,7 @@ impl LoadSpec {
             Arrival::Constant { rate } | Arrival::Poisson { rate } | Arrival::Gamma { rate, .. } => rate,
             Arrival::Trace { rate, .. } => rate,
         };
-        Some(profile::mean_level(&self.steps).unwrap_or(rate))
+        Some(mean_level(&self.steps).unwrap_or(rate))
     }
 }
 
@@ -195,6 +197,12 @@ pub struct LoadReport {
     /// Why the service's data are not what the load wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wrong_data: Option<String>,
+    /// Why it is not known whether they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unchecked_data: Option<String>,
+    /// Why what the load put into the service may still be there, in part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_behind: Option<String>,
     pub threads: u32,
     /// CPU seconds of the load generator over the window, all threads.
     pub cpu_s: f64,

@@ -32,10 +32,15 @@ mod postgres;
 mod qdrant;
 mod redis;
 mod simulator;
+mod token;
 mod vectors;
 mod vllm;
 
 pub use simulator::{Decode, SimulatorSettings};
+
+/// What is said of a setting that asks for TLS.
+const NO_TLS: &str = "TLS is not spoken; let a proxy that ends it listen beside the runner, and give its plain \
+                      `host:port` as `service.endpoint`";
 
 /// Every service type, by name.
 pub static SERVICES: &[&dyn ServiceType] = &[

@@ -193,8 +193,16 @@ fn drive(
             // A load that reached its end by itself has its result, whatever was asked at the last moment.
             // Data that a dead service no longer shows are no wrong data.
             let ended_otherwise = report.interrupted && why_stopped.is_some();
-            if let Some(wrong) = report.wrong_data.filter(|_| !ended_otherwise) {
-                return log.write("point_failed", Some(format!("the service's data are wrong: {wrong}")), id);
+            if report.left_behind.is_some() && !ended_otherwise {
+                log.write("left_behind", report.left_behind, id)?;
+            }
+            let doubt = match (report.wrong_data, report.unchecked_data) {
+                (Some(wrong), _) => Some(format!("the service's data are wrong: {wrong}")),
+                (None, Some(reason)) => Some(format!("the service's data could not be checked: {reason}")),
+                (None, None) => None,
+            };
+            if let Some(doubt) = doubt.filter(|_| !ended_otherwise) {
+                return log.write("point_failed", Some(doubt), id);
             }
             match why_stopped {
                 _ if !report.interrupted => log.write("point_ended", None, id),

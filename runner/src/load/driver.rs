@@ -19,7 +19,7 @@ use futures_util::{StreamExt, stream};
 use tokio::task::LocalSet;
 
 use super::{
-    Arrival, Control, LoadJob, LoadReport, LoadSpec, PrecisionFacts, Timer, Workload,
+    Arrival, Control, Doubt, LoadJob, LoadReport, LoadSpec, PrecisionFacts, Timer, Workload,
     digest::{Coverage, SequenceDigest},
     event_loop::{EventLoop, Shared},
     pace::{CONNECT_TIMEOUT, PacedClient},
@@ -32,8 +32,6 @@ use super::{
 const CONNECTING: usize = 32;
 /// From the last connection to offset 0, so that every thread is ready for it.
 const START_NOTICE: Duration = Duration::from_millis(20);
-/// Longest time for looking at what the load put into the service, and for removing it.
-const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Offset 0, on both clocks.
 #[derive(Clone, Copy)]
@@ -62,28 +60,28 @@ pub fn drive<W: Workload>(workload: W, job: &LoadJob, control: &Control) -> Resu
             .await?
             .map_err(|err| anyhow!("cannot prepare {name} for the load: {err}"))
     });
-    let was_prepared = prepared.is_ok();
     let mut report = prepared.and_then(|()| drive_prepared(&workload, job, control));
     if let Ok(report) = &mut report
         && report.interruption.is_none()
     {
-        report.wrong_data = block_on(async {
-            let verified = tokio::time::timeout(CLEAN_UP_TIMEOUT, workload.verify()).await;
-            Ok(verified.unwrap_or_else(|_| Err("no end in sight".into())).err())
-        })?;
+        match block_on(async { Ok(workload.verify().await) })? {
+            Ok(()) => {}
+            Err(Doubt::Wrong(reason)) => report.wrong_data = Some(reason),
+            Err(Doubt::Unknown(reason)) => report.unchecked_data = Some(reason),
+        }
     }
     // Also after a failure: what was put into the service is not the next benchmark's to find.
-    let cleaned = block_on(async {
-        match tokio::time::timeout(CLEAN_UP_TIMEOUT, workload.clean_up()).await {
-            Ok(result) => result.map_err(anyhow::Error::msg),
-            Err(_) => Err(anyhow!("no end in sight")),
+    let Err(left) = block_on(async { Ok(workload.clean_up().await) })? else { return report };
+    tracing::warn!("cannot remove the load's data from {name}: {left}");
+    match &mut report {
+        Ok(report) => report.left_behind = Some(left),
+        Err(err) => {
+            let text = format!("{err:#}");
+            // The same reason twice is that of a service that never let the load in.
+            if !text.rsplit(": ").next().is_some_and(|reason| left.ends_with(reason)) {
+                return Err(anyhow!("{text}; what may be left of it: {left}"));
+            }
         }
-    });
-    // Where preparing failed, removing is likely to fail for the same reason.
-    if let Err(err) = cleaned
-        && was_prepared
-    {
-        tracing::warn!("cannot remove the load's data from {name}: {err}");
     }
     report
 }
@@ -236,6 +234,8 @@ fn report(
         interrupted,
         interruption,
         wrong_data: None,
+        unchecked_data: None,
+        left_behind: None,
         threads,
         cpu_s: ends.iter().map(|end| end.cpu.as_secs_f64()).sum(),
         longest_stall_s: ends.iter().map(|end| end.longest_stall.as_secs_f64()).fold(0.0, f64::max),

@@ -103,6 +103,21 @@ impl Exchange {
     }
 }
 
+/// Why the service's data are not known to be what the load wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// They were looked at, and are something else.
+    Wrong(String),
+    /// They could not be looked at.
+    Unknown(String),
+}
+
+impl From<String> for Doubt {
+    fn from(reason: String) -> Self {
+        Self::Unknown(reason)
+    }
+}
+
 /// What a connection is good for after a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -134,20 +149,40 @@ pub trait Workload: Clone + Send + 'static {
         None
     }
 
-    /// Once, before any client connects: what the load needs to find in the service.
+    /// Once, before any client connects: what the load needs to find in the service. Each step within
+    /// [`super::patience`].
     async fn prepare(&mut self) -> Result<(), String>;
 
     /// A client, ready to send. `client` counts from 0. Dropping the future or the client closes the connection.
     async fn connect(&self, client: u32) -> Result<Self::Client, String>;
 
-    /// Once, after the last client is gone: whether the service holds what the load wrote to it. An error is a wrong
-    /// answer of the service as a whole: no request shows it, and the benchmark has failed.
-    async fn verify(&self) -> Result<(), String> {
+    /// Once, after the last client is gone: whether the service holds what the load wrote to it. No request shows it
+    /// when it does not, so the benchmark as a whole has failed. Each step within [`super::patience`].
+    async fn verify(&self) -> Result<(), Doubt> {
         Ok(())
     }
 
-    /// Once, after that: removes from the service what the load put there.
+    /// Once, after that and after a failed [`Workload::prepare`]: removes from the service what the load put there, or may
+    /// have put there. Each step within [`super::patience`]; an error says what may be left.
     async fn clean_up(&self) -> Result<(), String>;
+}
+
+/// Sends the requests of a batch one after the other. An error of `ask` fails its request and ends the connection.
+pub async fn one_by_one(
+    batch: &mut [Exchange],
+    mut ask: impl AsyncFnMut(&mut Exchange) -> Result<Connection, String>,
+) -> Connection {
+    let mut connection = Connection::Reusable;
+    for exchange in batch {
+        connection = match ask(exchange).await {
+            Ok(connection) => connection,
+            Err(reason) => {
+                exchange.fail(Instant::now(), reason);
+                return Connection::Broken;
+            }
+        };
+    }
+    connection
 }
 
 /// One client with its connection.

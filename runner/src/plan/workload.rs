@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    load::{Arrival, LoadSpec, Precision, Quantity, Step, Stop, Trace, Warmup, total_s},
+    load::{Arrival, LoadSpec, Precision, Quantity, Step, Stop, Trace, Warmup, mean_level, total_s},
     recipe::{Benchmarks, Load, LoadModel, LoadStep, PrecisionWanted, Recipe},
     services::LoadDefaults,
 };
@@ -30,10 +30,10 @@ pub fn load_spec(
         );
         return Err(("benchmarks.num_clients", message));
     };
-    let arrival = arrival(&benchmarks.load, trace);
-    let closed = arrival.is_closed();
+    let closed = benchmarks.load.model == LoadModel::Closed;
     let scale = if closed { f64::from(connections) } else { 1.0 };
     let steps: Vec<Step> = benchmarks.load.steps.iter().map(|step| level(step, scale)).collect();
+    let arrival = arrival(&benchmarks.load, &steps, trace);
     let duration_s = benchmarks.duration.or_else(|| total_s(&steps));
     let requests = match (benchmarks.num_requests, duration_s) {
         (Some(requests), _) if !closed => Some(requests),
@@ -62,9 +62,9 @@ pub fn load_spec(
     })
 }
 
-fn arrival(load: &Load, trace: Option<&Trace>) -> Arrival {
-    // With steps, these say what the rate is.
-    let rate = load.rate.unwrap_or(1.0);
+fn arrival(load: &Load, steps: &[Step], trace: Option<&Trace>) -> Arrival {
+    // A load without any rate has a finding of its own.
+    let rate = mean_level(steps).or(load.rate).unwrap_or(1.0);
     match (load.model, trace) {
         (LoadModel::Closed, _) => Arrival::Closed { think_time_s: load.think_time },
         (LoadModel::Poisson, _) => Arrival::Poisson { rate },
@@ -201,6 +201,7 @@ mod tests {
         let open = load(LoadModel::Gamma, vec![step(Some(100.0), None, Some(300.0))]);
         let spec = load_spec(&open, &defaults(7, 3), None, 1, 2).expect("a load");
         assert_eq!((spec.requested_rate(), estimate(&spec, 0.0)), (Some(200.0), Some(2.0)));
+        assert_eq!(spec.arrival, Arrival::Gamma { rate: 200.0, shape: 1.0 }, "what is archived is the real mean");
     }
 
     #[test]

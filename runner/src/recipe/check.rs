@@ -57,7 +57,7 @@ impl Check<'_> {
             let child = match properties.get(&entry.key) {
                 Some(child) => child,
                 None if others == &Value::Bool(false) => {
-                    self.unknown_key(properties, entry, path);
+                    self.unknown_key(schema, properties, entry, path);
                     continue;
                 }
                 None => others,
@@ -87,7 +87,7 @@ impl Check<'_> {
         self.findings.error(entry.key_span, path, message);
     }
 
-    fn unknown_key(&mut self, properties: &Map<String, Value>, entry: &Entry, section: &str) {
+    fn unknown_key(&mut self, schema: &Value, properties: &Map<String, Value>, entry: &Entry, section: &str) {
         let path = join(section, &entry.key);
         let known = properties.keys().map(String::as_str);
         let near = did_you_mean(&entry.key, known.clone());
@@ -96,7 +96,9 @@ impl Check<'_> {
         let is_next_door = home.as_deref().is_some_and(|home| section.strip_suffix(".settings") == Some(home));
         let owners = owners.filter(|owners| !owners.is_empty() && !is_next_door);
         let place = if section.is_empty() { "the file".to_owned() } else { format!("`{section}`") };
-        let cure = if let Some(owners) = &owners {
+        let cure = if let Some(instead) = schema[schema::INSTEAD][&entry.key].as_str() {
+            instead.to_owned()
+        } else if let Some(owners) = &owners {
             format!("it is a setting of {}", quoted_list(owners.iter().copied()))
         } else if let Some(home) = &home {
             format!("it belongs in `{home}`")

@@ -113,6 +113,9 @@ pub fn check_volume(text: &str) -> Result<(), String> {
 /// `host:port`, with an IPv6 address in brackets: `[::1]:6379`. The brackets are not part of the host.
 pub fn parse_endpoint(text: &str) -> Result<Endpoint, String> {
     let error = || "expected `host:port`, for example `127.0.0.1:6379` or `[::1]:6379`".to_owned();
+    if text.starts_with("https://") {
+        return Err(format!("{}: TLS is not spoken; let a proxy that ends it listen beside the runner", error()));
+    }
     if text.contains("://") {
         return Err(format!("{}, without a scheme such as `http://`", error()));
     }

@@ -10,6 +10,9 @@ use serde_json::{Map, Value, json};
 use super::{CampaignFile, Recipe};
 use crate::services::{ClientType, RAW_CLIENT, RAW_SERVICE, SERVICES, ServiceType};
 
+/// Keyword of a section's schema: keys that are not taken there, each with what is to be done in its place.
+pub const INSTEAD: &str = "x-instead";
+
 /// Every client type, once, by name.
 pub fn client_types() -> Vec<&'static dyn ClientType> {
     let mut clients: Vec<&'static dyn ClientType> =
@@ -262,6 +265,7 @@ mod tests {
 
     /// Keywords that the schemas of this module may use; the check knows what each means.
     const KEYWORDS: &[&str] = &[
+        INSTEAD,
         "title",
         "description",
         "default",

@@ -145,11 +145,21 @@ pub fn probe(service: &dyn ServiceType, endpoint: &Endpoint, settings: &Value) -
 pub struct Running {
     pub endpoint: Endpoint,
     pub settings: Value,
-    _server: Option<StartedService>,
+    _server: Option<Box<dyn std::any::Any>>,
 }
 
 impl Running {
     pub fn start(service: &dyn ServiceType) -> Self {
+        let server = match service.name() {
+            "chroma" => Some(servers::chroma()),
+            "minio" => Some(servers::s3()),
+            "qdrant" => Some(servers::qdrant(serde_json::json!({ "api_key": "drawn" }))),
+            _ => None,
+        };
+        if let Some(server) = server {
+            let (endpoint, settings) = (server.endpoint.clone(), server.settings.clone());
+            return Self { endpoint, settings, _server: Some(Box::new(server)) };
+        }
         let mut settings = crate::recipe::schema::default_settings(service.settings_schema());
         for secret in service.secret_settings() {
             settings.insert(secret.setting.to_owned(), "drawn".into());
@@ -162,7 +172,7 @@ impl Running {
             return Self { endpoint, settings, _server: None };
         }
         let server = StartedService::start(service.name(), settings);
-        Self { endpoint: server.endpoint.clone(), settings: server.settings.clone(), _server: Some(server) }
+        Self { endpoint: server.endpoint.clone(), settings: server.settings.clone(), _server: Some(Box::new(server)) }
     }
 
     pub fn job(&self, spec: LoadSpec, settings: &Value) -> LoadJob {
@@ -237,6 +247,8 @@ pub enum Fault {
     AnswerAndClose(Vec<u8>),
     /// Answers so and resets the connection: what is not read by then is lost.
     AnswerAndReset(Vec<u8>),
+    /// Answers a byte every 50 ms.
+    Drip(Vec<u8>),
     /// Never answers.
     Stall,
 }
@@ -267,6 +279,15 @@ fn misbehave(mut stream: TcpStream, decide: &Decide) {
     while let Ok(count @ 1..) = stream.read(&mut input) {
         let (answer, end) = match decide(&input[..count]) {
             Fault::Stall => continue,
+            Fault::Drip(answer) => {
+                for byte in answer {
+                    std::thread::sleep(Duration::from_millis(50));
+                    if stream.write_all(&[byte]).is_err() {
+                        return;
+                    }
+                }
+                continue;
+            }
             Fault::Answer(answer) => (answer, false),
             Fault::AnswerAndClose(answer) => (answer, true),
             Fault::AnswerAndReset(answer) => {

@@ -61,6 +61,14 @@ impl Http {
         silent && self.input.is_empty() && self.body == Body::Done
     }
 
+    /// Connects anew when the server has closed the idle connection. Nothing was sent, so this is no retry.
+    pub async fn revive(&mut self, endpoint: &Endpoint) -> Result<(), String> {
+        if !self.is_idle() {
+            *self = Self::connect(endpoint).await.map_err(|err| format!("cannot connect: {err}"))?;
+        }
+        Ok(())
+    }
+
     /// Writes a whole request.
     pub async fn send(&mut self, request: &[u8]) -> Result<(), String> {
         self.stream.write_all(request).await.map_err(|err| format!("connection lost while sending: {err}"))

@@ -8,7 +8,9 @@ use serde_json::Value;
 use super::{BoxFuture, ClientType, Launch, LaunchRequest, LoadDefaults, Probe, SecretSetting, ServiceType, http};
 use crate::load::{self, Control, Endpoint, LoadJob, LoadReport};
 
+mod client;
 mod objects;
+mod plan;
 mod signed;
 mod stress;
 #[cfg(test)]
@@ -19,6 +21,7 @@ pub struct Minio;
 /// `service.settings` of `minio`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(extend("x-instead" = { "use_https": super::NO_TLS }))]
 pub struct MinioSettings {
     /// Port to listen on; a free one is chosen when neither this nor `service.port` is given.
     #[schemars(range(min = 1, max = 65535))]
@@ -220,7 +223,7 @@ impl ClientType for MinioStress {
 
     fn load_defaults(&self, settings: &Value) -> Result<LoadDefaults> {
         let settings = MinioStressSettings::deserialize(settings)?;
-        stress::check(&settings)?;
+        plan::check(&settings)?;
         let phases = if settings.operation_mix.is_some() { 1 } else { settings.phases.len() as u64 };
         Ok(LoadDefaults {
             requests_per_client: phases * settings.num_objects,

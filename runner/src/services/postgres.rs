@@ -32,6 +32,7 @@ pub struct Postgres;
 /// `service.settings` of `postgres`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(extend("x-instead" = { "sslmode": super::NO_TLS }))]
 pub struct PostgresSettings {
     /// Port to listen on; a free one is chosen when neither this nor `service.port` is given.
     #[schemars(range(min = 1, max = 65535))]

@@ -182,6 +182,9 @@ pub struct RedisStress;
 /// `client.settings` of `redis_stress`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(extend("x-instead" = {
+    "concurrent_clients": "give `benchmarks.num_clients`, or `concurrent_requests` for connections of one client",
+}))]
 pub struct RedisStressSettings {
     /// Requests of each client. Without `operation_mix`: so many SETs, then so many GETs of the same keys.
     #[schemars(range(min = 1))]

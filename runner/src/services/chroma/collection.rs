@@ -8,7 +8,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::ChromaStressSettings;
-use crate::services::vectors::{Database, Distance, Hit, Rest, floats, token, write_decimals};
+use crate::services::{
+    token::token,
+    vectors::{Database, Distance, Hit, Rest, floats, write_decimals},
+};
 
 /// The database that a server has from its start.
 const DATABASE: &str = "/api/v2/tenants/default_tenant/databases/default_database";
@@ -38,10 +41,6 @@ impl Collection {
             takes_base64: false,
             ids: [None, None],
         }
-    }
-
-    fn name(&self, warmup: bool) -> String {
-        if warmup { format!("{}-w", self.name) } else { self.name.clone() }
     }
 
     fn path(&self, warmup: bool) -> String {
@@ -92,13 +91,16 @@ impl Database for Collection {
         count.as_u64().ok_or_else(|| format!("a count that is no number: {count}"))
     }
 
-    async fn remove(&self, rest: &mut Rest) -> Result<(), String> {
-        for warmup in [false, true] {
-            if self.ids[usize::from(warmup)].is_some() {
-                rest.ask(&format!("DELETE {DATABASE}/collections/{}", self.name(warmup)), b"").await?;
-            }
+    fn name(&self, warmup: bool) -> String {
+        if warmup { format!("{}-w", self.name) } else { self.name.clone() }
+    }
+
+    async fn remove(&self, rest: &mut Rest, warmup: bool) -> Result<(), String> {
+        rest.delete(&format!("{DATABASE}/collections/{}", self.name(false))).await?;
+        match warmup {
+            true => rest.delete(&format!("{DATABASE}/collections/{}", self.name(true))).await,
+            false => Ok(()),
         }
-        Ok(())
     }
 
     fn upload_target(&self, warmup: bool) -> String {

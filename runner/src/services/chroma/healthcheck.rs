@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::{
-    load::{Client, Connection, Endpoint, Exchange, LoadJob, Outcome, Place, Workload, content_mix},
+    load::{Client, Connection, Endpoint, Exchange, LoadJob, Outcome, Place, Workload, content_mix, one_by_one},
     services::{http::Http, vectors::message},
 };
 
@@ -63,26 +63,13 @@ pub struct HeartbeatClient {
 
 impl Client for HeartbeatClient {
     async fn send(&mut self, batch: &mut [Exchange]) -> Connection {
-        let mut connection = Connection::Reusable;
-        for exchange in batch {
-            connection = match self.ask(exchange).await {
-                Ok(connection) => connection,
-                Err(reason) => {
-                    exchange.fail(Instant::now(), reason);
-                    return Connection::Broken;
-                }
-            };
-        }
-        connection
+        one_by_one(batch, async |exchange| self.ask(exchange).await).await
     }
 }
 
 impl HeartbeatClient {
     async fn ask(&mut self, exchange: &mut Exchange) -> Result<Connection, String> {
-        if !self.http.is_idle() {
-            // Closed by the server between two requests. Nothing was sent, so this is no retry.
-            self.http = Http::connect(&self.endpoint).await.map_err(|err| format!("cannot connect: {err}"))?;
-        }
+        self.http.revive(&self.endpoint).await?;
         // Every request is the same; its place makes the sequence.
         exchange.content = Some(content_mix(PATH.as_bytes(), 0));
         exchange.start = Some(Instant::now());

@@ -152,6 +152,8 @@ fn every_fault_is_a_counted_failure() {
             "connection lost within the answer: Connection reset by peer (os error 104)",
         ),
         (4, Fault::AnswerAndClose(Vec::new()), "connection closed before the answer"),
+        (4, Fault::Answer(answer("429 Too Many Requests", r#"{"message":"slow down"}"#)), "status 429: slow down"),
+        (4, Fault::Drip(answer("200 OK", &" ".repeat(100))), "timeout"),
         (4, Fault::Stall, "timeout"),
     ] {
         let name = format!("{fault:?}");
@@ -161,6 +163,32 @@ fn every_fault_is_a_counted_failure() {
         assert_eq!(servers::failures(&driven.requests), [(expect, 2)].into(), "{name}");
         assert_eq!(driven.requests.iter().filter(|r| r.success && r.operation == "upload").count(), 2, "{name}");
     }
+}
+
+#[test]
+fn a_collection_whose_creation_was_not_answered_is_removed() {
+    let seen: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
+    let server = faulty_by({
+        let seen = seen.clone();
+        Arc::new(move |request: &[u8]| {
+            let text = String::from_utf8_lossy(request).into_owned();
+            let line = text.lines().next().unwrap_or_default();
+            let create = line.starts_with("POST") && line.contains("/collections ");
+            if create || line.starts_with("DELETE") {
+                seen.lock().expect("free").push(text.clone());
+            }
+            match create {
+                true => Fault::AnswerAndClose(Vec::new()),
+                false => Fault::Answer(answer("200 OK", r#"{"max_batch_size":1000}"#)),
+            }
+        })
+    });
+    let err = drive(&ChromaStress, server, spec(2), json!({ "num_vectors": 10 })).err().expect("no load");
+    assert!(format!("{err:#}").ends_with("connection closed before the answer"), "{err:#}");
+    let seen = seen.lock().expect("free");
+    let [create, delete] = &seen[..] else { panic!("{seen:?}") };
+    let name = delete.split(' ').nth(1).and_then(|path| path.rsplit('/').next()).expect("a name");
+    assert!(name.starts_with("benchmark-") && create.contains(name), "{create}\n{delete}");
 }
 
 #[test]

@@ -191,7 +191,13 @@ fn every_fault_is_a_counted_failure() {
             "connection lost within the answer: Connection reset by peer (os error 104)",
         ),
         ("GET", Fault::AnswerAndClose(Vec::new()), "connection closed before the answer"),
+        ("GET", Fault::Drip(long.clone()), "timeout"),
         ("GET", Fault::Stall, "timeout"),
+        (
+            "GET",
+            Fault::Answer(answer("429 Too Many Requests", "", "<Error><Code>SlowDown</Code></Error>")),
+            "status 429: SlowDown",
+        ),
         ("LIST", Fault::Answer(answer("200 OK", "", "<html>")), "wrong answer: no listing"),
         (
             "LIST",
@@ -216,6 +222,32 @@ fn every_fault_is_a_counted_failure() {
             assert!(request.error.as_deref().is_some_and(|error| error.starts_with(expect)), "{name}: {request:?}");
         }
         assert_eq!(driven.requests.len(), 8);
+    }
+}
+
+#[test]
+fn what_cannot_be_removed_is_named() {
+    let refused = "<Error><Code>AccessDenied</Code></Error>";
+    let one = "<ListBucketResult><MaxKeys>1000</MaxKeys><Contents><Key>left</Key><ETag>x</ETag><Size>1</Size>\
+               <LastModified>2020-01-01T00:00:00.000Z</LastModified></Contents></ListBucketResult>";
+    for (answer_to_delete, expect) in
+        [(answer("403 Forbidden", "", refused), "AccessDenied"), (answer("200 OK", "", ""), "left is still there")]
+    {
+        let endpoint = faulty_by(Arc::new(move |request: &[u8]| {
+            let text = String::from_utf8_lossy(request);
+            let line = text.lines().next().unwrap_or_default();
+            Fault::Answer(match (line.contains("delete"), line.contains("list-type=2")) {
+                (true, _) => answer_to_delete.clone(),
+                (_, true) => answer("200 OK", "", one),
+                _ => answer("200 OK", "ETag: \"not-an-md5\"\r\n", ""),
+            })
+        }));
+        let keys = json!({ "root_user": "someone", "root_password": "something" });
+        let server = servers::Server::external(endpoint, keys);
+        let settings = json!({ "num_objects": 1, "object_size_bytes": 10, "phases": ["put"], "create_bucket": false });
+        let driven = drive_with(&MinioStress, &server, spec(1), settings).expect("driven");
+        let left = driven.report.left_behind.expect("something is left");
+        assert!(left.contains("in the bucket benchmark") && left.contains(expect), "{left}");
     }
 }
 

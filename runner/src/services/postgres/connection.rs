@@ -27,7 +27,8 @@ pub struct Login {
     pub user: String,
     pub password: Option<String>,
     pub database: String,
-    /// The schema that unqualified names are looked up in; the server's choice when `None`.
+    /// The schema that unqualified names are looked up in, and the name of this application; the server's choice when
+    /// `None`.
     pub schema: Option<String>,
     /// `default_transaction_isolation`; the server's choice when `None`.
     pub isolation: Option<&'static str>,
@@ -98,7 +99,7 @@ impl Connection {
         let mut parameters = vec![
             ("user", login.user.as_str()),
             ("database", &login.database),
-            ("application_name", "runner"),
+            ("application_name", login.schema.as_deref().unwrap_or("runner")),
             ("client_encoding", "UTF8"),
         ];
         parameters.extend(login.schema.as_deref().map(|schema| ("search_path", schema)));

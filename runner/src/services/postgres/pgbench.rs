@@ -25,6 +25,7 @@ pub struct Pgbench;
 /// `client.settings` of `pgbench`, by its own names.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(extend("x-instead" = { "sslmode": crate::services::NO_TLS }))]
 pub struct PgbenchSettings {
     /// Size of the tables: so many branches, 10 tellers and 100,000 accounts for each.
     #[schemars(range(min = 1, max = 21474))]

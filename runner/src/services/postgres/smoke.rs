@@ -21,6 +21,7 @@ pub struct PostgresSmoke;
 /// `client.settings` of `postgres_smoke`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(extend("x-instead" = { "sslmode": crate::services::NO_TLS }))]
 pub struct PostgresSmokeSettings {
     /// What is asked.
     pub query: String,

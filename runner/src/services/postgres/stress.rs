@@ -21,6 +21,7 @@ pub struct PostgresStress;
 /// `client.settings` of `postgres_stress`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(extend("x-instead" = { "sslmode": crate::services::NO_TLS }))]
 pub struct PostgresStressSettings {
     /// Inserts of each client. With `operation_mix`: rows for each client that are there before the load.
     #[schemars(range(min = 1, max = 100000000))]

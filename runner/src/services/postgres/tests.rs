@@ -245,6 +245,45 @@ fn a_server_that_dies_ends_the_load_and_keeps_the_records() {
 }
 
 #[test]
+fn data_that_nobody_can_look_at_are_not_called_wrong() {
+    let mut server = server(json!({}));
+    let target = (server.endpoint.clone(), server.settings.clone());
+    let control = Control::default();
+    let driven = std::thread::scope(|scope| {
+        let load = scope.spawn(|| drive_service(&Pgbench, target, endless(2), json!({}), &control));
+        schema_of_run(&server);
+        control.stop();
+        server.kill();
+        load.join().expect("ended").expect("driven")
+    });
+    assert_eq!((driven.report.interruption, driven.report.wrong_data), (None, None));
+    assert!(
+        driven.report.unchecked_data.is_some_and(|reason| reason.contains("connect") || reason.contains("refused"))
+    );
+    assert!(driven.report.left_behind.is_some_and(|left| left.starts_with("the schema runner_")));
+}
+
+#[test]
+fn a_statement_that_nobody_waits_for_leaves_no_schema() {
+    let server = server(json!({}));
+    let control = Control::default();
+    std::thread::scope(|scope| {
+        // Many rows, so that it is stopped while they are made.
+        let load = scope.spawn(|| load_until(&Pgbench, &server, endless(1), json!({ "scale": 1000 }), &control));
+        let working =
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'runner_%' AND state = 'active'";
+        while ask(&server, working)[0].as_deref() == Some("0") {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        control.stop();
+        let err = load.join().expect("ended").err().expect("stopped");
+        assert!(format!("{err:#}").contains("stopped before the load began"), "{err:#}");
+        assert_eq!(ask(&server, working), [Some("0".to_owned())]);
+    });
+    leaves_nothing_behind(&server);
+}
+
+#[test]
 fn a_backend_that_is_ended_is_a_failure_of_its_own_client() {
     let server = server(json!({}));
     let control = Control::default();
@@ -309,6 +348,7 @@ fn what_comes_after_the_login_may_be_anything() {
             Fault::AnswerAndReset(b"D\0\0\0\xff\0".to_vec()),
             Some("connection lost before the answer: Connection reset by peer (os error 104)"),
         ),
+        (Fault::Drip([b"D\0\0\0\xff".as_slice(), &[0; 100]].concat()), Some("timeout")),
         (Fault::Stall, Some("timeout")),
     ] {
         let name = format!("{fault:?}");

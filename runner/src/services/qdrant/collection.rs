@@ -6,7 +6,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::QdrantStressSettings;
-use crate::services::vectors::{Database, Distance, Hit, Rest, token, write_decimals};
+use crate::services::{
+    token::token,
+    vectors::{Database, Distance, Hit, Rest, write_decimals},
+};
 
 /// How often a collection is asked whether its index is complete.
 const SETTLE_PAUSE: Duration = Duration::from_millis(50);
@@ -18,8 +21,6 @@ pub struct Collection {
     hnsw: serde_json::Map<String, Value>,
     /// The search's own part of a body.
     params: String,
-    /// The collection and that for warm-up exist.
-    created: [bool; 2],
 }
 
 impl Collection {
@@ -37,12 +38,11 @@ impl Collection {
             headers,
             hnsw: parameters.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value?)))).collect(),
             params: if params.is_empty() { String::new() } else { format!(",\"params\":{}", Value::Object(params)) },
-            created: [false; 2],
         }
     }
 
     fn path(&self, warmup: bool) -> String {
-        format!("/collections/{}{}", self.name, if warmup { "-w" } else { "" })
+        format!("/collections/{}", self.name(warmup))
     }
 }
 
@@ -86,7 +86,6 @@ impl Database for Collection {
         if created["result"] != true {
             return Err(format!("the collection was not created: {created}"));
         }
-        self.created[usize::from(warmup)] = true;
         Ok(())
     }
 
@@ -107,13 +106,13 @@ impl Database for Collection {
         count["result"]["count"].as_u64().ok_or_else(|| format!("a count that is no number: {count}"))
     }
 
-    async fn remove(&self, rest: &mut Rest) -> Result<(), String> {
-        for warmup in [false, true] {
-            if self.created[usize::from(warmup)] {
-                rest.ask(&format!("DELETE {}", self.path(warmup)), b"").await?;
-            }
-        }
-        Ok(())
+    fn name(&self, warmup: bool) -> String {
+        format!("{}{}", self.name, if warmup { "-w" } else { "" })
+    }
+
+    async fn remove(&self, rest: &mut Rest, warmup: bool) -> Result<(), String> {
+        rest.delete(&self.path(false)).await?;
+        if warmup { rest.delete(&self.path(true)).await } else { Ok(()) }
     }
 
     /// Answered when the points are there to be found.

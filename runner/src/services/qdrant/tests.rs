@@ -1,11 +1,11 @@
 //! `qdrant_stress` against a server that validates every request by Qdrant's API description.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::*;
 use crate::{
     load::{Arrival, LoadSpec, Stop, Warmup},
-    services::fixtures::{Fault, drive_with, faulty, free_port, local, probe, servers, spec},
+    services::fixtures::{Fault, drive, drive_with, faulty, faulty_by, free_port, local, probe, servers, spec},
 };
 
 fn collections(server: &servers::Server) -> Value {
@@ -70,6 +70,66 @@ fn a_wrong_key_ends_before_the_load() {
     ));
     let err = drive_with(&QdrantStress, &server, spec(1), json!({})).err().expect("refused");
     assert!(format!("{err:#}").contains("status 401"), "{err:#}");
+}
+
+#[test]
+fn every_fault_is_a_counted_failure() {
+    let answer = |status: &str, body: &str| {
+        format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    };
+    let refused = r#"{"status":{"error":"busy"},"time":0.1}"#;
+    for (fault, expect) in [
+        (Fault::Answer(answer("429 Too Many Requests", refused)), "status 429: busy"),
+        (Fault::Answer(answer("503 Service Unavailable", refused)), "status 503: busy"),
+        (Fault::Answer(answer("200 OK", "{}")), "wrong answer: no results: missing field `result` at line 1 column 2"),
+        (
+            Fault::AnswerAndReset(answer("200 OK", refused)[..50].to_vec()),
+            "connection lost within the answer: Connection reset by peer (os error 104)",
+        ),
+        (Fault::AnswerAndClose(answer("200 OK", refused)[..50].to_vec()), "connection closed within the answer"),
+        (Fault::Drip(answer("200 OK", &" ".repeat(100))), "timeout"),
+        (Fault::Stall, "timeout"),
+    ] {
+        let name = format!("{fault:?}");
+        let server = faulty_by(std::sync::Arc::new(move |request: &[u8]| {
+            let line = String::from_utf8_lossy(request).lines().next().unwrap_or_default().to_owned();
+            if line.contains("/query ") {
+                return fault.clone();
+            }
+            let result = match () {
+                () if line.contains("/count ") => json!({ "count": 4 }),
+                () if line.contains("/points?") => json!({ "status": "completed" }),
+                () => json!(true),
+            };
+            Fault::Answer(answer("200 OK", &json!({ "result": result }).to_string()))
+        }));
+        let settings = json!({ "num_points": 4, "batch_size": 2, "dim": 2, "top_k": 2 });
+        let spec = LoadSpec { timeout_s: 0.5, ..spec(4) };
+        let driven = drive(&QdrantStress, server, spec, settings).expect(&name);
+        assert_eq!(servers::failures(&driven.requests), [(expect, 2)].into(), "{name}");
+        assert_eq!(driven.requests.iter().filter(|r| r.success && r.operation == "upload").count(), 2, "{name}");
+    }
+}
+
+#[test]
+fn a_server_that_dies_ends_the_load_and_keeps_the_records() {
+    let mut server = servers::qdrant(json!({}));
+    let copy = servers::Server::external(server.endpoint.clone(), server.settings.clone());
+    let stop = Stop { requests: None, duration_s: Some(600.0) };
+    let spec = LoadSpec { clients: 2, timeout_s: 1.0, stop, ..spec(1) };
+    let driven = std::thread::scope(|scope| {
+        let settings = json!({ "num_points": 20, "dim": 4, "operation_mix": "90:10" });
+        let load = scope.spawn(|| drive_with(&QdrantStress, &copy, spec, settings));
+        while collections(&copy).as_array().is_none_or(Vec::is_empty) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        server.kill();
+        load.join().expect("ended").expect("driven")
+    });
+    assert!(driven.report.interruption.as_deref().is_some_and(|reason| reason.contains("could not reach")));
+    assert!(driven.requests.iter().any(|request| request.success));
+    assert!(driven.report.left_behind.is_some_and(|left| left.starts_with("the collection benchmark-")));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::{Result, bail};
@@ -25,8 +25,10 @@ use super::{
     resp::{self, Piece},
 };
 use crate::load::{
-    Arrival, Client, Connection, Draw, Endpoint, Exchange, LoadJob, Outcome, Place, Workload, Zipf, content_mix, mix,
+    Arrival, Client, Connection, Draw, Endpoint, Exchange, LoadJob, Outcome, PATIENCE, Place, Workload, Zipf,
+    content_mix, mix, within,
 };
+use crate::services::token::token;
 
 /// As in YCSB.
 const DEFAULT_ZIPF_EXPONENT: f64 = 0.99;
@@ -35,9 +37,8 @@ const SET: u8 = 0;
 const GET: u8 = 1;
 const OPERATIONS: &[&str] = &["SET", "GET"];
 
-/// Bytes of a key before its padding, and of the token in front.
+/// Bytes of a key before its padding, the token in front included.
 const KEY: usize = 24;
-const TOKEN: usize = 8;
 
 /// Streams of draws, apart from each other.
 const DRAW_OPERATION: u64 = 1;
@@ -47,8 +48,6 @@ const DRAW_VALUE: u64 = 2;
 const BULK: u64 = 500;
 /// Bytes in one batch while preloading, at most about.
 const BULK_BYTES: usize = 4 << 20;
-/// Longest wait for some answer while preloading and cleaning up.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Least and most bytes read at once.
 const INPUT: [usize; 2] = [4 << 10, 64 << 10];
@@ -88,7 +87,7 @@ pub struct RedisLoad {
     key_size: usize,
     value_size: usize,
     pipeline: usize,
-    token: [u8; TOKEN],
+    token: String,
     /// Phased and warm-up keys that each owner may have written: numbers below these.
     written: Arc<Vec<[AtomicU64; 2]>>,
 }
@@ -112,12 +111,6 @@ impl RedisLoad {
             // Time would cut the phases anywhere.
             (None, _, _) => Mode::Mix { get_share: 0.5, keys: pooled, zipf },
         };
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |since| since.as_nanos() as u64);
-        let unique = mix(now ^ mix(u64::from(std::process::id())));
-        let token: [u8; TOKEN] =
-            std::array::from_fn(|i| b"0123456789abcdefghijklmnopqrstuv"[(unique >> (5 * i)) as usize & 31]);
         Ok(Self {
             endpoint: job.endpoint.clone(),
             seed: spec.seed,
@@ -127,7 +120,7 @@ impl RedisLoad {
             key_size: settings.key_size_bytes as usize,
             value_size: settings.value_size_bytes as usize,
             pipeline: spec.pipeline as usize,
-            token,
+            token: token(),
             written: Arc::new((0..owners).map(|_| <[AtomicU64; 2]>::default()).collect()),
         })
     }
@@ -160,7 +153,7 @@ impl RedisLoad {
         }
     }
 
-    /// Appends the key without its token; `KEY − TOKEN` bytes and the padding.
+    /// Appends the key without its token; the padding included.
     fn write_key(&self, key: Key, out: &mut Vec<u8>) {
         let hex = |value: u64, digits: usize, out: &mut Vec<u8>| {
             out.extend((0..digits).rev().map(|digit| b"0123456789abcdef"[(value >> (4 * digit)) as usize & 15]));
@@ -181,7 +174,7 @@ impl RedisLoad {
     fn write_command(&self, operation: u8, key: Key, out: &mut Vec<u8>) -> u64 {
         out.extend_from_slice(if operation == SET { b"*3\r\n$3\r\nSET\r\n" } else { b"*2\r\n$3\r\nGET\r\n" });
         resp::number(out, b'$', self.key_size);
-        out.extend_from_slice(&self.token);
+        out.extend_from_slice(self.token.as_bytes());
         let begin = out.len();
         self.write_key(key, out);
         let mut content = content_mix(&out[begin..], u64::from(operation));
@@ -202,7 +195,7 @@ impl RedisLoad {
         commands: impl Iterator<Item = impl FnOnce(&mut Vec<u8>)>,
         expect: &str,
     ) -> Result<(), String> {
-        let mut stream = connect(&self.endpoint).await?;
+        let mut stream = within(PATIENCE, "connecting", connect(&self.endpoint)).await?;
         let mut commands = commands.peekable();
         let (mut out, mut input, mut reader) = (Vec::new(), vec![0; 1 << 16], resp::Reader::default());
         while commands.peek().is_some() {
@@ -213,11 +206,11 @@ impl RedisLoad {
                 command(&mut out);
                 waiting += 1;
             }
-            stream.write_all(&out).await.map_err(|err| format!("connection lost: {err}"))?;
+            let lost = |err| format!("connection lost: {err}");
+            within(PATIENCE, "sending", async { stream.write_all(&out).await.map_err(lost) }).await?;
             while waiting > 0 {
-                let read = tokio::time::timeout(PATIENCE, stream.read(&mut input)).await;
-                let read = read.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?;
-                let count = read.map_err(|err| format!("connection lost: {err}"))?;
+                let read = async { stream.read(&mut input).await.map_err(lost) };
+                let count = within(PATIENCE, "commands in bulk", read).await?;
                 if count == 0 {
                     return Err("connection closed by the server".into());
                 }
@@ -306,12 +299,13 @@ impl Workload for RedisLoad {
         let mut key_bytes = Vec::new();
         let commands = all.map(|key| {
             key_bytes.clear();
-            key_bytes.extend_from_slice(&self.token);
+            key_bytes.extend_from_slice(self.token.as_bytes());
             self.write_key(key, &mut key_bytes);
             let key_bytes = key_bytes.clone();
             move |out: &mut Vec<u8>| resp::command(out, &[b"UNLINK", &key_bytes])
         });
-        self.bulk(commands, "").await
+        let token = &self.token;
+        self.bulk(commands, "").await.map_err(|reason| format!("keys that begin with `{token}`: {reason}"))
     }
 }
 

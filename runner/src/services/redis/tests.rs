@@ -163,6 +163,8 @@ fn every_fault_is_a_counted_failure() {
             Fault::AnswerAndReset(b"$16\r\n".to_vec()),
             "connection lost before the answer: Connection reset by peer (os error 104)",
         ),
+        (answer("-NOAUTH Authentication required.\r\n"), "NOAUTH Authentication required."),
+        (Fault::Drip([b"$16\r\n".as_slice(), &[b'x'; 100]].concat()), "timeout"),
         (Fault::Stall, "timeout"),
     ] {
         let name = format!("{fault:?}");
@@ -315,6 +317,9 @@ fn a_probe_tells_ready_from_not_yet_from_wrong() {
     let ask = |endpoint: &Endpoint| probe(&Redis, endpoint, &settings);
     assert!(matches!(ask(&server.endpoint), Probe::Ready { version: Some(_) }));
     assert_eq!(server.ask("CONFIG SET requirepass secret"), "+OK");
+    let driven = drive(&RedisStress, server.endpoint.clone(), spec(4), json!({})).expect("driven");
+    assert_eq!((driven.errors(), driven.requests.len()), (vec!["NOAUTH Authentication required."], 4));
+    assert!(driven.report.left_behind.is_some_and(|left| left.starts_with("keys that begin with")));
     assert!(matches!(ask(&server.endpoint), Probe::Wrong(reason) if reason.contains("NOAUTH")));
     assert!(matches!(ask(&local(free_port())), Probe::NotYet(reason) if reason.contains("cannot connect")));
     let loading = faulty(Fault::Answer(b"-LOADING Redis is loading the dataset in memory\r\n".to_vec()));

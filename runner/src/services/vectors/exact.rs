@@ -10,10 +10,14 @@ use std::{
     },
 };
 
-use super::{Distance, generate::Vectors};
+use super::{
+    Distance,
+    generate::{Length, Vectors},
+};
 
-/// Stored vectors that one thread holds at a time.
-const BLOCK: u64 = 1024;
+/// Components of stored vectors that one thread holds at a time: they stay in its core's cache while all queries are
+/// compared with them.
+const BLOCK: usize = 32 << 10;
 
 /// The distances of the nearest stored vectors of each query.
 #[derive(Clone, Debug)]
@@ -79,22 +83,27 @@ fn search_now(
     let k = k.min(usize::try_from(stored).unwrap_or(usize::MAX));
     let mut sought = vec![0; queries as usize * dim];
     sought.chunks_mut(dim).zip(0..).for_each(|(query, number)| vectors.query(number, query));
+    let lengths: Vec<Length> = sought.chunks(dim).map(Length::of).collect();
+    let block_size = (BLOCK / dim).max(1) as u64;
     let next_block = AtomicU64::new(0);
     let work = || {
         let mut nearest: Vec<BinaryHeap<Ordered>> = (0..queries).map(|_| BinaryHeap::new()).collect();
-        let mut block = vec![0; BLOCK as usize * dim];
+        let mut block = vec![0; block_size as usize * dim];
+        let mut measured = Vec::new();
         loop {
-            let begin = next_block.fetch_add(BLOCK, Ordering::Relaxed);
+            let begin = next_block.fetch_add(block_size, Ordering::Relaxed);
             if begin >= stored || abandoned.load(Ordering::Relaxed) {
                 return nearest;
             }
-            let count = BLOCK.min(stored - begin) as usize;
+            let count = block_size.min(stored - begin) as usize;
             for (vector, id) in block.chunks_mut(dim).zip(begin..begin + count as u64) {
                 vectors.stored(id, vector);
             }
-            for (query, nearest) in sought.chunks(dim).zip(&mut nearest) {
-                for vector in block.chunks(dim).take(count) {
-                    let distance = Ordered(distance.between(query, vector));
+            measured.clear();
+            measured.extend(block.chunks(dim).take(count).map(Length::of));
+            for ((query, length), nearest) in sought.chunks(dim).zip(&lengths).zip(&mut nearest) {
+                for (vector, measured) in block.chunks(dim).zip(&measured) {
+                    let distance = Ordered(distance.between_measured(query, *length, vector, *measured));
                     if nearest.len() < k {
                         nearest.push(distance);
                     } else if nearest.peek().is_some_and(|farthest| distance < *farthest) {
@@ -132,7 +141,7 @@ mod tests {
     #[test]
     fn the_nearest_are_found_whatever_the_blocks() {
         for (distance, distribution, stored, k) in [
-            (Distance::Cosine, Distribution::Uniform, 2500, 10),
+            (Distance::Cosine, Distribution::Uniform, 6000, 10),
             (Distance::Euclidean, Distribution::Clustered, 1024, 1),
             (Distance::Dot, Distribution::Uniform, 3, 5),
         ] {

@@ -106,15 +106,32 @@ pub fn floats(vector: &[i16]) -> impl Iterator<Item = f32> + '_ {
 impl Distance {
     /// The distance, exact but for the last rounding.
     pub fn between(self, a: &[i16], b: &[i16]) -> f64 {
+        self.between_measured(a, Length::of(a), b, Length::of(b))
+    }
+
+    /// [`Distance::between`], for vectors that are compared often.
+    pub fn between_measured(self, a: &[i16], length_a: Length, b: &[i16], length_b: Length) -> f64 {
         let unit = UNIT * UNIT;
         match self {
-            Self::Cosine => {
-                let (aa, bb) = (dot(a, a) as f64, dot(b, b) as f64);
-                if aa == 0.0 || bb == 0.0 { 1.0 } else { 1.0 - dot(a, b) as f64 / (aa.sqrt() * bb.sqrt()) }
-            }
-            Self::Euclidean => (dot(a, a) + dot(b, b) - 2 * dot(a, b)) as f64 / unit,
+            Self::Cosine if length_a.square == 0 || length_b.square == 0 => 1.0,
+            Self::Cosine => 1.0 - dot(a, b) as f64 / (length_a.root * length_b.root),
+            Self::Euclidean => (length_a.square + length_b.square - 2 * dot(a, b)) as f64 / unit,
             Self::Dot => 1.0 - dot(a, b) as f64 / unit,
         }
+    }
+}
+
+/// How long a vector is, in the unit of its components.
+#[derive(Clone, Copy, Debug)]
+pub struct Length {
+    square: i64,
+    root: f64,
+}
+
+impl Length {
+    pub fn of(vector: &[i16]) -> Self {
+        let square = dot(vector, vector);
+        Self { square, root: (square as f64).sqrt() }
     }
 }
 

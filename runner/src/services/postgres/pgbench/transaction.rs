@@ -7,7 +7,7 @@ use super::{
     script::{self, ACCOUNTS, Statement, TELLERS},
 };
 use crate::{
-    load::{Client, Connection, Draw, Exchange, Outcome, Place, Workload, mix},
+    load::{Client, Connection, Doubt, Draw, Exchange, Outcome, Place, Workload, mix, patience},
     services::postgres::{
         connection::{Connection as Session, Login},
         run_schema::{self, OwnWrites, Writes},
@@ -17,6 +17,9 @@ use crate::{
 
 /// Streams of draws, apart from those of other clients.
 const DRAW_VALUES: u64 = 1;
+
+/// Rows that even a slow server writes or reads in a second, all at once.
+const SLOW: u64 = 10_000;
 
 #[derive(Clone)]
 pub struct PgbenchLoad {
@@ -95,7 +98,8 @@ impl Workload for PgbenchLoad {
     }
 
     async fn prepare(&mut self) -> Result<(), String> {
-        run_schema::create(&self.login, &script::tables(self.scale)).await
+        let accounts = ACCOUNTS * u64::from(self.scale);
+        run_schema::create(&self.login, &script::tables(self.scale), patience(accounts, SLOW)).await
     }
 
     async fn connect(&self, _client: u32) -> Result<PgbenchClient, String> {
@@ -109,11 +113,13 @@ impl Workload for PgbenchLoad {
     }
 
     /// The books: all tables saw the same money, and the history as many transactions as were committed.
-    async fn verify(&self) -> Result<(), String> {
-        let row = Session::open(&self.login).await?.ask(script::BALANCES).await?;
+    async fn verify(&self) -> Result<(), Doubt> {
+        let (least, most) = self.writes.range();
+        let limit = patience(ACCOUNTS * u64::from(self.scale) + most, SLOW);
+        let row = run_schema::ask(&self.login, limit, "reading the balances", script::BALANCES).await?;
         let numbers: Option<Vec<i64>> = row.iter().map(|value| value.as_deref()?.parse().ok()).collect();
         let Some(&[rows, history, accounts, tellers, branches]) = numbers.as_deref() else {
-            return Err(format!("the balances cannot be read: {row:?}"));
+            return Err(Doubt::Wrong(format!("the balances cannot be read: {row:?}")));
         };
         let balanced = match self.script {
             ScriptName::TpcbLike => history == accounts && history == tellers && history == branches,
@@ -121,13 +127,14 @@ impl Workload for PgbenchLoad {
             ScriptName::SelectOnly => [rows, history, accounts, tellers, branches] == [0; 5],
         };
         if !balanced {
-            return Err(format!(
+            return Err(Doubt::Wrong(format!(
                 "the balances differ: history {history}, accounts {accounts}, tellers {tellers}, branches {branches}"
-            ));
+            )));
         }
-        let (least, most) = self.writes.range();
         if !(least..=most).contains(&(rows as u64)) {
-            return Err(format!("the history has {rows} transactions; {least} were committed, {most} asked for"));
+            return Err(Doubt::Wrong(format!(
+                "the history has {rows} transactions; {least} were committed, {most} asked for"
+            )));
         }
         Ok(())
     }

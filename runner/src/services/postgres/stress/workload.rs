@@ -13,7 +13,9 @@ use super::{
     rows::{Counts, RANGE, RANGE_STARTS, Select, VALUES},
 };
 use crate::{
-    load::{Arrival, Client, Connection, Draw, Exchange, LoadJob, Outcome, Place, Workload, content_mix},
+    load::{
+        Arrival, Client, Connection, Doubt, Draw, Exchange, LoadJob, Outcome, Place, Workload, content_mix, patience,
+    },
     services::postgres::{
         connection::{Connection as Session, Login},
         run_schema::{self, OwnWrites, Writes},
@@ -22,6 +24,9 @@ use crate::{
 };
 
 const OPERATIONS: [&str; 5] = ["point_insert", "point_lookup", "range_scan", "like_scan", "aggregation"];
+
+/// Rows that even a slow server writes or reads in a second, all at once.
+const SLOW: u64 = 10_000;
 
 /// Rows that warm-up inserts begin behind this number.
 const WARMUP_ROWS: u64 = 1_000_000_000;
@@ -185,7 +190,7 @@ impl Workload for StressLoad {
              CREATE INDEX ON {table} (value); CREATE INDEX ON {table} (ts)",
             self.preloaded
         );
-        run_schema::create(&self.login, &sql).await
+        run_schema::create(&self.login, &sql, patience(self.preloaded, SLOW)).await
     }
 
     async fn connect(&self, _client: u32) -> Result<StressClient, String> {
@@ -198,27 +203,27 @@ impl Workload for StressLoad {
     }
 
     /// Reads every row back.
-    async fn verify(&self) -> Result<(), String> {
-        let row = Session::open(&self.login)
-            .await?
-            .ask(&format!(
-                "SELECT count(*), count(DISTINCT i), count(*) FILTER (WHERE data = 'data_' || i AND \
-                 value = i % {VALUES} AND payload = 'payload_text_for_record_' || i) FROM \
-                 (SELECT *, substring(data FROM '^data_([0-9]{{1,10}})$')::bigint AS i FROM {}) AS numbered",
-                self.table
-            ))
-            .await?;
-        let numbers: Option<Vec<u64>> = row.iter().map(|value| value.as_deref()?.parse().ok()).collect();
-        let Some(&[rows, different, right]) = numbers.as_deref() else {
-            return Err(format!("the rows cannot be counted: {row:?}"));
-        };
-        if different != rows || right != rows {
-            return Err(format!("of {rows} rows, {right} are as they were written and {different} different"));
-        }
+    async fn verify(&self) -> Result<(), Doubt> {
         let (least, most) = self.writes.range();
         let [least, most] = [least, most].map(|inserted| inserted + self.preloaded);
+        let sql = format!(
+            "SELECT count(*), count(DISTINCT i), count(*) FILTER (WHERE data = 'data_' || i AND \
+             value = i % {VALUES} AND payload = 'payload_text_for_record_' || i) FROM \
+             (SELECT *, substring(data FROM '^data_([0-9]{{1,10}})$')::bigint AS i FROM {}) AS numbered",
+            self.table
+        );
+        let row = run_schema::ask(&self.login, patience(most, SLOW), "reading the rows back", &sql).await?;
+        let numbers: Option<Vec<u64>> = row.iter().map(|value| value.as_deref()?.parse().ok()).collect();
+        let Some(&[rows, different, right]) = numbers.as_deref() else {
+            return Err(Doubt::Wrong(format!("the rows cannot be counted: {row:?}")));
+        };
+        if different != rows || right != rows {
+            return Err(Doubt::Wrong(format!(
+                "of {rows} rows, {right} are as they were written and {different} different"
+            )));
+        }
         if !(least..=most).contains(&rows) {
-            return Err(format!("there are {rows} rows; {least} were written, {most} asked for"));
+            return Err(Doubt::Wrong(format!("there are {rows} rows; {least} were written, {most} asked for")));
         }
         Ok(())
     }
