@@ -30,7 +30,7 @@ service: {type: chroma, endpoint: '127.0.0.1:$port'}
 client: {type: chroma_stress, settings: {num_vectors: 2000, dim: 128, top_k: 10, operation_mix: '100:0', threads: 1}}
 benchmarks: {num_clients: 1, warmup: 500ms, duration: ${seconds}s, calibration: 0}
 YAML
-theirs() { taskset -c 1 "$bin/python" "$root/scripts/compare-clients.py" chroma "$port" "$seconds"; }
+theirs() { taskset -c 1 "$bin/python" "$root/scripts/compare-clients.py" chroma "$port" "$seconds" 2>peer.log; }
 pairs "$count"
 printf '%12s %12s %7s   %s\n' chromadb chroma_stress ratio '95 % interval'
 ratio

@@ -33,10 +33,10 @@ until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do sleep 0.1; done
 
 theirs() {
     if [ "$peer" = wrk ]; then
-        taskset -c 1 wrk --threads 1 --connections "$clients" --duration "${seconds}s" "$url" |
+        taskset -c 1 wrk --threads 1 --connections "$clients" --duration "${seconds}s" "$url" 2>peer.log |
             sed -n 's/^Requests\/sec: *\([0-9.]*\)/\1/p'
     else
-        taskset -c 1 "$OHA" --no-tui --output-format json -c "$clients" -z "${seconds}s" "$url" |
+        taskset -c 1 "$OHA" --no-tui --output-format json -c "$clients" -z "${seconds}s" "$url" 2>peer.log |
             sed -n 's/.*"requestsPerSec": *\([0-9.]*\).*/\1/p' | head -1
     fi
 }

@@ -40,7 +40,7 @@ pgbench --initialize --quiet --scale="$scale" 2>/dev/null
 
 theirs() {
     taskset -c 1 pgbench --no-vacuum --protocol=prepared --builtin="$script" --client="$clients" --jobs=1 \
-        --time="$seconds" 2>/dev/null | sed -n 's/^tps = \([0-9.]*\).*/\1/p'
+        --time="$seconds" 2>peer.log | sed -n 's/^tps = \([0-9.]*\).*/\1/p'
 }
 
 printf '%-8s %-12s%12s %12s %7s   %s\n' clients script pgbench ours ratio '95 % interval'

@@ -25,7 +25,7 @@ theirs() {
     local more=()
     [ "$threads" -eq 1 ] || more=(--threads "$threads")
     taskset -c 1 redis-benchmark -p "$port" -c "$clients" -n "$all" -d 256 -P "$pipeline" "${more[@]}" \
-        -t "${operation,,}" --csv 2>/dev/null | sed -n "s/^\"$operation\",\"\([0-9.]*\)\".*/\1/p"
+        -t "${operation,,}" --csv 2>peer.log | sed -n "s/^\"$operation\",\"\([0-9.]*\)\".*/\1/p"
 }
 
 # Clients, commands in a batch, threads, requests in all. Two threads share the second core.

@@ -37,7 +37,7 @@ until "$bin/python" -c "import urllib.request as u; u.urlopen('http://127.0.0.1:
     sleep 0.2
 done
 theirs() {
-    taskset -c 1 "$bin/python" "$root/scripts/compare-clients.py" s3 "$port" "$seconds" "$operation" "$bytes"
+    taskset -c 1 "$bin/python" "$root/scripts/compare-clients.py" s3 "$port" "$seconds" "$operation" "$bytes" 2>peer.log
 }
 printf '%-5s%12s %12s %7s   %s\n' '' boto3 minio_stress ratio '95 % interval'
 for operation in put get; do

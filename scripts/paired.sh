@@ -1,6 +1,6 @@
 # Sourced by the scripts that compare and measure: which runner, and alternating pairs of a peer and it with their ratio.
 #
-# A script that compares calls `find_runner`, makes `recipe.yaml`, defines `theirs` (prints the peer's figure), calls `pairs` and then
+# A script that compares calls `find_runner`, makes `recipe.yaml`, defines `theirs` (prints the peer's figure; its complaints go to peer.log), calls `pairs` and then
 # `ratio`. Both sides run on the second core; the server has the first.
 
 # The binary that RUNNER names, else a release build.
@@ -37,6 +37,7 @@ pairs() {
             our=$(ours) their=$(theirs)
         fi
         if [ -z "$their" ] || [ -z "$our" ]; then
+            cat peer.log >&2
             echo "error: a pair without a figure: peer '$their', runner '$our'" >&2
             return 1
         fi

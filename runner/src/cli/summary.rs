@@ -77,7 +77,7 @@ impl Summary {
         );
         _ = writeln!(out, "created  {}", run.created_at.to_human());
         _ = writeln!(out, "folder   {}", benchmark.folder.display());
-        if let Some(left) = console::left_behind(run) {
+        if let Some(left) = console::left_behind(&run) {
             _ = writeln!(out, "left on the service: {left}");
         }
         if let Some(summary) = &summary {

@@ -164,7 +164,7 @@ fn every_fault_is_a_counted_failure() {
             "connection lost before the answer: Connection reset by peer (os error 104)",
         ),
         (answer("-NOAUTH Authentication required.\r\n"), "NOAUTH Authentication required."),
-        (Fault::Drip([b"$16\r\n".as_slice(), &[b'x'; 100]].concat()), "timeout"),
+        (Fault::Drip([b"+".as_slice(), &[b'x'; 100]].concat()), "timeout"),
         (Fault::Stall, "timeout"),
     ] {
         let name = format!("{fault:?}");
