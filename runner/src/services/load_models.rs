@@ -103,8 +103,8 @@ fn without_a_server_no_client_begins() {
             let benchmarks = json!({ "num_clients": 2, "num_requests": 6 });
             let (spec, own) = planned(*service, *client, &benchmarks, &less_data(client.name())[0]);
             let target = (endpoint.clone(), Value::from(settings.clone()));
-            let err = drive_service(*client, target, spec, own, &Control::default()).err().expect(client.name());
-            let err = format!("{err:#}");
+            let driven = drive_service(*client, target, spec, own, &Control::default());
+            let err = format!("{:#}", driven.err().expect("no load"));
             assert!(err.contains(&endpoint.to_string()) && err.contains("refused"), "{}: {err}", client.name());
             assert_eq!(err.matches("refused").count(), 1, "{}: {err}", client.name());
         }
