@@ -38,6 +38,7 @@ mod schema;
 mod summary;
 mod sweep_report;
 mod table;
+mod verify;
 
 /// Executes benchmark campaigns against AI services and records immutable results.
 #[derive(Debug, Parser)]
@@ -94,6 +95,8 @@ enum Command {
     SweepReport(sweep_report::SweepReport),
     /// Repeat an archived benchmark: same recipe, same seed.
     Rerun(rerun::Rerun),
+    /// Tell whether the archive is what was sealed; exit code 1 when it is not.
+    Verify(verify::Verify),
     /// Compute knees, USL fits, comparisons and other statistics of your own data.
     Analyze(analyze::Analyze),
     #[command(subcommand, hide = true)]
@@ -124,6 +127,7 @@ impl Cli {
             Command::Report(report) => report.execute(&self.global),
             Command::SweepReport(report) => report.execute(&self.global),
             Command::Rerun(rerun) => rerun.execute(&self.global),
+            Command::Verify(verify) => verify.execute(&self.global),
             Command::Analyze(analyze) => analyze.execute(),
             Command::Agent(agent) => agent.execute().map(|()| ExitCode::SUCCESS),
         }

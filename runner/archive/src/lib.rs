@@ -3,6 +3,7 @@
 //! The only meeting place of `runner` and `sitegen`. It does no network, knows no command line, and
 //! never changes a file that was sealed. The format is described in `docs/archive-format.md`.
 
+mod audit;
 mod calibration;
 mod commit;
 mod history;
@@ -15,7 +16,9 @@ mod run;
 mod seal;
 mod summary;
 mod time;
+mod verify;
 
+pub use audit::{Audit, AuditError, audit};
 pub use calibration::{Calibration, CalibrationError, CalibrationKind, CalibrationRung, ErrorFigures};
 pub use commit::{CommitError, Committed, Repository, commit};
 pub use history::commit_of;
@@ -34,6 +37,7 @@ pub use summary::{
     SloOutcome, Summary, Timeline,
 };
 pub use time::Timestamp;
+pub use verify::{Damage, DamageKind, SIGNATURE, Verified};
 
 /// The version of the format this build writes, and the newest it reads.
 pub const SCHEMA: u32 = 1;

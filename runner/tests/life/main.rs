@@ -10,4 +10,5 @@ mod limits;
 mod project;
 mod servers;
 mod trust;
+mod verified;
 mod whole;

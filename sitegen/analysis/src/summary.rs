@@ -8,9 +8,11 @@ mod findings;
 mod gates;
 pub mod limits;
 mod recall;
+mod recomputed;
 mod sample;
 mod timeline;
 
+pub use self::recomputed::differences;
 use std::collections::BTreeMap;
 
 use archive::{Calibration, Goodput, OperationSummary, Request, SCHEMA, Status, Summary, Timestamp};
