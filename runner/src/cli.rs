@@ -169,17 +169,21 @@ pub struct OverrideArgs {
     /// Draw requests and order from this seed.
     #[arg(long, value_name = "N")]
     seed: Option<String>,
+    /// Limits in place of those of campaign and recipes, such as `p99=50ms, success_rate>=99`; stored with the result.
+    #[arg(long, value_name = "LIMITS")]
+    slo: Vec<String>,
 }
 
 impl OverrideArgs {
     pub fn to_overrides(&self) -> Overrides {
-        let Self { target, clients, set, repetitions, seed } = self;
+        let Self { target, clients, set, repetitions, seed, slo } = self;
         Overrides {
             target: target.clone(),
             clients: clients.clone(),
             set: set.clone(),
             repetitions: repetitions.clone(),
             seed: seed.clone(),
+            slo: (!slo.is_empty()).then(|| slo.join(" ")),
         }
     }
 }

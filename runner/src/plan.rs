@@ -358,6 +358,31 @@ slo: {latency_p99: 1s, success_rate: 99}
     }
 
     #[test]
+    fn limits_of_the_command_line_take_the_place_of_all_others() {
+        let asked = |slo: &str| Overrides { slo: Some(slo.to_owned()), ..Overrides::default() };
+        let plan = planned(&campaign(), &asked("p95<=5ms, throughput>=100")).plan.expect("a plan");
+        assert_eq!(plan.campaign.overrides, ["--slo p95<=5ms, throughput>=100"]);
+        for point in &plan.points {
+            let limits = json!({ "latency_p95_s": 0.005, "requests_per_second": 100.0 });
+            assert_eq!(point.resolved["benchmarks"]["slo"], limits);
+            assert_eq!(point.slo.len(), 2);
+        }
+        // As if the recipe said so: the same hash.
+        let written = campaign()
+            .replace("slo: {p99: 20ms}", "slo: {p95: 5ms, throughput: 100}")
+            .replace("slo: {latency_p99: 1s, success_rate: 99}\n", "");
+        let hashes = |plan: &Plan| plan.points.iter().map(|point| point.recipe_hash.clone()).collect::<Vec<_>>();
+        assert_eq!(hashes(&plan), hashes(&self::plan(&written)));
+        for (slo, message) in [("p99", "is no limit"), ("ttft_p99=1s", "TTFT"), ("speed=3", "unknown limit `speed`")] {
+            let outcome = planned(&campaign(), &asked(slo));
+            let findings = outcome.findings.render_all();
+            assert!(outcome.plan.is_none() && findings.contains(message) && findings.contains("--slo"), "{findings}");
+        }
+        let swept = campaign().replace("  benchmarks.warmup: [1s, 500ms]", "  benchmarks.slo: [{p99: 1s}, {p99: 2s}]");
+        assert!(planned(&swept, &asked("p99=1s")).findings.render_all().contains("change the sweep"));
+    }
+
+    #[test]
     fn every_default_is_filled_in() {
         let point = &plan(&campaign()).points[0];
         for (pointer, value) in [

@@ -5,6 +5,7 @@ pub mod benchmarks;
 pub mod bottleneck;
 pub mod campaign;
 pub mod dashboard;
+pub mod reports;
 pub mod table;
 
 use serde::Serialize;

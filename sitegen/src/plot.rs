@@ -5,6 +5,7 @@
 pub mod canvas;
 mod marks;
 pub mod scale;
+mod svg;
 
 use anyhow::Result;
 
@@ -153,7 +154,17 @@ impl Frame<'_> {
 }
 
 impl Figure {
+    /// For print.
     pub fn png(&self) -> Result<Vec<u8>> {
+        self.canvas().png()
+    }
+
+    /// For pages.
+    pub fn svg(&self) -> String {
+        self.canvas().svg(&self.title)
+    }
+
+    fn canvas(&self) -> Canvas {
         let inner = WIDTH - 2.0 * MARGIN;
         let title = wrapped(&self.title, inner, TITLE, true, 2);
         let caption = wrapped(&self.caption, inner, SMALL, false, 5);
@@ -163,7 +174,7 @@ impl Figure {
         let panels: f64 = self.panels.iter().map(|panel| panel.height).sum();
         let gaps = self.panels.len().saturating_sub(1) as f64 * PANEL_GAP;
         let foot = 20.0 + 22.0 + 12.0 + caption.len() as f64 * LINE + 10.0;
-        let mut canvas = Canvas::new(WIDTH, head + panels + gaps + foot)?;
+        let mut canvas = Canvas::new(WIDTH, head + panels + gaps + foot);
 
         let plain = |size: f64, color: Color| Text {
             size,
@@ -203,7 +214,7 @@ impl Figure {
             canvas.text(line, (MARGIN, y), plain(SMALL, MUTED));
             y += LINE;
         }
-        canvas.png()
+        canvas
     }
 
     /// Room for the labels left of the panels.

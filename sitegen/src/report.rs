@@ -3,7 +3,9 @@
 //! Figures, intervals and verdicts come from the functions that the pages and `runner summary` ask too.
 
 pub mod benchmark;
+mod evidence;
 mod figures;
+mod html;
 pub mod markdown;
 pub mod sweep;
 mod sweep_figures;
@@ -19,7 +21,7 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use self::markdown::{Document, escaped};
-use crate::plot::Figure;
+use crate::{model::slug::slug, plot::Figure};
 
 /// Stored metric name → limit.
 pub type Slo = BTreeMap<String, f64>;
@@ -70,6 +72,34 @@ impl Report {
     pub fn json_text(&self) -> String {
         format!("{:#}\n", self.json)
     }
+
+    /// The text of its page.
+    pub fn html(&self) -> String {
+        html::html(&self.for_pages().0)
+    }
+
+    /// Files for a site, within the report's folder: the report with vector graphics in place of its pictures.
+    pub fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let (markdown, json) = self.for_pages();
+        let plots = self.plots.iter().map(|plot| (format!("plots/{}.svg", plot.name), plot.figure.svg().into_bytes()));
+        let texts = [("report.md", markdown), ("report.json", format!("{json:#}\n"))];
+        plots.chain(texts.map(|(name, text)| (name.to_owned(), text.into_bytes()))).collect()
+    }
+
+    fn for_pages(&self) -> (String, Value) {
+        let (mut markdown, mut json) = (self.markdown.clone(), self.json.clone());
+        for (index, plot) in self.plots.iter().enumerate() {
+            let file = format!("plots/{}.svg", plot.name);
+            markdown = markdown.replace(&format!("](plots/{}.png)", plot.name), &format!("]({file})"));
+            json["plots"][index]["file"] = file.into();
+        }
+        (markdown, json)
+    }
+}
+
+/// The folder of the report of an execution.
+pub fn folder_of(campaign: &str, execution: &str) -> String {
+    format!("{}-{}", slug(campaign), slug(execution))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -13,7 +13,7 @@ use assert_cmd::cargo::cargo_bin_cmd;
 use html::{Tag, tags};
 
 /// Elements that our templates write, and no others.
-const ELEMENTS: [&str; 52] = [
+const ELEMENTS: [&str; 53] = [
     "a",
     "article",
     "body",
@@ -35,6 +35,7 @@ const ELEMENTS: [&str; 52] = [
     "head",
     "header",
     "html",
+    "img",
     "input",
     "label",
     "li",
@@ -68,6 +69,9 @@ const ELEMENTS: [&str; 52] = [
     "b",
 ];
 
+/// Elements of our drawings.
+const SHAPES: [&str; 6] = ["svg", "title", "rect", "path", "circle", "text"];
+
 #[test]
 fn every_text_of_the_archive_is_inert() {
     let folder = tempfile::tempdir().expect("temporary folder");
@@ -77,16 +81,24 @@ fn every_text_of_the_archive_is_inert() {
     cargo_bin_cmd!("sitegen").current_dir(folder.path()).arg("check").assert().success();
 
     let mut pages = 0;
-    let mut seen = 0;
+    let (mut seen, mut drawings) = (0, 0);
     visit(&folder.path().join("site"), &mut |path, text| {
         if path.extension().is_some_and(|extension| extension == "html") {
             pages += 1;
             seen += text.matches("alert(").count();
             tags(text).iter().for_each(|tag| assert_inert(path, tag));
+        } else if path.extension().is_some_and(|extension| extension == "svg") {
+            drawings += 1;
+            for tag in tags(text) {
+                assert!(SHAPES.contains(&tag.name.as_str()), "{}: {tag:?}", path.display());
+                let active = |name: &str| name.starts_with("on") || ["href", "xlink:href", "style"].contains(&name);
+                assert!(!tag.attributes.iter().any(|(name, _)| active(name)), "{}: {tag:?}", path.display());
+            }
         } else if path.ends_with("versions.js") || path.parent().is_some_and(|folder| folder.ends_with("data")) {
             assert!(!text.contains('<'), "{}: {text}", path.display());
         }
     });
+    assert!(drawings > 50, "{drawings} drawings");
     assert!(
         pages > 10 && seen > 100,
         "{pages} pages, {seen} attacks: the texts must reach the pages for this to count"
@@ -98,6 +110,9 @@ fn assert_inert(path: &Path, tag: &Tag) {
     assert!(ELEMENTS.contains(&tag.name.as_str()), "{place}");
     let names: BTreeSet<&str> = tag.attributes.iter().map(|(name, _)| name.as_str()).collect();
     assert!(!names.iter().any(|name| name.starts_with("on") || *name == "style" || *name == "srcdoc"), "{place}");
+    if tag.name == "img" {
+        assert!(tag.attribute("src").is_some_and(|source| source.starts_with("plots/")), "{place}");
+    }
     for attribute in ["href", "src", "data-src", "content"] {
         let Some(value) = tag.attribute(attribute) else { continue };
         assert!(!value.contains("javascript:") && !value.contains("://"), "{place}");

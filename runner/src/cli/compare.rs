@@ -82,7 +82,7 @@ struct Answer<'a> {
     differences: &'a [Difference],
     /// Benchmarks that were left out, and points that only one side has.
     remarks: &'a [String],
-    /// One a point of `comparison`: its swept values.
+    /// One a point of `comparison`: its swept values and its load.
     swept: Vec<&'a serde_json::Map<String, serde_json::Value>>,
     comparison: &'a Comparison,
 }
@@ -110,10 +110,10 @@ impl Compare {
         for (base_point, candidate_point) in &matched {
             let pair = self.pair(&runs, base_point, candidate_point, &thresholds, &mut unusable)?;
             if pair.base.is_empty() || pair.candidate.is_empty() {
-                remarks.push(format!("{}: no usable benchmark on one side", console::label(base_point.swept)));
+                remarks.push(format!("{}: no usable benchmark on one side", console::label(&base_point.swept)));
                 continue;
             }
-            kept.push(base_point.swept);
+            kept.push(&base_point.swept);
             pairs.push(pair);
         }
         if !self.force && (!barred.is_empty() || !unusable.is_empty()) {
@@ -173,7 +173,7 @@ impl Compare {
 
     /// The levels that the figures of one configuration had.
     fn history(&self, runs: &Runs<'_>, text: &str, global: &Global) -> Result<ExitCode> {
-        let mut histories = Vec::new();
+        let (mut histories, mut remarks) = (Vec::new(), Vec::new());
         for (run, executions) in runs.histories(text)? {
             let thresholds = self.thresholds(run)?;
             let mut names = Vec::new();
@@ -186,8 +186,18 @@ impl Compare {
                 }
             }
             for (metric, threshold) in thresholds.iter().filter(|(metric, _)| !metric.is_proportion()) {
-                let values: Option<Vec<f64>> =
+                let values: Vec<Option<f64>> =
                     repetitions.iter().map(|execution| geometric_mean(execution, metric)).collect();
+                let missing = values.iter().filter(|value| value.is_none()).count();
+                if (1..values.len()).contains(&missing) {
+                    remarks.push(format!(
+                        "{}: {} is left out: {missing} of {} executions do not have it in every repetition",
+                        console::label(&run.campaign.swept),
+                        metric.name(),
+                        values.len()
+                    ));
+                }
+                let values: Option<Vec<f64>> = values.into_iter().collect();
                 if let Some(history) = values.and_then(|values| history(metric, threshold, &values)) {
                     histories.push(PointHistory { swept: &run.campaign.swept, executions: names.clone(), history });
                 }
@@ -199,9 +209,9 @@ impl Compare {
         match global.json {
             true => super::print(&format!(
                 "{:#}\n",
-                serde_json::json!({"schema": archive::SCHEMA, "histories": histories})
+                serde_json::json!({"schema": archive::SCHEMA, "histories": histories, "remarks": remarks})
             ))?,
-            false => super::print(&show::histories(&histories))?,
+            false => super::print(&show::histories(&histories, &remarks))?,
         }
         let regressed = histories.iter().any(|one| one.history.regressed());
         Ok(if regressed { ExitCode::from(1) } else { ExitCode::SUCCESS })
@@ -250,21 +260,32 @@ fn geometric_mean(execution: &[Repetition], metric: Metric) -> Option<f64> {
 
 type Matched<'r> = (Point<'r>, Point<'r>);
 
-/// The points of both sides with equal swept values; single points are each other's whatever they are.
+/// The points of both sides with equal swept values and load; single points are each other's whatever they are.
 fn matched<'r>(base: &Side<'r>, candidate: &Side<'r>, remarks: &mut Vec<String>) -> Result<Vec<Matched<'r>>> {
     if let ([one], [other]) = (base.points.as_slice(), candidate.points.as_slice()) {
         return Ok(vec![(one.clone(), other.clone())]);
+    }
+    for side in [base, candidate] {
+        for (index, point) in side.points.iter().enumerate() {
+            if side.points[..index].iter().any(|other| other.swept == point.swept) {
+                bail!(
+                    "{}: {} stands for several configurations: compare them one by one, by their ids",
+                    side.label,
+                    console::label(&point.swept)
+                );
+            }
+        }
     }
     let mut matched = Vec::new();
     for point in &base.points {
         match candidate.points.iter().find(|other| other.swept == point.swept) {
             Some(other) => matched.push((point.clone(), other.clone())),
-            None => remarks.push(format!("only the base has {}", console::label(point.swept))),
+            None => remarks.push(format!("only the base has {}", console::label(&point.swept))),
         }
     }
     for point in &candidate.points {
         if !base.points.iter().any(|other| other.swept == point.swept) {
-            remarks.push(format!("only the candidate has {}", console::label(point.swept)));
+            remarks.push(format!("only the candidate has {}", console::label(&point.swept)));
         }
     }
     if matched.is_empty() {

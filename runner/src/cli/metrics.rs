@@ -1,12 +1,13 @@
 //! `runner metrics ID`: what limited a benchmark, what its processes used, the sampled series, and its logs' issues.
 
-use std::{fmt::Write, process::ExitCode};
+use std::{collections::BTreeMap, fmt::Write, process::ExitCode};
 
 use analysis::{
     SeriesUnit, accounting,
-    bottleneck::{Attribution, Observation, attribute, attribute_sweep, sweep_of},
+    bottleneck::{Attribution, LoadPoint, Observation, attribute, attribute_sweep, sweep_of},
     logs::{LogReader, LogReport, LogSeverity},
     resource_series,
+    saturation::{Archived, of_archived},
 };
 use anyhow::Result;
 use archive::{Archive, Benchmark, ResourceSample, Run, Summary};
@@ -135,7 +136,16 @@ fn of_sweep(archive: &Archive, loaded: &Loaded) -> Result<Option<Attribution>> {
         }
     }
     let observations: Vec<Observation<'_>> = others.iter().map(Loaded::observation).collect();
-    Ok(sweep_of(&loaded.run, &observations).map(|points| attribute_sweep(&points, None)))
+    Ok(sweep_of(&loaded.run, &observations).map(|points| attribute_sweep(&points, saturation_of(&points))))
+}
+
+/// The load at which throughput stops following it, where there is one.
+fn saturation_of(points: &[LoadPoint<'_>]) -> Option<f64> {
+    let archived = points.iter().flat_map(|point| {
+        let members = point.repetitions.iter();
+        members.map(|one| Archived { load: point.load, run: one.run, summary: one.summary })
+    });
+    of_archived(&archived.collect::<Vec<_>>(), &BTreeMap::new()).throughput_saturation.load
 }
 
 /// What limited one benchmark, for the summary.

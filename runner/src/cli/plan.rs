@@ -1,7 +1,8 @@
 //! `runner plan`: what would run, in which order, by which commands, for how long. Runs and submits nothing.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
+use analysis::slo;
 use anyhow::{Result, bail};
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
@@ -76,6 +77,7 @@ fn as_json(planned: &Planned) -> Value {
             "recipe_hash": point.recipe_hash,
             "load": point.load,
             "slo": point.slo,
+            "default_slo": default_limits(point).map(BTreeMap::from_iter),
             "estimated_s": point.estimated_s,
         })).collect::<Vec<_>>(),
         "benchmarks": planned.benchmarks.iter().map(|benchmark| json!({
@@ -125,6 +127,9 @@ fn for_people(planned: &Planned) -> String {
         },
     );
     line("seed", campaign.seed.to_string());
+    for (place, text) in limits(&planned.points).into_iter().enumerate() {
+        line(if place == 0 { "limits" } else { "" }, text);
+    }
     if !planned.secrets.is_empty() {
         let names: Vec<&str> = planned.secrets.keys().map(String::as_str).collect();
         line("secrets", format!("{} (from the environment, not stored)", names.join(" ")));
@@ -149,6 +154,41 @@ fn for_people(planned: &Planned) -> String {
         out.push_str(&format!("\n# points: {whose}\n{}\n", script.commands.join("\n")));
     }
     out
+}
+
+/// What a point without limits of its own is held to by summaries and reports.
+fn default_limits(point: &Point) -> Option<Vec<(&'static str, f64)>> {
+    let default = slo::default_slo(point.recipe.service.kind.as_deref()?).filter(|_| point.slo.is_empty())?;
+    Some(default.limits.to_vec())
+}
+
+/// The limits in words, one line for each that differs, with its points.
+fn limits(points: &[Point]) -> Vec<String> {
+    let notation = |limits: &mut dyn Iterator<Item = (&str, f64)>| -> String {
+        limits.map(|(metric, limit)| slo::in_notation(metric, limit)).collect::<Vec<_>>().join(", ")
+    };
+    let mut lines: Vec<(String, Vec<String>)> = Vec::new();
+    for (number, point) in points.iter().enumerate() {
+        let text = match (point.slo.is_empty(), default_limits(point)) {
+            (false, _) => notation(&mut point.slo.iter().map(|(metric, limit)| (metric.as_str(), *limit))),
+            (true, Some(default)) => format!(
+                "none given; summaries and reports use the default of {}: {}",
+                point.recipe.service.kind.as_deref().unwrap_or_default(),
+                notation(&mut default.into_iter())
+            ),
+            (true, None) => "none given, and the service has no default".to_owned(),
+        };
+        match lines.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, numbers)) => numbers.push((number + 1).to_string()),
+            None => lines.push((text, vec![(number + 1).to_string()])),
+        }
+    }
+    let several = lines.len() > 1;
+    let line = |(text, numbers): (String, Vec<String>)| match several {
+        true => format!("{text} (points {})", numbers.join(" ")),
+        false => text,
+    };
+    lines.into_iter().map(line).collect()
 }
 
 fn points_table(points: &[Point]) -> Table {

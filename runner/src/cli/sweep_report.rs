@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, fmt::Write, process::ExitCode};
 
 use analysis::{
-    saturation::{Archived, Found, LOAD_AXES, LimitVerdict, Saturation, Verdict, load_of, of_archived},
+    saturation::{Archived, Found, LOAD_AXES, LimitVerdict, Saturation, Verdict, of_archived},
+    series::{Along, series as in_series},
     slo,
 };
 use anyhow::{Context, Result, bail};
@@ -32,8 +33,10 @@ struct Loaded {
 
 /// Benchmarks that differ in their load only.
 struct Series<'a> {
-    /// What the others have in other values: `model=opt-125m`; empty with one series.
+    /// What the others have in other values: `model = opt-125m`; empty with one series.
     label: String,
+    /// What its load counts.
+    axis: &'static str,
     benchmarks: Vec<Archived<'a>>,
     saturation: Saturation,
 }
@@ -44,11 +47,11 @@ impl SweepReport {
         let archive = Archive::new(&global.results);
         super::finish_leftovers(&archive, &console::Console::new(global.quiet));
         let loaded = self.load(&archive)?;
-        let (axis, series) = series(&loaded, &slo);
+        let series = series(&loaded, &slo);
         if global.json {
-            super::print(&format!("{:#}\n", as_json(axis, &series)))?;
+            super::print(&format!("{:#}\n", as_json(&series)))?;
         } else {
-            super::print(&for_people(axis, &series))?;
+            super::print(&for_people(&series))?;
         }
         let answered = series.iter().any(|one| one.saturation.recommendation.load.is_some());
         Ok(if answered { ExitCode::SUCCESS } else { ExitCode::from(1) })
@@ -111,27 +114,24 @@ fn limits(text: &str) -> Result<BTreeMap<String, f64>> {
     slo::parse(text).with_context(|| format!("--slo {text}"))
 }
 
-/// What the load counts, and the benchmarks by everything else that was swept.
-fn series<'a>(loaded: &'a [Loaded], slo: &BTreeMap<String, f64>) -> (&'static str, Vec<Series<'a>>) {
-    let axis = loaded.first().map_or(LOAD_AXES[0].1, |one| load_of(&one.run).1);
-    let mut groups: Vec<(String, Vec<Archived<'a>>)> = Vec::new();
-    for Loaded { run, summary } in loaded {
-        let mut others = run.campaign.swept.clone();
-        others.retain(|path, _| LOAD_AXES.iter().all(|(load, _)| load != path));
-        let label = [run.service.name.clone(), console::label(&others)].join(" ");
-        let archived = Archived { load: load_of(run).0, run, summary: summary.as_ref() };
-        match groups.iter_mut().find(|(known, _)| *known == label) {
-            Some((_, benchmarks)) => benchmarks.push(archived),
-            None => groups.push((label, vec![archived])),
-        }
-    }
-    let several = groups.len() > 1;
-    let series = groups.into_iter().map(|(label, mut benchmarks)| {
+/// The benchmarks by their configuration, ascending by load.
+fn series<'a>(loaded: &'a [Loaded], slo: &BTreeMap<String, f64>) -> Vec<Series<'a>> {
+    let runs: Vec<&Run> = loaded.iter().map(|one| &one.run).collect();
+    let one = |found: analysis::series::Series| {
+        let archived = found.points.iter().flat_map(|point| {
+            let at = |member: &usize| Archived {
+                load: point.load,
+                run: &loaded[*member].run,
+                summary: loaded[*member].summary.as_ref(),
+            };
+            point.members.iter().map(at)
+        });
+        let mut benchmarks: Vec<Archived<'a>> = archived.collect();
         benchmarks.sort_by(|a, b| a.load.total_cmp(&b.load));
         let saturation = of_archived(&benchmarks, slo);
-        Series { label: if several { label } else { String::new() }, benchmarks, saturation }
-    });
-    (axis, series.collect())
+        Series { label: found.label, axis: found.unit, benchmarks, saturation }
+    };
+    in_series(&runs, Along::Load).into_iter().map(one).collect()
 }
 
 fn row(benchmark: &Archived<'_>) -> Value {
@@ -146,12 +146,13 @@ fn row(benchmark: &Archived<'_>) -> Value {
     })
 }
 
-fn as_json(axis: &str, series: &[Series<'_>]) -> Value {
+fn as_json(series: &[Series<'_>]) -> Value {
     json!({
         "generated_at": Timestamp::now(),
-        "axis": axis,
+        "axis": series.first().map(|one| one.axis),
         "series": series.iter().map(|one| json!({
             "label": one.label,
+            "axis": one.axis,
             "benchmark_ids": one.benchmarks.iter().map(|one| one.run.benchmark_id).collect::<Vec<_>>(),
             "analysis": one.saturation,
             "sweep_results": one.benchmarks.iter().map(row).collect::<Vec<_>>(),
@@ -159,9 +160,10 @@ fn as_json(axis: &str, series: &[Series<'_>]) -> Value {
     })
 }
 
-fn for_people(axis: &str, series: &[Series<'_>]) -> String {
+fn for_people(series: &[Series<'_>]) -> String {
     let mut out = String::new();
     for one in series {
+        let axis = one.axis;
         if !one.label.is_empty() {
             _ = writeln!(out, "── {}", one.label);
         }
@@ -241,6 +243,10 @@ fn answers(out: &mut String, axis: &str, saturation: &Saturation) {
         let text = match limit.verdict {
             LimitVerdict::Never => limit.reason.clone(),
             LimitVerdict::UpTo => format!("{at} {axis}{}: {}{headroom}", interval(limit.interval), limit.reason),
+            LimitVerdict::From | LimitVerdict::Between => {
+                let from = limit.from.map(load).unwrap_or_default();
+                format!("{from} to {at} {axis}: {}{headroom}", limit.reason)
+            }
             LimitVerdict::Throughout => format!("{}{headroom}", limit.reason),
         };
         line("SLO limit", format!("{}: {text}", slo::in_notation(&limit.metric, limit.limit)));

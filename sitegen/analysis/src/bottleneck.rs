@@ -16,7 +16,10 @@ use archive::{ResourceSample, Run, Status, Summary};
 use serde::Serialize;
 
 use self::measure::Measure;
-use crate::{median, peak};
+use crate::{
+    median, peak,
+    series::{Along, Point, Series, series},
+};
 
 /// Raised when the same data may give another answer.
 pub const BOTTLENECK_METHOD: &str = "exhausted where throughput stops, version 1";
@@ -146,27 +149,24 @@ pub struct LoadPoint<'a> {
     pub repetitions: Vec<Observation<'a>>,
 }
 
-/// Swept paths that are a load.
-const LOAD_AXES: [&str; 2] = ["benchmarks.num_clients", "benchmarks.load.rate"];
-
 /// The sweep over the load that a benchmark belongs to: those of `others`, of the same execution, that differ from it
 /// in the load only, by load. Less than two loads are no sweep.
 pub fn sweep_of<'a>(run: &Run, others: &[Observation<'a>]) -> Option<Vec<LoadPoint<'a>>> {
-    let axis = LOAD_AXES.into_iter().find(|axis| run.campaign.swept.contains_key(*axis))?;
-    let rest = |run: &Run| {
-        let mut swept = run.campaign.swept.clone();
-        swept.shift_remove(axis);
-        (run.campaign.name.clone(), run.campaign.execution.clone(), run.service.name.clone(), swept)
+    let same = |other: &&Observation<'a>| {
+        (&other.run.campaign.name, &other.run.campaign.execution) == (&run.campaign.name, &run.campaign.execution)
     };
-    let wanted = rest(run);
-    let mut points: Vec<LoadPoint<'a>> = Vec::new();
-    for other in others.iter().filter(|other| rest(other.run) == wanted) {
-        let Some(load) = other.run.campaign.swept.get(axis).and_then(serde_json::Value::as_f64) else { continue };
-        match points.iter_mut().find(|point| point.load == load) {
-            Some(point) => point.repetitions.push(*other),
-            None => points.push(LoadPoint { load, repetitions: vec![*other] }),
-        }
-    }
+    let others: Vec<Observation<'a>> = others.iter().filter(same).copied().collect();
+    let runs: Vec<&Run> = others.iter().map(|other| other.run).collect();
+    let has_it = |series: &Series| {
+        let members = series.points.iter().flat_map(|point| &point.members);
+        members.into_iter().any(|member| runs[*member].benchmark_id == run.benchmark_id)
+    };
+    let series = series(&runs, Along::Load).into_iter().find(has_it)?;
+    let point = |point: Point| LoadPoint {
+        load: point.load,
+        repetitions: point.members.into_iter().map(|member| others[member]).collect(),
+    };
+    let mut points: Vec<LoadPoint<'a>> = series.points.into_iter().map(point).collect();
     points.sort_by(|a, b| a.load.total_cmp(&b.load));
     (points.len() > 1).then_some(points)
 }

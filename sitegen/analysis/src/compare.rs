@@ -94,6 +94,16 @@ pub struct PointComparison {
     /// Earlier executions that the noise was learnt from.
     pub earlier_executions: usize,
     pub metrics: Vec<MetricComparison>,
+    /// Figures with a threshold that only one side has: they cannot be compared, so that the point cannot be told.
+    pub one_sided: Vec<OneSided>,
+}
+
+/// A figure that one side has and the other does not.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct OneSided {
+    pub metric: Metric,
+    /// `base` or `candidate`.
+    pub only: &'static str,
 }
 
 /// One figure at one point. Changes are percent of the base; of `success_rate` percentage points, of
@@ -159,7 +169,7 @@ pub fn compare(pairs: &[Pair], neighbours: &[Vec<Repetition>], thresholds: &Thre
         effects.extend(verdict::of_failures(thresholds, &counts(&pair.base), &counts(&pair.candidate)));
     }
     verdict::correct(&mut effects);
-    let points: Vec<_> = pairs.iter().zip(effects).map(|(pair, effects)| point(pair, effects)).collect();
+    let points: Vec<_> = pairs.iter().zip(effects).map(|(pair, effects)| point(pair, effects, thresholds)).collect();
     Comparison {
         method: METHOD,
         version: VERSION,
@@ -170,16 +180,29 @@ pub fn compare(pairs: &[Pair], neighbours: &[Vec<Repetition>], thresholds: &Thre
     }
 }
 
-fn point(pair: &Pair, effects: Vec<Effect>) -> PointComparison {
+fn point(pair: &Pair, effects: Vec<Effect>, thresholds: &Thresholds) -> PointComparison {
+    let has = |side: &[Repetition], metric: Metric| side.iter().any(|repetition| log(repetition, metric).is_some());
+    let one_sided = |(metric, _): (Metric, f64)| match (has(&pair.base, metric), has(&pair.candidate, metric)) {
+        (true, false) => Some(OneSided { metric, only: "base" }),
+        (false, true) => Some(OneSided { metric, only: "candidate" }),
+        _ => None,
+    };
+    let one_sided: Vec<_> =
+        thresholds.iter().filter(|(metric, _)| !metric.is_proportion()).filter_map(one_sided).collect();
     let ids = |side: &[Repetition]| side.iter().map(|repetition| repetition.id.to_string()).collect();
     let metrics: Vec<_> = effects.into_iter().map(|effect| effect.row).collect();
     PointComparison {
-        verdict: Verdict::of_all(metrics.iter().map(|metric| metric.verdict)),
-        within_thresholds: metrics.iter().all(|metric| metric.within_threshold),
+        verdict: Verdict::of_all(
+            metrics.iter().map(|metric| metric.verdict).chain(one_sided.iter().map(|_| Verdict::CannotTell)),
+        ),
+        within_thresholds: metrics.iter().all(|metric| metric.within_threshold)
+            // What is no longer there is within nothing.
+            && one_sided.iter().all(|figure| figure.only != "base"),
         base: ids(&pair.base),
         candidate: ids(&pair.candidate),
         earlier_executions: pair.history.len(),
         metrics,
+        one_sided,
     }
 }
 
@@ -238,4 +261,43 @@ struct Effect {
     /// Shares its test with the row before it.
     shares_test: bool,
     needed: Option<verdict::Planning>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{repetition::Figure, *};
+
+    fn side(first: u32, figures: &[(&str, f64)]) -> Vec<Repetition> {
+        let figure = |(name, value): &(&str, f64)| {
+            let metric = Metric::parse(name).expect("a metric");
+            (metric, Figure { value: *value, within: 1e-6, supported: true })
+        };
+        let one = |number: u32| Repetition {
+            id: archive::BenchmarkId::new(20_260_301, first + number),
+            figures: figures.iter().map(figure).collect(),
+            attempts: 1000,
+            failed: 0,
+        };
+        (0..3).map(one).collect()
+    }
+
+    #[test]
+    fn a_figure_that_one_side_has_is_named_and_decides_nothing() {
+        let mut thresholds = Thresholds::default();
+        thresholds.set("ttft_p99", 10.0).expect("a metric");
+        let both = [("p99", 0.01), ("throughput", 100.0)];
+        let more = [("p99", 0.01), ("throughput", 100.0), ("ttft_p99", 0.005)];
+        for (base, candidate, only, within) in [
+            (&more[..], &both[..], Some("base"), false),
+            (&both, &more, Some("candidate"), true),
+            (&both, &both, None, true),
+        ] {
+            let pair = Pair { base: side(1, base), candidate: side(11, candidate), history: Vec::new() };
+            let answer = compare(&[pair], &[], &thresholds);
+            let point = &answer.points[0];
+            assert_eq!(point.one_sided.iter().map(|figure| figure.only).next(), only);
+            assert_eq!(answer.within_thresholds, within, "{point:?}");
+            assert_eq!(answer.verdict == Verdict::CannotTell, only.is_some(), "{point:?}");
+        }
+    }
 }

@@ -6,7 +6,10 @@
 use archive::Histogram;
 use serde::Serialize;
 
-use crate::histogram::{Ordered, ordered};
+use crate::{
+    histogram::{Ordered, ordered},
+    proportions::Share,
+};
 
 /// The confidence of every interval here.
 pub const CONFIDENCE: f64 = 0.95;
@@ -35,8 +38,21 @@ pub fn least_sample(share: f64) -> u64 {
     (TAIL.ln() / share.ln()).ceil() as u64
 }
 
+/// Counts above it are answered by the normal distribution: the binomial sums would take minutes, and differ from it in
+/// less than a thousandth of an interval's width.
+const MOST_SUMMED: u64 = 1 << 27;
+
+/// The 97.5 % quantile of the normal distribution.
+const Z: f64 = 1.959_963_984_540_054;
+
 /// Ranks, from 1, of the order statistics between which the quantile `share` lies.
 pub fn ranks(count: u64, share: f64) -> (Option<u64>, Option<u64>) {
+    if count > MOST_SUMMED {
+        let n = count as f64;
+        let (middle, half) = (n * share, Z * (n * share * (1.0 - share)).sqrt());
+        let rank = |place: f64| (place >= 1.0 && place <= n).then_some(place as u64);
+        return (rank((middle - half).floor()), rank((middle + half).ceil() + 1.0));
+    }
     let mut below = 0.0;
     let (mut low, mut high) = (None, None);
     // Before `k` values are counted, `below` is the probability that fewer than k + 1 of them lie below the quantile.
@@ -53,10 +69,15 @@ pub fn ranks(count: u64, share: f64) -> (Option<u64>, Option<u64>) {
     (low.filter(|rank| *rank <= count), high)
 }
 
-/// The interval of a proportion of `count` trials of which `hits` hit (Clopper and Pearson 1934); 0–1.
+/// The interval of a proportion of `count` trials of which `hits` hit (Clopper and Pearson 1934); 0–1. Above 2²⁷ trials
+/// it is Wilson's score interval, which is then the same to a thousandth of its width unless only a few hit or miss.
 pub fn proportion_interval(hits: u64, count: u64) -> Interval {
     if count == 0 {
         return Interval { low: None, high: None };
+    }
+    if count > MOST_SUMMED {
+        let [low, high] = Share { ok: hits.min(count), n: count }.wilson_ci95();
+        return Interval { low: Some(low), high: Some(high) };
     }
     let solve = |reached: &dyn Fn(f64) -> bool| {
         let (mut low, mut high) = (0.0, 1.0);
@@ -83,7 +104,7 @@ pub fn mean_interval(mean: f64, std: f64, count: u64, least: u64) -> Option<Inte
 
 /// The 97.5 % quantile of Student's t (Abramowitz and Stegun 26.7.5): within 0.3 % from 6 degrees of freedom on.
 fn student(freedom: u64) -> f64 {
-    let (z, f) = (1.959_963_984_540_054_f64, freedom as f64);
+    let (z, f) = (Z, freedom as f64);
     let first = (z.powi(3) + z) / 4.0;
     let second = (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0;
     let third = (3.0 * z.powi(7) + 19.0 * z.powi(5) + 17.0 * z.powi(3) - 15.0 * z) / 384.0;
@@ -202,6 +223,35 @@ mod tests {
             assert!(near(found.low, low) && near(found.high, high), "{hits}/{count}: {found:?}");
         }
         assert_eq!(proportion_interval(0, 0), Interval { low: None, high: None });
+    }
+
+    #[test]
+    fn counts_that_nobody_has_are_answered_at_once() {
+        for count in [MOST_SUMMED + 1, 1_000_000_000_000_000_000, u64::MAX] {
+            for hits in [0, 1, count / 2, count - 1, count] {
+                let Interval { low: Some(low), high: Some(high) } = proportion_interval(hits, count) else {
+                    panic!("{hits} of {count}")
+                };
+                let share = hits as f64 / count as f64;
+                assert!((0.0..=share).contains(&low) && (share..=1.0).contains(&high), "{hits} of {count}");
+            }
+            let (low, high) = ranks(count, 0.5);
+            assert!(low.is_some_and(|low| low < count / 2) && high.is_some_and(|high| high > count / 2), "{count}");
+        }
+        // Where the two forms meet, they agree.
+        let [below, above] = [MOST_SUMMED, MOST_SUMMED + 1].map(|count| proportion_interval(count / 100, count));
+        let width = below.high.expect("bounded") - below.low.expect("bounded");
+        for (a, b) in [(below.low, above.low), (below.high, above.high)] {
+            assert!((a.expect("bounded") - b.expect("bounded")).abs() < 1e-3 * width, "{below:?} {above:?}");
+        }
+        let [below, above] = [MOST_SUMMED, MOST_SUMMED + 1].map(|count| ranks(count, 0.99));
+        let width = (below.1.expect("bounded") - below.0.expect("bounded")) as f64;
+        for (a, b) in [(below.0, above.0), (below.1, above.1)] {
+            assert!(
+                (a.expect("bounded") as f64 - b.expect("bounded") as f64).abs() < 1e-2 * width,
+                "{below:?} {above:?}"
+            );
+        }
     }
 
     #[test]

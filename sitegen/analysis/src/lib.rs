@@ -18,6 +18,7 @@ mod proportions;
 mod random;
 mod resources;
 pub mod saturation;
+pub mod series;
 pub mod slo;
 mod standing;
 mod summary;

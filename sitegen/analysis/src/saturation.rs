@@ -253,7 +253,16 @@ fn efficiency(points: &[(f64, f64)]) -> Vec<Efficiency> {
 }
 
 fn usl_answer(points: &[(f64, f64)]) -> Option<UslAnswer> {
-    let Usl { bounded, support, reason, .. } = usl(points).ok()?;
+    let Usl { free, bounded, support, reason } = usl(points).ok()?;
+    // The reason is of the fit without bounds: where the two differ, so do its σ and κ from those beside it.
+    let alike = |a: f64, b: f64| (a - b).abs() <= 1e-6 * a.abs().max(b.abs());
+    let reason = match alike(free.sigma, bounded.sigma) && alike(free.kappa, bounded.kappa) {
+        true => reason,
+        false => format!(
+            "these are within the bounds of the law; without bounds σ = {:.4}, κ = {:.2e}, of which: {reason}",
+            free.sigma, free.kappa
+        ),
+    };
     Some(UslAnswer {
         lambda: bounded.lambda,
         sigma: bounded.sigma,
@@ -272,6 +281,19 @@ fn usl_answer(points: &[(f64, f64)]) -> Option<UslAnswer> {
 /// The load up to which the SLO holds if there is one; else the smaller of the two knees.
 fn recommendation(limits: &[SloLimit], latency: &Found, throughput: &Found) -> Recommendation {
     if let Some(tightest) = limits.iter().min_by(|a, b| a.load_or_zero().total_cmp(&b.load_or_zero())) {
+        let latest = limits.iter().filter(|limit| limit.from > tightest.load && tightest.load.is_some());
+        if let Some(later) = latest.max_by(|a, b| a.from.partial_cmp(&b.from).unwrap_or(std::cmp::Ordering::Equal)) {
+            let reason = format!(
+                "no load keeps every limit: {} holds from {} on ({}), {} up to {} ({})",
+                later.metric,
+                crate::knee::number(later.from.unwrap_or(f64::NAN)),
+                later.reason,
+                tightest.metric,
+                crate::knee::number(tightest.load.unwrap_or(f64::NAN)),
+                tightest.reason
+            );
+            return Recommendation { load: None, basis: Basis::SloLimit, reason };
+        }
         let reason = match tightest.verdict {
             LimitVerdict::Never => format!("no load that was swept keeps {}: {}", tightest.metric, tightest.reason),
             _ => format!(

@@ -10,7 +10,7 @@ use crate::{
     load::{self, Contents},
     model::Model,
     pages::{self, Page},
-    render::Renderer,
+    render::{File, Renderer},
     theme::Theme,
     write::{Outcome, Site, VersionEntry},
 };
@@ -46,7 +46,8 @@ impl Build {
         };
         let theme = Theme::load(self.theme.as_deref())?;
         let model = Model::new(&contents);
-        let mut pages = vec![pages::dashboard::page(&model), pages::benchmarks::page(&model)];
+        let mut pages =
+            vec![pages::dashboard::page(&model), pages::benchmarks::page(&model), pages::reports::page(&model)];
         let campaigns: Vec<Vec<Page>> =
             model.campaigns.par_iter().map(|campaign| pages::campaign::pages(&model, campaign)).collect();
         pages.extend(campaigns.into_iter().flatten());
@@ -55,11 +56,23 @@ impl Build {
         let renderer = Renderer::new(theme, &version, &contents)?;
         let staged = site.stage(&version)?;
         pages.par_iter().try_for_each(|page| staged.write_all(renderer.render(page)?))?;
-        // One at a time in each thread: the pages of a large archive would not fit together.
-        contents
-            .benchmarks
+        let with_report = |(page, files): (Page, Vec<File>)| {
+            staged.write_all(renderer.render(&page)?)?;
+            staged.write_all(files)
+        };
+        let executions: Vec<_> = model
+            .campaigns
+            .iter()
+            .flat_map(|campaign| campaign.executions.iter().map(move |e| (campaign, e)))
+            .collect();
+        executions
             .par_iter()
-            .try_for_each(|benchmark| staged.write_all(renderer.render(&pages::benchmark::page(&model, benchmark))?))?;
+            .try_for_each(|(campaign, execution)| with_report(pages::reports::of_execution(campaign, execution)))?;
+        // One at a time in each thread: the pages of a large archive would not fit together.
+        contents.benchmarks.par_iter().try_for_each(|benchmark| {
+            staged.write_all(renderer.render(&pages::benchmark::page(&model, benchmark))?)?;
+            with_report(pages::reports::of_benchmark(benchmark))
+        })?;
 
         let entry = VersionEntry {
             version: version.clone(),

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use crate::{
     load,
-    model::{Execution, Model, slug, sweep::Sweep},
-    report::{Report, benchmark, sweep},
+    model::{Execution, Model, sweep::Sweep},
+    report::{Report, benchmark, folder_of, sweep},
 };
 
 /// Writes reports/<id>/: report.md with the answer on its first page, report.json, and plots/*.png.
@@ -108,9 +108,4 @@ impl ReportArgs {
             slo,
         })))
     }
-}
-
-/// The folder of an execution's report.
-pub fn folder_of(campaign: &str, execution: &str) -> String {
-    format!("{}-{}", slug::slug(campaign), slug::slug(execution))
 }

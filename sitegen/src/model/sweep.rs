@@ -1,16 +1,15 @@
 //! The sweep of an execution: which axis is the load, and the points along it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::OnceLock,
-};
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use analysis::{
     bottleneck::{Attribution, LoadPoint, attribute_sweep},
     median,
-    saturation::{Archived, LOAD_AXES, LimitVerdict, Saturation, Verdict, of_archived},
+    saturation::{Archived, LOAD_AXES, LimitVerdict, Saturation, Verdict, load_of, of_archived},
+    series::Along,
 };
-use serde_json::{Map, Value};
+use archive::Run;
+use serde_json::Value;
 
 use super::metric::Metric;
 use crate::{load::Loaded, units};
@@ -50,6 +49,7 @@ pub struct Series<'a> {
     /// Ascending on the axis.
     pub points: Vec<Point<'a>>,
     saturation: OnceLock<Saturation>,
+    bottleneck: OnceLock<Attribution>,
 }
 
 /// One combination of the sweep, with its repetitions.
@@ -77,38 +77,58 @@ impl<'a> Sweep<'a> {
                 None => values.push((path, vec![value])),
             }
         }
-        let axis = choose_axis(&values);
-        let path = axis.as_ref().map(|axis| axis.path.as_str());
-        let categories: &[&Value] =
-            values.iter().find(|(known, _)| Some(*known) == path).map_or(&[], |(_, values)| values);
-        let place = |benchmark: &Loaded| -> (f64, String) {
-            let Some(value) = path.and_then(|path| benchmark.run.campaign.swept.get(path)) else {
-                return (0.0, "–".to_owned());
-            };
-            match (axis.as_ref().map(|axis| axis.scale), value.as_f64()) {
-                (Some(Scale::Log2 | Scale::Linear), Some(number)) => (number, units::load(number)),
-                _ => {
-                    let index = categories.iter().position(|known| *known == value).unwrap_or(categories.len());
-                    (index as f64, in_words(value))
+        let loads: Vec<(f64, &str)> = ordered.iter().map(|benchmark| load_of(&benchmark.run)).collect();
+        let mut axis = choose_axis(&values, &loads);
+        if let Some(axis) = axis.as_mut().filter(|axis| !axis.is_load)
+            && ordered.iter().any(|benchmark| !benchmark.run.campaign.swept.contains_key(&axis.path))
+        {
+            // A benchmark without a number has no place among numbers.
+            axis.scale = Scale::Category;
+        }
+        let in_words_of = |benchmark: &Loaded| {
+            let (load, unit) = load_of(&benchmark.run);
+            format!("{} {unit}", units::load(load))
+        };
+        let mut categories: Vec<String> = Vec::new();
+        let mut place = |benchmark: &Loaded| -> (f64, String) {
+            let Some(axis) = &axis else { return (0.0, "–".to_owned()) };
+            let value = benchmark.run.campaign.swept.get(&axis.path);
+            let text = match value {
+                _ if axis.is_load => {
+                    let (load, _) = load_of(&benchmark.run);
+                    return (load, units::load(load));
                 }
-            }
+                _ if axis.path == MIXED_LOADS => in_words_of(benchmark),
+                Some(value) => match (axis.scale, value.as_f64()) {
+                    (Scale::Log2 | Scale::Linear, Some(number)) => return (number, units::load(number)),
+                    _ => in_words(value),
+                },
+                None => "–".to_owned(),
+            };
+            let known = categories.iter().position(|known| *known == text).unwrap_or_else(|| {
+                categories.push(text.clone());
+                categories.len() - 1
+            });
+            (known as f64, text)
         };
 
-        let services: BTreeSet<&str> = ordered.iter().map(|benchmark| benchmark.run.service.name.as_str()).collect();
-        let mut series: Vec<Series<'a>> = Vec::new();
-        for benchmark in ordered {
-            let mut label = label_of(&benchmark.run.campaign.swept, path, &values);
-            if services.len() > 1 {
-                // Several recipes in one campaign: what they measure is not the same.
-                label = [benchmark.run.service.name.as_str(), &label].map(str::trim).join(" ").trim().to_owned();
+        let along = match &axis {
+            Some(axis) if !axis.is_load && axis.path != MIXED_LOADS => Along::Swept(&axis.path),
+            _ => Along::Load,
+        };
+        let runs: Vec<&Run> = ordered.iter().map(|benchmark| &benchmark.run).collect();
+        let mut found = Vec::new();
+        for one in analysis::series::series(&runs, along) {
+            let mut points = Vec::new();
+            for point in one.points {
+                let repetitions: Vec<&'a Loaded> = point.members.iter().map(|member| ordered[*member]).collect();
+                let (x, label) = place(repetitions[0]);
+                points.push(Point { x, label, repetitions });
             }
-            let (x, text) = place(benchmark);
-            add(&mut series, label, x, text, benchmark);
+            points.sort_by(|a, b| a.x.total_cmp(&b.x));
+            found.push(Series { label: one.label, points, saturation: OnceLock::new(), bottleneck: OnceLock::new() });
         }
-        for series in &mut series {
-            series.points.sort_by(|a, b| a.x.total_cmp(&b.x));
-        }
-        Self { axis, series }
+        Self { axis, series: found }
     }
 
     pub fn is_load(&self) -> bool {
@@ -116,57 +136,41 @@ impl<'a> Sweep<'a> {
     }
 }
 
-/// Puts a benchmark where it belongs. Benchmarks of two points are never repetitions of each other, even where nothing
-/// that is shown tells the points apart: the second goes to a series of its own.
-fn add<'a>(series: &mut Vec<Series<'a>>, label: String, x: f64, text: String, benchmark: &'a Loaded) {
-    for number in 1.. {
-        let label = if number == 1 { label.clone() } else { format!("{label} ({number})").trim().to_owned() };
-        let place = series.iter().position(|series| series.label == label).unwrap_or_else(|| {
-            series.push(Series { label, points: Vec::new(), saturation: OnceLock::new() });
-            series.len() - 1
-        });
-        let points = &mut series[place].points;
-        match points.iter_mut().find(|point| point.x == x) {
-            None => return points.push(Point { x, label: text, repetitions: vec![benchmark] }),
-            Some(point) if point.repetitions[0].run.campaign.point == benchmark.run.campaign.point => {
-                return point.repetitions.push(benchmark);
-            }
-            Some(_) => {}
-        }
-    }
-}
+/// Stands for the path of an axis of loads that cannot be compared: clients beside requests per second.
+const MIXED_LOADS: &str = "load";
 
-/// The load, if it was swept over numbers; else the axis of numbers with the most values; else the longest.
-fn choose_axis(values: &[(&str, Vec<&Value>)]) -> Option<Axis> {
+/// The load, if it differs, swept or not; else the axis of numbers with the most values; else the longest. `loads` are
+/// those of all benchmarks.
+fn choose_axis(values: &[(&str, Vec<&Value>)], loads: &[(f64, &str)]) -> Option<Axis> {
     let numbers = |values: &[&Value]| values.iter().map(|value| value.as_f64()).collect::<Option<Vec<f64>>>();
-    let load = LOAD_AXES.iter().find_map(|(path, name)| {
-        let (_, values) = values.iter().find(|(known, values)| known == path && numbers(values).is_some())?;
-        Some((*path, (*name).to_owned(), values, true))
-    });
+    let swept = |path: &str| values.iter().any(|(known, _)| *known == path);
+    let is_numeric = |path: &str| values.iter().all(|(known, values)| *known != path || numbers(values).is_some());
+    let mixed = loads.iter().any(|(_, unit)| *unit != loads[0].1);
+    let differs = loads.iter().any(|(load, _)| *load != loads[0].0);
+    if mixed {
+        let (path, name) = (MIXED_LOADS.to_owned(), MIXED_LOADS.to_owned());
+        return Some(Axis { path, name, scale: Scale::Category, is_load: false });
+    }
+    if let Some((path, name)) = loads.first().and_then(|(_, unit)| LOAD_AXES.iter().find(|(_, name)| name == unit))
+        && (differs || swept(path))
+        && is_numeric(path)
+    {
+        let scale = scale_of(&loads.iter().map(|(load, _)| *load).collect::<Vec<_>>());
+        return Some(Axis { path: (*path).to_owned(), name: (*name).to_owned(), scale, is_load: true });
+    }
     let longest = || {
         let longest = values.iter().rev().max_by_key(|(_, values)| (numbers(values).is_some(), values.len()))?;
         let name = longest.0.rsplit('.').next().unwrap_or(longest.0);
         Some((longest.0, name.replace('_', " "), &longest.1, false))
     };
-    let (path, name, values, is_load) = load.or_else(longest)?;
-    let scale = match numbers(values) {
-        Some(numbers) => {
-            let (low, high) = numbers.iter().fold((f64::MAX, f64::MIN), |(a, b), x| (a.min(*x), b.max(*x)));
-            if low > 0.0 && high / low >= 8.0 { Scale::Log2 } else { Scale::Linear }
-        }
-        None => Scale::Category,
-    };
+    let (path, name, values, is_load) = longest()?;
+    let scale = numbers(values).map_or(Scale::Category, |numbers| scale_of(&numbers));
     Some(Axis { path: path.to_owned(), name, scale, is_load })
 }
 
-/// The values of the axes other than `path` that take more than one value.
-fn label_of(swept: &Map<String, Value>, path: Option<&str>, values: &[(&str, Vec<&Value>)]) -> String {
-    let varies = |path: &str| values.iter().any(|(known, values)| *known == path && values.len() > 1);
-    let parts = swept
-        .iter()
-        .filter(|(key, _)| Some(key.as_str()) != path && varies(key))
-        .map(|(key, value)| format!("{} = {}", key.rsplit('.').next().unwrap_or(key), in_words(value)));
-    parts.collect::<Vec<_>>().join(", ")
+fn scale_of(numbers: &[f64]) -> Scale {
+    let (low, high) = numbers.iter().fold((f64::MAX, f64::MIN), |(a, b), x| (a.min(*x), b.max(*x)));
+    if low > 0.0 && high / low >= 8.0 { Scale::Log2 } else { Scale::Linear }
 }
 
 /// A value as people write it.
@@ -206,16 +210,15 @@ impl<'a> Series<'a> {
     }
 
     /// What limits it. Invalid benchmarks count too: a load generator at its limit is an answer.
-    pub fn bottleneck(&self) -> Attribution {
-        let points: Vec<LoadPoint<'_>> = self
-            .points
-            .iter()
-            .map(|point| LoadPoint {
-                load: point.x,
-                repetitions: point.repetitions.iter().map(|benchmark| benchmark.observation()).collect(),
-            })
-            .collect();
-        attribute_sweep(&points, None)
+    pub fn bottleneck(&self) -> &Attribution {
+        let point = |point: &Point<'a>| LoadPoint {
+            load: point.x,
+            repetitions: point.repetitions.iter().map(|benchmark| benchmark.observation()).collect(),
+        };
+        self.bottleneck.get_or_init(|| {
+            let points: Vec<LoadPoint<'_>> = self.points.iter().map(point).collect();
+            attribute_sweep(&points, self.saturation().throughput_saturation.load)
+        })
     }
 
     /// What it says of its load; means something on an axis that is one.
@@ -272,6 +275,10 @@ impl<'a> Series<'a> {
                     LimitVerdict::UpTo => {
                         format!("{limit} holds to {load} {}{}", axis.name, interval(outcome.interval))
                     }
+                    LimitVerdict::From | LimitVerdict::Between => {
+                        let from = outcome.from.map(units::number).unwrap_or_default();
+                        format!("{limit} holds from {from} to {load} {}", axis.name)
+                    }
                     LimitVerdict::Throughout => format!("{limit} holds to the end of the sweep, {load}"),
                 }
             }));
@@ -292,38 +299,44 @@ mod tests {
     #[test]
     fn the_load_is_the_axis_else_the_longest_axis_of_numbers() {
         let clients = "benchmarks.num_clients";
-        for (swept, expected) in [
+        let one = (1.0, "clients");
+        for (swept, loads, expected) in [
             (
                 json!({ "client.settings.size": [1, 2, 4, 1024], (clients): [1, 64] }),
+                vec![one, (64.0, "clients")],
                 Some((clients, Scale::Log2, true)),
             ),
-            (json!({ "benchmarks.load.rate": [100, 150, 200] }), Some(("benchmarks.load.rate", Scale::Linear, true))),
-            (json!({ "a.model": ["x", "y", "z"], "a.size": [0, 64] }), Some(("a.size", Scale::Linear, false))),
-            (json!({ "a.model": ["x", "y", "z"], "a.kind": ["p", "q"] }), Some(("a.model", Scale::Category, false))),
-            (json!({ (clients): [1, "many"] }), Some((clients, Scale::Category, false))),
-            (json!({}), None),
+            (
+                json!({ "benchmarks.load.rate": [100, 150, 200] }),
+                [100.0, 150.0, 200.0].map(|rate| (rate, "requests/s offered")).to_vec(),
+                Some(("benchmarks.load.rate", Scale::Linear, true)),
+            ),
+            (
+                json!({ "a.model": ["x", "y", "z"], "a.size": [0, 64] }),
+                vec![one],
+                Some(("a.size", Scale::Linear, false)),
+            ),
+            (
+                json!({ "a.model": ["x", "y", "z"], "a.kind": ["p", "q"] }),
+                vec![one],
+                Some(("a.model", Scale::Category, false)),
+            ),
+            (json!({ (clients): [1, "many"] }), vec![one, (9.0, "clients")], Some((clients, Scale::Category, false))),
+            (json!({ (clients): [4] }), vec![(4.0, "clients")], Some((clients, Scale::Linear, true))),
+            (json!({}), vec![one, one], None),
+            // Not swept, and all the same the load differs.
+            (json!({}), vec![one, (4.0, "clients")], Some((clients, Scale::Linear, true))),
+            (json!({ "recipe": ["a", "b"] }), vec![one, (64.0, "clients")], Some((clients, Scale::Log2, true))),
+            (json!({}), vec![one, (4.0, "requests/s offered")], Some((MIXED_LOADS, Scale::Category, false))),
         ] {
             let swept = swept.as_object().expect("an object").clone();
             let values: Vec<(&str, Vec<&Value>)> = swept
                 .iter()
                 .map(|(path, values)| (path.as_str(), values.as_array().expect("a list").iter().collect()))
                 .collect();
-            let found = choose_axis(&values);
+            let found = choose_axis(&values, &loads);
             let found = found.as_ref().map(|axis| (axis.path.as_str(), axis.scale, axis.is_load));
-            assert_eq!(found, expected);
+            assert_eq!(found, expected, "{swept:?}");
         }
-    }
-
-    #[test]
-    fn a_series_is_named_by_what_varies_beside_the_axis() {
-        let (sizes, models, pipelines) = ([json!(1), json!(2)], [json!("a"), json!("b")], [json!(4)]);
-        let values = vec![
-            ("x.size", sizes.iter().collect()),
-            ("x.model", models.iter().collect()),
-            ("x.pipeline", pipelines.iter().collect()),
-        ];
-        let swept = json!({ "x.size": 1, "x.model": "b", "x.pipeline": 4 });
-        let label = label_of(swept.as_object().expect("an object"), Some("x.size"), &values);
-        assert_eq!(label, "model = b");
     }
 }

@@ -49,6 +49,7 @@ struct Context {
     provenance: Vec<(String, String)>,
     nodes: Option<Table>,
     rerun: String,
+    report: String,
 }
 
 #[derive(Serialize)]
@@ -126,6 +127,7 @@ pub fn page(model: &Model<'_>, benchmark: &Loaded) -> Page {
         provenance: provenance(benchmark),
         nodes: nodes(benchmark),
         rerun: format!("runner rerun {id}"),
+        report: format!("../../reports/{id}/index.html"),
         charts,
     };
     Page::new(format!("benchmarks/{id}/index.html"), "benchmark.html", !context.charts.is_empty(), context)

@@ -1,9 +1,9 @@
-//! What limits, on the page of a benchmark and of a campaign: the class, the evidence, what was rejected; and what
-//! the logs say.
+//! What limits, on the page of a benchmark and of a campaign and in reports: the class, the evidence, what was rejected;
+//! and what the logs say.
 
 use analysis::{
     bottleneck::Attribution,
-    logs::{LogReport, LogSeverity},
+    logs::{LogIssue, LogReport, LogSeverity},
 };
 use serde::Serialize;
 
@@ -11,21 +11,21 @@ use super::{
     plural,
     table::{Cell, Column, Table},
 };
-use crate::units;
+use crate::{load::Loaded, units};
 
 /// An answer as a template shows it.
 #[derive(Serialize)]
 pub struct Limit {
     /// The series of a sweep that it is about; empty when there is one.
-    of: String,
+    pub of: String,
     /// `CPU`; `client, also CPU` when the situation is mixed.
-    class: String,
-    confidence: &'static str,
-    summary: String,
-    evidence: Option<Table>,
-    rejected: Option<Table>,
-    recommendations: Vec<String>,
-    method: String,
+    pub class: String,
+    pub confidence: &'static str,
+    pub summary: String,
+    pub evidence: Option<Table>,
+    pub rejected: Option<Table>,
+    pub recommendations: Vec<String>,
+    pub method: String,
 }
 
 /// `to_version` leads to the folder of the version; evidence of a sweep links to its benchmarks.
@@ -92,8 +92,8 @@ pub fn limit(of: &str, answer: &Attribution, to_version: &str) -> Limit {
 /// What stands above the logs.
 #[derive(Serialize)]
 pub struct LogSummary {
-    says: String,
-    table: Option<Table>,
+    pub says: String,
+    pub table: Option<Table>,
 }
 
 /// `None` without logs.
@@ -106,14 +106,10 @@ pub fn logs(report: &LogReport) -> Option<LogSummary> {
     let issues = report.issues.iter().filter(|issue| issue.severity != LogSeverity::Info).take(10);
     let rows: Vec<_> = issues
         .map(|issue| {
-            let (word, class) = match issue.severity {
-                LogSeverity::Error => ("error", "bad"),
-                _ => ("warning", ""),
-            };
             let sample = issue.samples.first();
             vec![
                 Cell::text(issue.class.name()),
-                Cell::text(word).with_class(class),
+                severity(issue.severity),
                 Cell::count(issue.count),
                 Cell::text(issue.first.as_deref().unwrap_or("–")),
                 Cell::text(issue.last.as_deref().unwrap_or("–")),
@@ -122,11 +118,78 @@ pub fn logs(report: &LogReport) -> Option<LogSummary> {
             ]
         })
         .collect();
-    let says = format!(
-        "{}: {} with a known error, {} with a known warning.",
-        plural(usize::try_from(report.lines).unwrap_or(usize::MAX), "line"),
-        units::count(report.errors),
-        units::count(report.warnings)
-    );
+    let says = says(report.lines, report.errors, report.warnings);
     Some(LogSummary { says, table: (!rows.is_empty()).then(|| Table::new(columns.into(), rows)) })
+}
+
+/// The same over all benchmarks of an execution: each class with how many benchmarks have it.
+pub fn logs_of_all(benchmarks: &[&Loaded]) -> Option<LogSummary> {
+    let lines: u64 = benchmarks.iter().map(|benchmark| benchmark.log_report.lines).sum();
+    if lines == 0 {
+        return None;
+    }
+    /// Lines, benchmarks, and the first benchmark with its first example.
+    struct Tally<'a> {
+        issue: &'a LogIssue,
+        first: &'a Loaded,
+        lines: u64,
+        benchmarks: u64,
+    }
+    let mut tallies: Vec<Tally<'_>> = Vec::new();
+    for benchmark in benchmarks {
+        let issues = &benchmark.log_report.issues;
+        for issue in issues.iter().filter(|issue| issue.severity != LogSeverity::Info) {
+            match tallies.iter_mut().find(|tally| tally.issue.class == issue.class) {
+                Some(tally) => {
+                    tally.lines += issue.count;
+                    tally.benchmarks += 1;
+                }
+                None => tallies.push(Tally { issue, first: benchmark, lines: issue.count, benchmarks: 1 }),
+            }
+        }
+    }
+    let rank = |tally: &Tally<'_>| (tally.issue.class.is_general(), tally.issue.severity != LogSeverity::Error);
+    tallies.sort_by_key(|tally| (rank(tally), std::cmp::Reverse(tally.lines)));
+    let rows: Vec<_> =
+        tallies
+            .iter()
+            .take(10)
+            .map(|tally| {
+                let sample = tally.issue.samples.first();
+                vec![
+                    Cell::text(tally.issue.class.name()),
+                    severity(tally.issue.severity),
+                    Cell::count(tally.lines),
+                    Cell::count(tally.benchmarks),
+                    Cell::text(sample.map_or("", |sample| &sample.text)),
+                    Cell::text(&sample.map_or_else(String::new, |sample| {
+                        format!("{}: {}:{}", tally.first.id, sample.file, sample.line)
+                    })),
+                ]
+            })
+            .collect();
+    let columns = ["class", "", "lines", "benchmarks", "example", "where"];
+    let columns = columns.map(|name| match name {
+        "lines" | "benchmarks" => Column::number(name, ""),
+        _ => Column::text(name),
+    });
+    let sum = |of: fn(&LogReport) -> u64| benchmarks.iter().map(|benchmark| of(&benchmark.log_report)).sum();
+    let says = says(lines, sum(|report| report.errors), sum(|report| report.warnings));
+    Some(LogSummary { says, table: (!rows.is_empty()).then(|| Table::new(columns.into(), rows)) })
+}
+
+fn severity(severity: LogSeverity) -> Cell {
+    match severity {
+        LogSeverity::Error => Cell::text("error").with_class("bad"),
+        _ => Cell::text("warning"),
+    }
+}
+
+fn says(lines: u64, errors: u64, warnings: u64) -> String {
+    format!(
+        "{}: {} with a known error, {} with a known warning.",
+        plural(usize::try_from(lines).unwrap_or(usize::MAX), "line"),
+        units::count(errors),
+        units::count(warnings)
+    )
 }

@@ -17,6 +17,7 @@ use crate::{
         Campaign, Execution, Model, Standing,
         metric::{Metric, Percentile, Timed},
     },
+    report::folder_of,
     units::{self, TimeUnit},
 };
 
@@ -38,6 +39,7 @@ struct Context {
     shows_knee: bool,
     /// How to run it again.
     rerun: String,
+    report: String,
 }
 
 #[derive(Serialize)]
@@ -142,18 +144,19 @@ fn page(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>) -
         method: analysis::KNEE_METHOD,
         shows_knee: execution.sweep.is_load(),
         rerun: format!("runner rerun {}", execution.first().id),
+        report: format!("{to_version}reports/{}/index.html", folder_of(campaign.name, execution.key())),
         charts,
     };
     Page::new(path, "campaign.html", !context.charts.is_empty(), context)
 }
 
 /// What limits each series of a sweep over the load.
-fn limits(execution: &Execution<'_>, to_version: &str) -> Vec<Limit> {
+pub fn limits(execution: &Execution<'_>, to_version: &str) -> Vec<Limit> {
     if !execution.sweep.is_load() {
         return Vec::new();
     }
     let series = execution.sweep.series.iter().filter(|series| series.points.len() > 1);
-    series.map(|series| bottleneck::limit(&series.label, &series.bottleneck(), to_version)).collect()
+    series.map(|series| bottleneck::limit(&series.label, series.bottleneck(), to_version)).collect()
 }
 
 /// What all benchmarks of the execution share.

@@ -1,11 +1,11 @@
-//! Pixels: shapes and texts in a raster, and the raster as a PNG.
+//! Shapes and texts on paper, and the paper as a PNG.
 //!
 //! Places are in points from the upper left corner; a point is two pixels of the picture. Everything is drawn at twice the
-//! resolution of the picture and averaged, which smooths every edge.
+//! resolution of the picture and averaged, which smooths every edge. `svg` makes a vector graphic of the same shapes.
 
-use std::sync::Once;
+use std::{cell::RefCell, collections::HashMap, sync::Once};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use plotters::{
     coord::Shift,
     prelude::*,
@@ -63,39 +63,33 @@ pub enum Up {
     Bottom,
 }
 
+/// What is drawn, in points.
+#[derive(Clone, Debug)]
+pub enum Shape {
+    Line { points: Vec<(f64, f64)>, color: Color, width: f64 },
+    Polygon { points: Vec<(f64, f64)>, color: Color },
+    Rectangle { from: (f64, f64), to: (f64, f64), color: Color },
+    Dot { at: (f64, f64), radius: f64, color: Color, hollow: bool },
+    Text { text: String, at: (f64, f64), style: Text },
+}
+
+/// Shapes on white paper, to be had as pixels or as a vector graphic.
 pub struct Canvas {
-    width: u32,
-    height: u32,
-    raster: Vec<u8>,
-    failed: Option<String>,
+    pub width: u32,
+    pub height: u32,
+    pub shapes: Vec<Shape>,
 }
 
 impl Canvas {
     /// A white canvas; sizes in points.
-    pub fn new(width: f64, height: f64) -> Result<Self> {
-        register_fonts()?;
-        let (width, height) = (width.ceil() as u32, height.ceil() as u32);
-        let bytes = (width * height) as usize * (ZOOM * ZOOM) as usize * 3;
-        Ok(Self { width, height, raster: vec![255; bytes], failed: None })
-    }
-
-    fn draw(&mut self, act: impl FnOnce(&DrawingArea<BitMapBackend<'_>, Shift>) -> std::result::Result<(), String>) {
-        let size = (self.width * ZOOM as u32, self.height * ZOOM as u32);
-        let area = BitMapBackend::with_buffer(&mut self.raster, size).into_drawing_area();
-        let outcome = act(&area);
-        drop(area);
-        if let Err(message) = outcome {
-            self.failed.get_or_insert(message);
-        }
+    pub fn new(width: f64, height: f64) -> Self {
+        Self { width: width.ceil() as u32, height: height.ceil() as u32, shapes: Vec::new() }
     }
 
     pub fn line(&mut self, points: &[(f64, f64)], color: Color, width: f64) {
-        if points.len() < 2 {
-            return;
+        if points.len() > 1 {
+            self.shapes.push(Shape::Line { points: points.to_vec(), color, width });
         }
-        let style = color.stroke_width((width * ZOOM).round().max(1.0) as u32);
-        let points: Vec<_> = points.iter().map(|point| pixel(*point)).collect();
-        self.draw(|area| area.draw(&PathElement::new(points, style)).map_err(|err| err.to_string()));
     }
 
     /// A straight line of dashes.
@@ -111,61 +105,42 @@ impl Canvas {
     }
 
     pub fn polygon(&mut self, points: &[(f64, f64)], color: Color) {
-        if points.len() < 3 {
-            return;
+        if points.len() > 2 {
+            self.shapes.push(Shape::Polygon { points: points.to_vec(), color });
         }
-        let points: Vec<_> = points.iter().map(|point| pixel(*point)).collect();
-        self.draw(|area| area.draw(&Polygon::new(points, color.filled())).map_err(|err| err.to_string()));
     }
 
     pub fn rectangle(&mut self, from: (f64, f64), to: (f64, f64), color: Color) {
-        let (a, b) = (pixel(from), pixel(to));
-        let corners = [(a.0.min(b.0), a.1.min(b.1)), (a.0.max(b.0), a.1.max(b.1))];
-        self.draw(|area| area.draw(&Rectangle::new(corners, color.filled())).map_err(|err| err.to_string()));
+        self.shapes.push(Shape::Rectangle { from, to, color });
     }
 
     pub fn dot(&mut self, at: (f64, f64), radius: f64, color: Color, hollow: bool) {
-        let radius = (radius * ZOOM) as i32;
-        let style = if hollow { color.stroke_width((1.4 * ZOOM) as u32) } else { color.filled() };
-        self.draw(|area| area.draw(&Circle::new(pixel(at), radius, style)).map_err(|err| err.to_string()));
+        self.shapes.push(Shape::Dot { at, radius, color, hollow });
     }
 
     pub fn text(&mut self, text: &str, at: (f64, f64), style: Text) {
-        if text.is_empty() {
-            return;
+        if !text.is_empty() {
+            self.shapes.push(Shape::Text { text: text.to_owned(), at, style });
         }
-        let across = match style.across {
-            Across::Left => HPos::Left,
-            Across::Centre => HPos::Center,
-            Across::Right => HPos::Right,
-        };
-        // The library measures from the ascent, which letters do not reach.
-        let (up, lower) = match style.up {
-            Up::Top => (VPos::Top, 0.18),
-            Up::Middle => (VPos::Center, 0.2),
-            Up::Bottom => (VPos::Bottom, 0.0),
-        };
-        let lower = if style.turned { 0.0 } else { lower * style.size };
-        let at = (at.0, at.1 + lower);
-        let mut font = font(style.size, style.bold);
-        if style.turned {
-            font = font.transform(FontTransform::Rotate270);
-        }
-        let style = TextStyle::from(font).color(&style.color).pos(Pos::new(across, up));
-        self.draw(|area| area.draw_text(text, &style, pixel(at)).map_err(|err| err.to_string()));
     }
 
     /// The picture: 8-bit RGB, the same bytes on every machine.
-    pub fn png(self) -> Result<Vec<u8>> {
-        if let Some(message) = self.failed {
-            bail!("cannot draw: {message}");
+    pub fn png(&self) -> Result<Vec<u8>> {
+        register_fonts()?;
+        let bytes = (self.width * self.height) as usize * (ZOOM * ZOOM) as usize * 3;
+        let mut raster = vec![255; bytes];
+        let size = (self.width * ZOOM as u32, self.height * ZOOM as u32);
+        let area = BitMapBackend::with_buffer(&mut raster, size).into_drawing_area();
+        for shape in &self.shapes {
+            draw(&area, shape).map_err(|message| anyhow!("cannot draw: {message}"))?;
         }
+        drop(area);
         let (width, height) = ((self.width * PIXELS) as usize, (self.height * PIXELS) as usize);
         let samples = SAMPLES as usize;
         let row = width * samples * 3;
         let mut pixels = Vec::with_capacity(width * height * 3);
         for y in 0..height {
-            let rows = &self.raster[y * samples * row..];
+            let rows = &raster[y * samples * row..];
             for x in 0..width {
                 for channel in 0..3 {
                     let mut sum = 0;
@@ -194,6 +169,57 @@ impl Canvas {
     }
 }
 
+type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+
+fn draw(area: &Area<'_>, shape: &Shape) -> std::result::Result<(), String> {
+    let pixels = |points: &[(f64, f64)]| points.iter().map(|point| pixel(*point)).collect::<Vec<_>>();
+    let drawn = match shape {
+        Shape::Line { points, color, width } => {
+            let style = color.stroke_width((width * ZOOM).round().max(1.0) as u32);
+            area.draw(&PathElement::new(pixels(points), style))
+        }
+        Shape::Polygon { points, color } => area.draw(&Polygon::new(pixels(points), color.filled())),
+        Shape::Rectangle { from, to, color } => {
+            let (a, b) = (pixel(*from), pixel(*to));
+            let corners = [(a.0.min(b.0), a.1.min(b.1)), (a.0.max(b.0), a.1.max(b.1))];
+            area.draw(&Rectangle::new(corners, color.filled()))
+        }
+        Shape::Dot { at, radius, color, hollow } => {
+            let style = if *hollow { color.stroke_width((1.4 * ZOOM) as u32) } else { color.filled() };
+            area.draw(&Circle::new(pixel(*at), (radius * ZOOM) as i32, style))
+        }
+        Shape::Text { text, at, style } => draw_text(area, text, *at, *style),
+    };
+    drawn.map_err(|err| err.to_string())
+}
+
+fn draw_text(
+    area: &Area<'_>,
+    text: &str,
+    at: (f64, f64),
+    style: Text,
+) -> std::result::Result<(), DrawingAreaErrorKind<<BitMapBackend<'static> as DrawingBackend>::ErrorType>> {
+    let across = match style.across {
+        Across::Left => HPos::Left,
+        Across::Centre => HPos::Center,
+        Across::Right => HPos::Right,
+    };
+    // The library measures from the ascent, which letters do not reach.
+    let (up, lower) = match style.up {
+        Up::Top => (VPos::Top, 0.18),
+        Up::Middle => (VPos::Center, 0.2),
+        Up::Bottom => (VPos::Bottom, 0.0),
+    };
+    let lower = if style.turned { 0.0 } else { lower * style.size };
+    let at = (at.0, at.1 + lower);
+    let mut font = font(style.size, style.bold);
+    if style.turned {
+        font = font.transform(FontTransform::Rotate270);
+    }
+    let style = TextStyle::from(font).color(&style.color).pos(Pos::new(across, up));
+    area.draw_text(text, &style, pixel(at))
+}
+
 fn pixel((x, y): (f64, f64)) -> (i32, i32) {
     ((x * ZOOM).round() as i32, (y * ZOOM).round() as i32)
 }
@@ -206,10 +232,28 @@ fn font(size: f64, bold: bool) -> FontDesc<'static> {
 
 /// Width of a text in points.
 pub fn width_of(text: &str, size: f64, bold: bool) -> f64 {
+    thread_local! {
+        /// Texts are measured letter by letter when they are cut: the library reads the font anew for each.
+        static KNOWN: RefCell<HashMap<(char, u32, bool), f64>> = RefCell::default();
+    }
+    let measured = |text: &str| {
+        font(size, bold).layout_box(text).map_or(0.0, |((left, _), (right, _))| f64::from(right - left) / ZOOM)
+    };
     if text.is_empty() || register_fonts().is_err() {
         return 0.0;
     }
-    font(size, bold).layout_box(text).map_or(0.0, |((left, _), (right, _))| f64::from(right - left) / ZOOM)
+    let of = |known: &mut HashMap<_, _>, c: char| {
+        *known.entry((c, size.to_bits() as u32 ^ (size.to_bits() >> 32) as u32, bold)).or_insert_with(|| {
+            // A letter by itself is as wide as its ink: how much it moves the next one shows between two others.
+            let mut three = [0; 8];
+            three[0] = b'|';
+            let end = 1 + c.encode_utf8(&mut three[1..]).len();
+            three[end] = b'|';
+            let with = std::str::from_utf8(&three[..=end]).map_or(0.0, measured);
+            with - measured("||")
+        })
+    };
+    KNOWN.with_borrow_mut(|known| text.chars().map(|c| of(known, c)).sum())
 }
 
 /// The embedded fonts, once for the whole program.

@@ -1,34 +1,50 @@
 //! The report of one benchmark: the page to read first, then what it rests on.
 
-use analysis::{Assessment, LimitVerdict, assess, assessment::SloSource};
+use analysis::{
+    Assessment, LimitVerdict, ResourceSeries, assess,
+    assessment::SloSource,
+    bottleneck::{Attribution, attribute},
+};
 use archive::{Percentiles, Summary};
 use serde_json::{Value, json};
 
 use super::{
-    Report, Slo, figures,
+    Report, Slo, evidence, figures,
     markdown::{Document, escaped},
 };
 use crate::{
     load::Loaded,
     model::metric::{limit_in_words, value_in_words},
-    pages::benchmarks,
+    pages::{
+        benchmarks,
+        bottleneck::{self, Limit},
+    },
     units,
 };
 
 /// What a benchmark comes to, held to `slo` or to its own limits.
 pub fn report(benchmark: &Loaded, slo: Option<&Slo>) -> Report {
     let assessment = assess(&benchmark.run, benchmark.summary.as_ref(), slo);
-    let plots = figures::all(benchmark, &assessment);
+    let service = evidence::service_figures(benchmark);
+    let plots = figures::all(benchmark, &assessment, &service);
+    let bottleneck = attribute(&benchmark.observation());
+    let rests_on = RestsOn { bottleneck: &bottleneck, service: &service };
     Report {
         folder: benchmark.id.to_string(),
-        markdown: markdown(benchmark, &assessment, &plots),
-        json: json(benchmark, &assessment, &plots),
+        markdown: markdown(benchmark, &assessment, &rests_on, &plots),
+        json: json(benchmark, &assessment, &rests_on, &plots),
         violated: assessment.is_bad(),
         plots,
     }
 }
 
-fn json(benchmark: &Loaded, assessment: &Assessment, plots: &[super::Plot]) -> Value {
+/// What was looked at beside the figures of the requests.
+struct RestsOn<'a> {
+    bottleneck: &'a Attribution,
+    service: &'a [ResourceSeries],
+}
+
+fn json(benchmark: &Loaded, assessment: &Assessment, rests_on: &RestsOn<'_>, plots: &[super::Plot]) -> Value {
     json!({
         "schema": 1,
         "kind": "benchmark",
@@ -39,20 +55,25 @@ fn json(benchmark: &Loaded, assessment: &Assessment, plots: &[super::Plot]) -> V
         "assessment": assessment,
         "findings": assessment.findings,
         "recommendations": assessment.recommendations,
+        "bottleneck": rests_on.bottleneck,
+        "logs": benchmark.log_report,
+        "service_figures": rests_on.service,
         "plots": super::listed(plots),
         "run_metadata": benchmark.run,
     })
 }
 
-fn markdown(benchmark: &Loaded, assessment: &Assessment, plots: &[super::Plot]) -> String {
+fn markdown(benchmark: &Loaded, assessment: &Assessment, rests_on: &RestsOn<'_>, plots: &[super::Plot]) -> String {
     let run = &benchmark.run;
     let mut out = Document::default();
     let title = run.campaign.title.as_deref().unwrap_or(&run.campaign.name);
     out.heading(1, &format!("{}: {}", benchmark.id, escaped(title)));
     out.heading(2, "Summary");
-    out.table(&[("", false), ("", false)], &one_page(benchmark, assessment));
+    let limit = bottleneck::limit("", rests_on.bottleneck, "");
+    out.table(&[("", false), ("", false)], &one_page(benchmark, assessment, &limit));
     if let Some(summary) = &benchmark.summary {
         performance(&mut out, summary, assessment);
+        evidence::service(&mut out, rests_on.service);
         limits(&mut out, assessment);
     }
     out.heading(2, "Findings");
@@ -69,13 +90,15 @@ fn markdown(benchmark: &Loaded, assessment: &Assessment, plots: &[super::Plot]) 
     if assessment.recommendations.is_empty() {
         out.block("None: the measurement says what it was asked.");
     }
+    evidence::limits(&mut out, &[limit]);
+    evidence::logs(&mut out, bottleneck::logs(&benchmark.log_report).as_ref());
     super::plots_section(&mut out, plots);
     method(&mut out, benchmark);
     out.finish()
 }
 
-/// What was measured, can it be trusted, the answer, the verdict, what to do: a row each.
-pub fn one_page(benchmark: &Loaded, assessment: &Assessment) -> Vec<Vec<String>> {
+/// What was measured, can it be trusted, the answer, the verdict, what limits it, what to do: a row each.
+fn one_page(benchmark: &Loaded, assessment: &Assessment, limit: &Limit) -> Vec<Vec<String>> {
     let run = &benchmark.run;
     let version = run.service.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
     let point = benchmarks::point(benchmark);
@@ -113,6 +136,7 @@ pub fn one_page(benchmark: &Loaded, assessment: &Assessment) -> Vec<Vec<String>>
             "**Verdict**".to_owned(),
             format!("**{}**: {}", assessment.verdict.word.in_words(), escaped(&assessment.verdict.reason)),
         ],
+        row("What limits it", &format!("{} (confidence {}): {}", limit.class, limit.confidence, limit.summary)),
         row("Recommendation", &advice),
     ]
 }

@@ -1,6 +1,6 @@
 //! The figures of one benchmark, from its summary and its samples: the same numbers as its page has.
 
-use analysis::{Assessment, assessment::FigureInterval, ordered, proportion_interval};
+use analysis::{Assessment, ResourceSeries, SeriesUnit, assessment::FigureInterval, ordered, proportion_interval};
 use archive::{Distribution, ResourceSample, Role, Summary};
 
 use super::Plot;
@@ -20,14 +20,17 @@ const DOUBLE: f64 = 180.0;
 /// Rows of a figure with categories; the rest is summed up.
 const MOST_ROWS: usize = 12;
 
+/// Panels of what the service says of itself; the rest is counted.
+const MOST_PANELS: usize = 6;
+
 /// Bars of the histogram.
 const BARS: usize = 60;
 
 /// All figures that the benchmark's data allow, in the order of the report.
-pub fn all(benchmark: &Loaded, assessment: &Assessment) -> Vec<Plot> {
+pub fn all(benchmark: &Loaded, assessment: &Assessment, service: &[ResourceSeries]) -> Vec<Plot> {
     let Some(summary) = &benchmark.summary else { return Vec::new() };
     let context = Context { benchmark, summary, assessment };
-    let figures: [(&'static str, Option<Figure>); 9] = [
+    let figures: [(&'static str, Option<Figure>); 10] = [
         ("latency_percentiles", context.percentiles()),
         ("throughput_timeline", context.timeline()),
         ("latency_histogram", context.histogram()),
@@ -37,6 +40,7 @@ pub fn all(benchmark: &Loaded, assessment: &Assessment) -> Vec<Plot> {
         ("service_metrics", context.service()),
         ("operations", context.operations()),
         ("resources", context.resources()),
+        ("service_figures", context.service_figures(service)),
     ];
     figures.into_iter().filter_map(|(name, figure)| Some(Plot { name, figure: figure? })).collect()
 }
@@ -606,6 +610,41 @@ impl Context<'_> {
                 layers,
                 marks: Vec::new(),
             }],
+        })
+    }
+
+    /// What the service says of itself, a panel each.
+    fn service_figures(&self, service: &[ResourceSeries]) -> Option<Figure> {
+        let x = self.time_axis();
+        let Scale::Linear { max, .. } = x.scale else { return None };
+        let panel = |(place, one): (usize, &ResourceSeries)| {
+            let inside = one.points.iter().filter(|(offset, _)| (0.0..=max).contains(offset));
+            let points: Vec<_> = inside.map(|(offset, value)| (*offset, Some(*value))).collect();
+            let highest = if one.unit == SeriesUnit::Percent { 100.0 } else { 0.0 };
+            let scale = Scale::from_zero(points.iter().filter_map(|(_, value)| *value).chain([highest]));
+            let markers = points.len() <= 60;
+            (!points.is_empty()).then(|| Panel {
+                y: Axis { name: one.name.clone(), scale },
+                height: 96.0,
+                layers: vec![line(&one.name, SERIES[place % SERIES.len()], points, markers)],
+                marks: self.outside(&x, place == 0),
+            })
+        };
+        let panels: Vec<Panel> = service.iter().take(MOST_PANELS).enumerate().filter_map(panel).collect();
+        let mean = |one: &ResourceSeries| Some(format!("{} {}", units::number(one.mean?), one.name));
+        let title = match service.iter().find(|one| one.name.contains("waiting")).or(service.first()).and_then(mean) {
+            Some(mean) => format!("The service says of itself: {mean} on average"),
+            None => "What the service says of itself".to_owned(),
+        };
+        let left_out = service.len().saturating_sub(MOST_PANELS);
+        let rest = if left_out > 0 { format!(" {left_out} more figures are in report.json.") } else { String::new() };
+        let samples = service.iter().map(|one| one.points.len()).max()?;
+        (!panels.is_empty()).then(|| Figure {
+            title,
+            subtitle: self.subtitle(),
+            caption: self.caption(format!("n = {samples} samples, one a second, as the service gave them.{rest}")),
+            x,
+            panels,
         })
     }
 

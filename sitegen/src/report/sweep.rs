@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use analysis::saturation::{LimitVerdict, Saturation};
+use analysis::{
+    Assessment, assess,
+    assessment::{SloSource, Word},
+    bottleneck::Attribution,
+    saturation::{LimitVerdict, Saturation},
+};
 use serde_json::{Value, json};
 
 use super::{
-    Report, Slo,
+    Report, Slo, evidence,
     markdown::{Document, escaped},
     sweep_figures,
 };
@@ -32,7 +37,7 @@ pub struct Subject<'a> {
 
 impl Subject<'_> {
     /// The limits that hold for the sweep: those asked for, those of the campaign, or the default.
-    fn limits(&self) -> (analysis::assessment::SloSource, Slo) {
+    fn limits(&self) -> (SloSource, Slo) {
         analysis::assessment::limits(&self.execution.first().run, self.slo)
     }
 }
@@ -40,13 +45,27 @@ impl Subject<'_> {
 pub fn report(subject: &Subject<'_>) -> Report {
     let plots = sweep_figures::all(subject.execution, &subject.title, &subject.limits().1);
     let answers = answers(subject);
+    let checks = checks(subject);
     Report {
         folder: subject.folder.clone(),
-        markdown: markdown(subject, &answers, &plots),
-        json: json(subject, &answers, &plots),
-        violated: holds_nowhere(&answers),
+        markdown: markdown(subject, &answers, &checks, &plots),
+        json: json(subject, &answers, &checks, &plots),
+        violated: holds_nowhere(subject, &answers) || checks.iter().any(|(_, assessment)| assessment.is_bad()),
         plots,
     }
+}
+
+/// A benchmark held to the limits by itself.
+type Check<'a> = (&'a Loaded, Assessment);
+
+/// Where no load was swept, a limit holds for a benchmark or does not. Empty where one was.
+fn checks<'a>(subject: &Subject<'a>) -> Vec<Check<'a>> {
+    if subject.execution.sweep.is_load() {
+        return Vec::new();
+    }
+    let assessed =
+        |benchmark: &&'a Loaded| (*benchmark, assess(&benchmark.run, benchmark.summary.as_ref(), subject.slo));
+    subject.execution.benchmarks.iter().map(assessed).collect()
 }
 
 /// What one series says under the limits of the report.
@@ -66,16 +85,20 @@ fn answers<'a>(subject: &Subject<'a>) -> Vec<Answer<'a>> {
     sweep.series.iter().map(|series| Answer { series, saturation: series.saturation_under(&limits) }).collect()
 }
 
-fn holds_nowhere(answers: &[Answer<'_>]) -> bool {
-    let mut limits = answers.iter().flat_map(|answer| &answer.saturation.slo_limits);
-    limits.any(|limit| limit.verdict == LimitVerdict::Never)
+/// Whether a limit holds at no load of some series, or nothing was measured that it could hold for.
+fn holds_nowhere(subject: &Subject<'_>, answers: &[Answer<'_>]) -> bool {
+    let asked = subject.slo.map_or(0, Slo::len);
+    answers.iter().any(|answer| {
+        let limits = &answer.saturation.slo_limits;
+        limits.len() < asked || limits.iter().any(|limit| limit.verdict == LimitVerdict::Never)
+    })
 }
 
 fn time(percentile: Percentile) -> Metric {
     Metric::Time(Timed::Latency, percentile)
 }
 
-fn json(subject: &Subject<'_>, answers: &[Answer<'_>], plots: &[super::Plot]) -> Value {
+fn json(subject: &Subject<'_>, answers: &[Answer<'_>], checks: &[Check<'_>], plots: &[super::Plot]) -> Value {
     let execution = subject.execution;
     let sweep = &execution.sweep;
     let of = |series: &Series<'_>| {
@@ -83,10 +106,13 @@ fn json(subject: &Subject<'_>, answers: &[Answer<'_>], plots: &[super::Plot]) ->
         json!({
             "series": series.label,
             "saturation": saturation,
+            "bottleneck": limited(subject.execution, series),
             "points": series.points.iter().map(point_json).collect::<Vec<_>>(),
         })
     };
     let series: Vec<Value> = sweep.series.iter().map(of).collect();
+    let check = |(benchmark, assessment): &Check<'_>| json!({ "benchmark_id": benchmark.id, "verdict": assessment.verdict, "slo_source": assessment.slo_source, "slo": assessment.slo });
+    let logs = |benchmark: &&Loaded| json!({ "benchmark_id": benchmark.id, "logs": benchmark.log_report });
     json!({
         "schema": 1,
         "kind": "sweep",
@@ -96,6 +122,8 @@ fn json(subject: &Subject<'_>, answers: &[Answer<'_>], plots: &[super::Plot]) ->
         "tool": super::tool(),
         "axis": sweep.axis.as_ref().map(|axis| json!({ "path": axis.path, "name": axis.name, "is_load": axis.is_load })),
         "sweep_results": series,
+        "assessments": checks.iter().map(check).collect::<Vec<_>>(),
+        "logs": execution.benchmarks.iter().map(logs).collect::<Vec<_>>(),
         "plots": super::listed(plots),
     })
 }
@@ -121,13 +149,30 @@ fn point_json(point: &Point<'_>) -> Value {
     })
 }
 
-fn markdown(subject: &Subject<'_>, answers: &[Answer<'_>], plots: &[super::Plot]) -> String {
+/// What limits a series of a sweep over the load.
+fn limited<'s>(execution: &Execution<'_>, series: &'s Series<'_>) -> Option<&'s Attribution> {
+    (execution.sweep.is_load() && series.points.len() > 1).then(|| series.bottleneck())
+}
+
+/// A row for each limit of each benchmark.
+fn check_rows(checks: &[Check<'_>]) -> Vec<Vec<String>> {
+    let rows = checks.iter().flat_map(|(benchmark, assessment)| {
+        let point = pages::benchmarks::point(benchmark);
+        assessment.slo.iter().map(move |check| {
+            let cells = super::benchmark::limit_row(check).map(|cell| escaped(&cell));
+            [vec![benchmark.id.to_string(), escaped(&point)], cells.into()].concat()
+        })
+    });
+    rows.collect()
+}
+
+fn markdown(subject: &Subject<'_>, answers: &[Answer<'_>], checks: &[Check<'_>], plots: &[super::Plot]) -> String {
     let execution = subject.execution;
     let sweep = &execution.sweep;
     let mut out = Document::default();
     out.heading(1, &escaped(&subject.title));
     out.heading(2, "Summary");
-    out.table(&[("", false), ("", false)], &one_page(subject, answers));
+    out.table(&[("", false), ("", false)], &one_page(subject, answers, checks));
 
     let left_out: Vec<String> = execution
         .benchmarks
@@ -155,6 +200,15 @@ fn markdown(subject: &Subject<'_>, answers: &[Answer<'_>], plots: &[super::Plot]
         out.table(&columns.map(|name| (name, name != "benchmarks")), &rows);
     }
     out.block("Medians over the valid repetitions of each point; in brackets their range.");
+    let rows = check_rows(checks);
+    if !rows.is_empty() {
+        out.heading(2, "Limits");
+        out.block("No load was swept: every benchmark is held to the limits by itself.");
+        let columns = ["benchmark", "point", "limit", "measured", "95 % interval", "verdict", "why"];
+        out.table(&columns.map(|name| (name, false)), &rows);
+    }
+    evidence::limits(&mut out, &pages::campaign::limits(execution, ""));
+    evidence::logs(&mut out, pages::bottleneck::logs_of_all(&execution.benchmarks).as_ref());
     super::plots_section(&mut out, plots);
 
     out.heading(2, "Method");
@@ -191,7 +245,7 @@ fn point_row(point: &Point<'_>) -> Vec<String> {
     ]
 }
 
-fn one_page(subject: &Subject<'_>, answers: &[Answer<'_>]) -> Vec<Vec<String>> {
+fn one_page(subject: &Subject<'_>, answers: &[Answer<'_>], checks: &[Check<'_>]) -> Vec<Vec<String>> {
     let execution = subject.execution;
     let sweep = &execution.sweep;
     let facts: BTreeMap<String, String> = pages::campaign::facts(execution).into_iter().collect();
@@ -237,7 +291,12 @@ fn one_page(subject: &Subject<'_>, answers: &[Answer<'_>]) -> Vec<Vec<String>> {
         rows.push(row(if i == 0 { "Verdict" } else { "" }, text));
     }
     if limits.is_empty() {
-        rows.push(row("Verdict", "no limit applies to this sweep"));
+        rows.push(row("Verdict", &verdict_of_each(checks)));
+    }
+    for (i, limit) in pages::campaign::limits(execution, "").iter().enumerate() {
+        let of = if many { format!("{}: ", limit.of) } else { String::new() };
+        let text = format!("{of}{} (confidence {}): {}", limit.class, limit.confidence, limit.summary);
+        rows.push(row(if i == 0 { "What limits it" } else { "" }, &text));
     }
     for (i, answer) in answers.iter().enumerate() {
         let advice = &answer.saturation.recommendation;
@@ -255,6 +314,28 @@ fn one_page(subject: &Subject<'_>, answers: &[Answer<'_>]) -> Vec<Vec<String>> {
         }
     }
     rows
+}
+
+/// How many benchmarks came to which verdict, the worst first.
+fn verdict_of_each(checks: &[Check<'_>]) -> String {
+    let held: Vec<&Assessment> = checks
+        .iter()
+        .map(|(_, assessment)| assessment)
+        .filter(|assessment| assessment.slo_source != SloSource::None)
+        .collect();
+    if held.is_empty() {
+        return "no limit applies to this sweep".to_owned();
+    }
+    let words = [Word::Fail, Word::Invalid, Word::Cancelled, Word::CannotTell, Word::Pass];
+    let count = |word: Word| held.iter().filter(|assessment| assessment.verdict.word == word).count();
+    let counts: Vec<String> = words
+        .into_iter()
+        .filter(|word| count(*word) > 0)
+        .map(|word| format!("{} of {} {}", count(word), plural(held.len(), "benchmark"), word.in_words()))
+        .collect();
+    let example =
+        held.iter().find(|assessment| assessment.is_bad()).map(|assessment| assessment.verdict.reason.clone());
+    format!("{}{}", counts.join(", "), example.map(|reason| format!("; {reason}")).unwrap_or_default())
 }
 
 fn has_warning(benchmark: &Loaded) -> bool {

@@ -59,6 +59,12 @@ pub fn text(answer: &Answer<'_>) -> String {
             _ = writeln!(out, "{place}{} cannot be told: {}{advice}", short(metric.metric), metric.reason);
         }
     }
+    for (point, swept) in comparison.points.iter().zip(&answer.swept) {
+        let place = if several { format!("{}: ", console::label(swept)) } else { String::new() };
+        for figure in &point.one_sided {
+            _ = writeln!(out, "{place}{} cannot be told: only the {} has it", short(figure.metric), figure.only);
+        }
+    }
     let earlier = comparison.points.iter().map(|point| point.earlier_executions).min().unwrap_or_default();
     if earlier < 2 {
         let word = if earlier == 0 { "no earlier execution".to_owned() } else { "one earlier execution".to_owned() };
@@ -86,7 +92,7 @@ pub fn text(answer: &Answer<'_>) -> String {
 }
 
 /// The levels of every figure, a row each.
-pub fn histories(histories: &[PointHistory<'_>]) -> String {
+pub fn histories(histories: &[PointHistory<'_>], remarks: &[String]) -> String {
     let mut rows = table::new_table();
     rows.set_header(["point", "figure", "executions", "from", "to", "level", "change", "p", "verdict"]);
     for PointHistory { swept, executions, history } in histories {
@@ -111,7 +117,8 @@ pub fn histories(histories: &[PointHistory<'_>]) -> String {
         Some(executions) if executions < 6 => "note: with fewer than six executions no change of level can be told\n",
         _ => "",
     };
-    format!("{rows}\n\n{few}method: {method}\n")
+    let remarks: String = remarks.iter().map(|remark| format!("note: {remark}\n")).collect();
+    format!("{rows}\n\n{remarks}{few}method: {method}\n")
 }
 
 fn row(metric: &MetricComparison) -> Vec<String> {

@@ -4,10 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use analysis::compare::{
-    differences::{configuration, machines},
-    metric::Thresholds,
-    repetition::Repetition,
+use analysis::{
+    compare::{
+        differences::{configuration, machines},
+        metric::Thresholds,
+        repetition::Repetition,
+    },
+    series::{Along, load_path, series},
 };
 use anyhow::{Context, Result, bail};
 use archive::{Archive, BenchmarkId, Run, Status};
@@ -36,10 +39,11 @@ pub struct Side<'r> {
     pub points: Vec<Point<'r>>,
 }
 
-/// The benchmarks of one point.
+/// The benchmarks of one point: one configuration under one load.
 #[derive(Clone)]
 pub struct Point<'r> {
-    pub swept: &'r Map<String, Value>,
+    /// The swept values, and the load where it was not swept.
+    pub swept: Map<String, Value>,
     pub runs: Vec<&'r Run>,
 }
 
@@ -209,17 +213,24 @@ impl<'a> Runs<'a> {
     }
 }
 
-fn points(runs: Vec<&Run>) -> Vec<Point<'_>> {
-    let mut points: Vec<Point<'_>> = Vec::new();
-    let mut runs = runs;
+fn points(mut runs: Vec<&Run>) -> Vec<Point<'_>> {
     runs.sort_by_key(|run| (run.campaign.point, run.benchmark_id));
-    for run in runs {
-        match points.iter_mut().find(|point| *point.swept == run.campaign.swept) {
-            Some(point) => point.runs.push(run),
-            None => points.push(Point { swept: &run.campaign.swept, runs: vec![run] }),
-        }
-    }
-    points
+    let series = series(&runs, Along::Load);
+    let points = series.iter().flat_map(|one| one.points.iter().map(|point| (one.unit, point)));
+    let mut points: Vec<(usize, Point<'_>)> = points
+        .map(|(unit, point)| {
+            let runs: Vec<&Run> = point.members.iter().map(|member| runs[*member]).collect();
+            let mut swept = runs[0].campaign.swept.clone();
+            let load = match point.load.fract() == 0.0 && point.load.abs() < 1e15 {
+                true => Value::from(point.load as i64),
+                false => Value::from(point.load),
+            };
+            swept.insert(load_path(unit).to_owned(), load);
+            (point.members[0], Point { swept, runs })
+        })
+        .collect();
+    points.sort_by_key(|(first, _)| *first);
+    points.into_iter().map(|(_, point)| point).collect()
 }
 
 /// By key, in order of first appearance.

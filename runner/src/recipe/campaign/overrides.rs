@@ -2,6 +2,8 @@
 //!
 //! Every option is a text of its own, so that findings name the option.
 
+use analysis::slo;
+
 use super::{Base, Reader, keys};
 use crate::recipe::{
     document::{self, Content, Entry, Node},
@@ -12,6 +14,9 @@ use crate::recipe::{
 /// The axis that `--clients` sweeps.
 const CLIENTS_AXIS: &str = "benchmarks.num_clients";
 
+/// Where a recipe has its limits.
+const LIMITS: &str = "benchmarks.slo";
+
 /// What the command line changes, as typed.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
@@ -21,6 +26,8 @@ pub struct Overrides {
     pub set: Vec<String>,
     pub repetitions: Option<String>,
     pub seed: Option<String>,
+    /// Limits in place of those of campaign and recipes, in the language of [`slo::parse`].
+    pub slo: Option<String>,
 }
 
 impl Overrides {
@@ -31,6 +38,7 @@ impl Overrides {
             ("--clients", &self.clients),
             ("--repetitions", &self.repetitions),
             ("--seed", &self.seed),
+            ("--slo", &self.slo),
         ];
         let single = options.iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_deref()?)));
         single.chain(self.set.iter().map(|set| format!("--set {set}"))).collect()
@@ -58,6 +66,7 @@ impl Reader {
             numbers.extend(option(name, value).map(|(span, text)| (key, span, text)));
         }
         let target = option("--target", &overrides.target);
+        let limits = option("--slo", &overrides.slo);
         let clients = option("--clients", &overrides.clients);
         for (key, span, text) in numbers {
             self.put(tree, key, span, Node { span, content: Content::Scalar { text, plain: true } });
@@ -65,6 +74,9 @@ impl Reader {
         if let Some((span, text)) = target {
             let node = Node { span, content: Content::Scalar { text, plain: false } };
             bases.iter_mut().for_each(|base| self.put(&mut base.tree, "configuration.target", span, node.clone()));
+        }
+        if let Some((span, text)) = limits {
+            self.limits(&text, span, tree, bases, sweep);
         }
         for (index, set) in overrides.set.iter().enumerate() {
             let path = set.split('=').next();
@@ -85,6 +97,27 @@ impl Reader {
             });
             self.axis(sweep, CLIENTS_AXIS, span, values.collect());
         }
+    }
+
+    /// Limits of the command line stand in every recipe, and no others do.
+    fn limits(&mut self, text: &str, span: Span, tree: &mut Node, bases: &mut [Base], sweep: &Node) {
+        let limits = match slo::parse(text) {
+            Ok(limits) => limits,
+            Err(error) => return self.findings.error(span, LIMITS, error.to_string()),
+        };
+        let gives_limits =
+            |axis: &&Entry| axis.key == LIMITS || axis.key == "benchmarks" || axis.key.starts_with("benchmarks.slo.");
+        if let Some(axis) = sweep.entries().iter().find(gives_limits) {
+            let message = format!("the sweep gives `{}` and would undo this: change the sweep", axis.key);
+            return self.findings.error(span, LIMITS, message);
+        }
+        let entry = |(metric, limit): (String, f64)| {
+            let node = Node { span, content: Content::Scalar { text: limit.to_string(), plain: true } };
+            Entry { key: metric, key_span: span, node }
+        };
+        let node = Node { span, content: Content::Mapping(limits.into_iter().map(entry).collect()) };
+        tree.remove("slo");
+        bases.iter_mut().for_each(|base| self.put(&mut base.tree, LIMITS, span, node.clone()));
     }
 
     fn set_option(&mut self, set: &str, tree: &mut Node, bases: &mut [Base], sweep: &mut Node, recipe_keys: &[String]) {

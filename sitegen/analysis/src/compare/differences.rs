@@ -118,7 +118,7 @@ fn node_facts(node: &NodeFacts, add: &mut impl FnMut(bool, &str, Option<String>)
 }
 
 /// Dotted path → value of every leaf; empty sections have none.
-fn leaves(value: &Value) -> Vec<(String, String)> {
+pub(crate) fn leaves(value: &Value) -> Vec<(String, String)> {
     fn walk(path: &str, value: &Value, out: &mut Vec<(String, String)>) {
         match value {
             Value::Object(fields) => {

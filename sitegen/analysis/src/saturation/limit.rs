@@ -1,14 +1,15 @@
 //! How far a limit of the SLO holds: from the smallest load on without a gap, interpolated between loads.
 //!
-//! The interval holds the loads at which the interpolated figure, with its error, cannot be told from the limit.
+//! The interval holds the loads at which the interpolated figure, with its error, cannot be told from the limit. A limit
+//! on a rate is one that little load cannot reach: it holds from the first load on that does.
 
 use serde::Serialize;
 
 use super::{Groups, median_error};
-use crate::{knee::student, sweep::median};
+use crate::{Limit, knee::student, sweep::median};
 
 /// Name and version of the method.
-pub const LIMIT_METHOD: &str = "contiguous compliance, linear between medians, version 2";
+pub const LIMIT_METHOD: &str = "contiguous compliance, linear between medians, version 3";
 
 /// Places between two neighbouring loads that are looked at.
 const STEPS: usize = 200;
@@ -29,7 +30,11 @@ pub struct LimitCurve {
 pub enum LimitVerdict {
     /// Holds up to `load`, and no further.
     UpTo,
-    /// Already the smallest load breaks it.
+    /// Holds from `from` on, to the end of the sweep.
+    From,
+    /// Holds from `from` up to `load`.
+    Between,
+    /// Already the smallest load breaks it; of a limit on a rate, every load does.
     Never,
     /// Holds at every load swept.
     Throughout,
@@ -41,6 +46,8 @@ pub struct SloLimit {
     pub metric: String,
     pub limit: f64,
     pub verdict: LimitVerdict,
+    /// The smallest load that keeps a limit on a rate, interpolated, where smaller ones were swept that do not.
+    pub from: Option<f64>,
     /// The largest load that keeps the limit, interpolated; absent where none does.
     pub load: Option<f64>,
     /// 95 %; absent without repetitions. Its end is the last load where the limit may hold beyond it.
@@ -62,47 +69,74 @@ impl SloLimit {
     }
 }
 
+/// Whether more load gives more of the metric, so that little load says nothing against the service.
+fn grows_with_load(metric: &str) -> bool {
+    matches!(Limit::parse(metric), Some(Limit::Throughput | Limit::TokensPerSecond))
+}
+
 /// `None` when there are no points.
 pub fn slo_limit(curve: &LimitCurve) -> Option<SloLimit> {
-    let nodes = nodes(&curve.points);
+    let all = nodes(&curve.points);
     // Above zero: the limit is broken.
     let excess = |value: f64| if curve.at_most { value - curve.limit } else { curve.limit - value };
-    let first = nodes.first()?;
-    let last = nodes.last()?;
-    let broken = nodes.iter().position(|node| node.value.is_none_or(|value| excess(value) > 0.0));
+    let breaks = |node: &Node| node.value.is_none_or(|value| excess(value) > 0.0);
+    let first = all.first()?;
+    let last = all.last()?;
+    let crossing_of = |a: &Node, b: &Node| match (a.value, b.value) {
+        (Some(y), Some(z)) => Some(a.load + (curve.limit - y) / (z - y) * (b.load - a.load)),
+        _ => None,
+    };
+    let begins = match grows_with_load(&curve.metric) {
+        true => all.iter().position(|node| !breaks(node)).unwrap_or(0),
+        false => 0,
+    };
+    let from = begins.checked_sub(1).map(|before| {
+        let (before, kept) = (&all[before], &all[begins]);
+        crossing_of(before, kept).unwrap_or(kept.load)
+    });
+    let nodes = &all[begins..];
+    let broken = nodes.iter().position(breaks);
     let kept = broken.unwrap_or(nodes.len()).checked_sub(1).map(|place| &nodes[place]);
-    let verdict = match (broken, kept) {
-        (_, None) => LimitVerdict::Never,
-        (None, _) => LimitVerdict::Throughout,
-        _ => LimitVerdict::UpTo,
+    let verdict = match (broken, kept, from) {
+        (_, None, _) => LimitVerdict::Never,
+        (None, _, None) => LimitVerdict::Throughout,
+        (None, _, Some(_)) => LimitVerdict::From,
+        (Some(_), _, None) => LimitVerdict::UpTo,
+        (Some(_), _, Some(_)) => LimitVerdict::Between,
     };
     let load = match (kept, broken.map(|place| &nodes[place])) {
-        (Some(kept), Some(broken)) => Some(match (kept.value, broken.value) {
-            (Some(a), Some(b)) => kept.load + (curve.limit - a) / (b - a) * (broken.load - kept.load),
-            _ => kept.load,
-        }),
+        (Some(kept), Some(broken)) => Some(crossing_of(kept, broken).unwrap_or(kept.load)),
         (Some(kept), None) => Some(kept.load),
         (None, _) => None,
     };
-    let interval = errors(curve, &nodes).map(|errors| {
-        let low = crossing(&nodes, &errors, |value, error| excess(value) + error > 0.0);
-        let high = crossing(&nodes, &errors, |value, error| excess(value) - error > 0.0);
+    let interval = errors(curve, nodes).map(|errors| {
+        let low = crossing(nodes, &errors, |value, error| excess(value) + error > 0.0);
+        let high = crossing(nodes, &errors, |value, error| excess(value) - error > 0.0);
         [low.unwrap_or(last.load), high.unwrap_or(last.load)]
     });
     let kept_value = kept.and_then(|kept| kept.value);
     let headroom = kept_value.map(|value| 0.0 - excess(value) / curve.limit.abs().max(f64::MIN_POSITIVE) * 100.0);
     let broken_at = broken.map(|place| nodes[place].load);
     let number = crate::knee::number;
+    let begin = match from {
+        Some(_) => format!("{} reaches it and {} does not; ", number(nodes[0].load), number(all[begins - 1].load)),
+        None => String::new(),
+    };
+    let most = || all.iter().filter_map(|node| node.value).fold(f64::NEG_INFINITY, f64::max);
     let reason = match (verdict, kept, broken.map(|place| &nodes[place])) {
-        (LimitVerdict::Never, _, _) => format!("already the smallest load, {}, breaks it", number(first.load)),
+        (LimitVerdict::Never, ..) if grows_with_load(&curve.metric) && most().is_finite() => {
+            format!("no load swept reaches it: at most {} was measured", number(most()))
+        }
+        (LimitVerdict::Never, ..) => format!("already the smallest load, {}, breaks it", number(first.load)),
         (LimitVerdict::Throughout, ..) => {
             format!("it holds at every load swept: sweep beyond {}", number(last.load))
         }
+        (LimitVerdict::From, ..) => format!("{begin}it holds to the end of the sweep, {}", number(last.load)),
         (_, Some(kept), Some(Node { load, value: Some(_), .. })) => {
-            format!("it holds at {} and is broken at {}; linear in between", number(kept.load), number(*load))
+            format!("{begin}it holds at {} and is broken at {}; linear in between", number(kept.load), number(*load))
         }
         (_, kept, broken) => format!(
-            "it holds at {}; at {} the service failed",
+            "{begin}it holds at {}; at {} the service failed",
             number(kept.map_or(f64::NAN, |kept| kept.load)),
             number(broken.map_or(f64::NAN, |broken| broken.load))
         ),
@@ -111,6 +145,7 @@ pub fn slo_limit(curve: &LimitCurve) -> Option<SloLimit> {
         metric: curve.metric.clone(),
         limit: curve.limit,
         verdict,
+        from,
         load,
         interval,
         kept_at: kept.map(|kept| kept.load),

@@ -85,6 +85,48 @@ fn limits_that_hold_nowhere_everywhere_or_up_to_a_failure() {
 }
 
 #[test]
+fn a_limit_on_a_rate_holds_from_the_load_that_reaches_it() {
+    let observations = sweep(slots);
+    let rate = |limit: f64, points: Vec<(f64, Option<f64>)>| LimitCurve {
+        metric: "requests_per_second".to_owned(),
+        limit,
+        at_most: false,
+        points,
+    };
+    let points: Vec<_> = observations.iter().map(|one| (one.load, one.throughput)).collect();
+    // 160/s at 8 clients, 240/s from 16 on.
+    let found = slo_limit(&rate(200.0, points.clone())).expect("points");
+    assert_eq!((found.verdict, found.from, found.load), (LimitVerdict::From, Some(12.0), Some(128.0)), "{found:?}");
+    assert!(found.reason.contains("16 reaches it and 8 does not"), "{found:?}");
+    let found = slo_limit(&rate(10.0, points.clone())).expect("points");
+    assert_eq!((found.verdict, found.from), (LimitVerdict::Throughout, None), "{found:?}");
+    let found = slo_limit(&rate(250.0, points.clone())).expect("points");
+    assert_eq!((found.verdict, found.load), (LimitVerdict::Never, None), "{found:?}");
+    assert!(found.reason.contains("no load swept reaches it: at most 240"), "{found:?}");
+    let falling: Vec<_> = points.into_iter().map(|(x, y)| (x, y.map(|y| if x > 64.0 { y / 2.0 } else { y }))).collect();
+    let found = slo_limit(&rate(200.0, falling)).expect("points");
+    assert_eq!((found.verdict, found.from), (LimitVerdict::Between, Some(12.0)), "{found:?}");
+    assert!(found.load.is_some_and(|load| 64.0 < load && load < 128.0), "{found:?}");
+
+    // The smallest load that reaches the rate is beyond the largest that keeps the latency: nothing is left.
+    let points: Vec<_> = observations.iter().map(|one| (one.load, one.throughput)).collect();
+    let answer = saturation(&observations, &[p99(&observations, 0.051), rate(239.0, points)]);
+    assert_eq!((answer.recommendation.load, answer.recommendation.basis), (None, Basis::SloLimit), "{answer:?}");
+    assert!(answer.recommendation.reason.starts_with("no load keeps every limit"), "{answer:?}");
+}
+
+#[test]
+fn a_usl_answer_does_not_mix_two_fits() {
+    // Faster than proportional at first: σ is negative without bounds.
+    let curve = |load: f64| (100.0 * load / (1.0 - 0.05 * (load - 1.0) + 0.004 * load * (load - 1.0)), 0.01);
+    let usl = saturation(&sweep(curve), &[]).usl.expect("a fit");
+    assert!((0.0..=1.0).contains(&usl.sigma) && usl.reason.contains("without bounds σ = -0.0"), "{usl:?}");
+    let curve = |load: f64| (100.0 * load / (1.0 + 0.05 * (load - 1.0) + 0.004 * load * (load - 1.0)), 0.01);
+    let usl = saturation(&sweep(curve), &[]).usl.expect("a fit");
+    assert!(!usl.reason.contains("without bounds"), "{usl:?}");
+}
+
+#[test]
 fn few_points_say_little() {
     for count in 0..3 {
         let answer = saturation(&sweep(slots)[..count], &[]);

@@ -49,7 +49,7 @@ fn ended_early(facts: &Facts) -> Option<Finding> {
 }
 
 /// What the error of a request says that was due and never sent.
-const NOT_SENT: &str = "not sent";
+pub(super) const NOT_SENT: &str = "not sent";
 
 /// The share of the requests in flight that must be waiting for the service, for it to be the one that is late.
 const ALL_WAIT: f64 = 0.9;

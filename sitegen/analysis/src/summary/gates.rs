@@ -2,7 +2,7 @@
 
 use archive::{Finding, Gate, GateOutcome, Severity, Summary};
 
-use super::{Arrival, Facts};
+use super::{Arrival, Facts, findings::NOT_SENT};
 
 /// One entry a gate of `docs/metrics.md`, in its order. `findings` are those of the same summary.
 pub fn list(facts: &Facts, summary: &Summary, findings: &[Finding]) -> Vec<Gate> {
@@ -24,9 +24,28 @@ pub fn list(facts: &Facts, summary: &Summary, findings: &[Finding]) -> Vec<Gate>
         }
         None => Err("the load generator was not calibrated".to_owned()),
     };
-    let gates: [(&str, Result<String, String>); 9] = [
+    let saturated = match open {
+        true => Ok("the load generator kept the schedule, or was itself what was late".to_owned()),
+        false => Err(closed.into()),
+    };
+    let cold_start = match (facts.timed_clients, summary.warmup_requests) {
+        (None, _) => Err("the load did not end by time, or kept a schedule".into()),
+        (Some(_), 0) => Ok(format!("no warm-up, {} requests in the window", summary.total_requests)),
+        (Some(_), warmup) => Ok(format!("{warmup} warm-up requests")),
+    };
+    // With a saturated service, what was never sent is no failure of its answers.
+    let unsent = match findings.iter().any(|finding| finding.code == "saturated") {
+        true => summary.error_summary.get(NOT_SENT).copied().unwrap_or(0),
+        false => 0,
+    };
+    let (broken, sent) =
+        (summary.failed_requests.saturating_sub(unsent), summary.total_requests.saturating_sub(unsent));
+    let never_sent = if unsent > 0 { format!("; {unsent} more were never sent") } else { String::new() };
+    let gates: [(&str, Result<String, String>); 11] = [
         ("send_lag", schedule(lag.map(|lag| format!("p99 {} µs", (lag * 1e6).round())))),
         ("rate", schedule(summary.requested_rate.map(|rate| format!("{rate:.1} requests/s asked for")))),
+        ("saturated", saturated),
+        ("cold_start", cold_start),
         (
             "client_cpu",
             generator(&|generator| format!("{:.2} s of CPU on {} threads", generator.cpu_s, generator.threads)),
@@ -36,7 +55,7 @@ pub fn list(facts: &Facts, summary: &Summary, findings: &[Finding]) -> Vec<Gate>
         ("clock_offset", Err("service and clients ran on one machine, with one clock".into())),
         ("samples", Ok(format!("{} successful requests", summary.latency_s.figures.count))),
         ("incomplete", Ok("the service and the load to their end".into())),
-        ("failures", Ok(format!("{} of {} requests failed", summary.failed_requests, summary.total_requests))),
+        ("failures", Ok(format!("{broken} of {sent} requests failed{never_sent}"))),
     ];
     let failed = |code: &str| findings.iter().any(|finding| finding.code == code && finding.severity != Severity::Note);
     gates

@@ -336,8 +336,37 @@ fn a_service_past_its_capacity_is_told_from_a_slow_generator() {
         }
         let invalid = codes.iter().any(|(_, severity)| *severity == Severity::Invalid);
         assert_eq!(invalid, expected[0].0 != "saturated", "{codes:?}");
+        let gate = |code: &str| summary.gates.iter().find(|gate| gate.code == code).map(|gate| gate.outcome);
+        let is_saturated = expected[0].0 == "saturated";
+        let outcome = if is_saturated { archive::GateOutcome::Failed } else { archive::GateOutcome::Passed };
+        assert_eq!(gate("saturated"), Some(outcome), "{:?}", summary.gates);
+        assert_eq!(gate("cold_start"), Some(archive::GateOutcome::NotApplicable));
         // The answers of the window, and not all the requests of the window that were answered until 20 s.
         assert!((summary.answered_per_second.expect("open loop") - 40.0).abs() < 1.0);
         assert!((summary.requests_per_second.expect("a window") - 100.0).abs() < 1.0);
     }
+}
+
+#[test]
+fn what_was_never_sent_is_no_failure_of_a_saturated_service() {
+    let mut requests: Vec<_> = (0..800)
+        .map(|i| {
+            let (intended, start) = (f64::from(i) * 0.01, f64::from(i / 4) * 0.1);
+            Request { intended_s: Some(intended), ..success(start, start - intended + 0.1) }
+        })
+        .collect();
+    requests.extend((0..40).map(|i| Request {
+        success: false,
+        error: Some("not sent".into()),
+        intended_s: Some(f64::from(i) * 0.2),
+        ..success(f64::from(i) * 0.2, 0.0)
+    }));
+    let facts = Facts {
+        most_in_flight: Some(4),
+        generator: Some(Generator { cpu_s: 1.0, threads: 1, longest_stall_s: 0.0 }),
+        ..facts(Arrival::Open { requested_rate: 100.0 }, [0.0, 8.0])
+    };
+    let gates = summary_of(&facts, &requests).gates;
+    let failures = gates.iter().find(|gate| gate.code == "failures").expect("listed");
+    assert_eq!(failures.detail, "0 of 800 requests failed; 40 more were never sent");
 }
