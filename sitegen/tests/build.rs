@@ -211,3 +211,39 @@ fn what_cannot_be_read_is_named() {
     let message = text(&sitegen(root, &["check", "--out", "nowhere"]).code(2).get_output().stderr);
     assert!(message.contains("sitegen build"), "{message}");
 }
+
+#[test]
+fn every_campaign_and_benchmark_has_a_report() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let root = folder.path();
+    write_all(&root.join("results"));
+    sitegen(root, &["build", "--version", "v"]).success();
+    sitegen(root, &["check"]).success();
+    let site = root.join("site/v");
+    let read = |path: &str| fs::read_to_string(site.join(path)).unwrap_or_else(|err| panic!("{path}: {err}"));
+    let list = read("reports/index.html");
+    let ids: Vec<String> = synthetic::made().iter().map(|made| made.id.to_string()).collect();
+    for id in &ids {
+        assert!(list.contains(&format!("href=\"{id}/index.html\"")), "{id} is not in the list");
+        assert!(read(&format!("benchmarks/{id}/index.html")).contains(&format!("../../reports/{id}/index.html")));
+    }
+    let page = read(&format!("reports/{}/index.html", ids[0]));
+    // The page is the text: its summary first, its figures, its data beside it.
+    for part in
+        ["<h2>Summary</h2>", "What was measured", "src=\"plots/latency_ecdf.svg\"", "href=\"report.md\" download"]
+    {
+        assert!(page.contains(part), "{part} is not in {page}");
+    }
+    let markdown = read(&format!("reports/{}/report.md", ids[0]));
+    assert!(markdown.contains("](plots/latency_ecdf.svg)") && !markdown.contains(".png"), "{markdown}");
+    let json: serde_json::Value =
+        serde_json::from_str(&read(&format!("reports/{}/report.json", ids[0]))).expect("JSON");
+    for plot in json["plots"].as_array().expect("a list") {
+        let file = plot["file"].as_str().expect("a name");
+        assert!(read(&format!("reports/{}/{file}", ids[0])).starts_with("<svg "), "{file}");
+    }
+    // Executions: that of the campaign's page, and the earlier one.
+    let campaigns = ["campaigns/quickstart/index.html", "campaigns/02_pipeline/index.html"].map(|path| read(path));
+    assert!(campaigns.iter().all(|page| page.contains("../../reports/")));
+    assert_eq!(list.matches(">campaign<").count(), 3, "three executions");
+}

@@ -185,6 +185,90 @@ fn failed_and_cancelled_benchmarks_have_a_report_that_says_so() {
     sitegen(folder.path(), &["report", "02_pipeline"]).success();
 }
 
+/// A benchmark of the synthetic archive as one would name it by hand: nothing was swept.
+fn unswept(results: &Path, made: &synthetic::Made, execution: &str) {
+    synthetic::write_benchmark(results, made, |run, _| {
+        run.campaign.swept.clear();
+        run.campaign.point = 0;
+        run.campaign.points = 1;
+        run.campaign.execution = execution.to_owned();
+    });
+}
+
+#[test]
+fn loads_that_were_not_swept_are_points_and_no_repetitions() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let results = folder.path().join("results");
+    let made = synthetic::made();
+    let picked: Vec<&synthetic::Made> = made[..7].iter().filter(|made| [4, 64].contains(&made.clients)).collect();
+    for (made, execution) in picked.iter().zip(["low", "high"]) {
+        unswept(&results, made, execution);
+    }
+    let ids: Vec<String> = picked.iter().map(|made| made.id.to_string()).collect();
+    let out = sitegen(folder.path(), &["report", "--json", &ids.join(" ")]).success();
+    let report: Value = serde_json::from_slice(&out.get_output().stdout).expect("JSON");
+    assert_eq!(report["report"]["axis"]["is_load"], true);
+    let points = report["report"]["sweep_results"][0]["points"].as_array().expect("points").clone();
+    assert_eq!(points.iter().map(|point| point["x"].as_f64()).collect::<Vec<_>>(), [Some(4.0), Some(64.0)]);
+    assert!(points.iter().all(|point| point["benchmark_ids"].as_array().map(Vec::len) == Some(1)));
+}
+
+#[test]
+fn without_a_swept_load_every_benchmark_is_held_to_the_limits() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let results = folder.path().join("results");
+    let made = synthetic::made();
+    let same: Vec<&synthetic::Made> = made[..21].iter().filter(|made| made.clients == 4).collect();
+    assert_eq!(same.len(), 3);
+    same.iter().for_each(|made| unswept(&results, made, "steady"));
+    for (slo, code, word) in [("p50<=5s", 0, "3 of 3 benchmarks PASS"), ("p50<=1us", 1, "3 of 3 benchmarks FAIL")] {
+        sitegen(folder.path(), &["report", "quickstart", "--slo", slo]).code(code);
+        let folder = folder.path().join("reports/quickstart-steady");
+        assert_eq!(json(&folder)["assessments"].as_array().map(Vec::len), Some(3));
+        let markdown = fs::read_to_string(folder.join("report.md")).expect("written");
+        assert!(markdown.contains(word), "{markdown}");
+    }
+    // A sweep in which nothing could be measured keeps no limit either.
+    let failed = made.iter().find(|made| made.status == archive::Status::Failed).expect("one");
+    let other = synthetic::Made { execution: (9, 0), campaign: "broken", ..failed.clone() };
+    synthetic::write_benchmark(&results, &other, |run, _| run.status = archive::Status::Cancelled);
+    sitegen(folder.path(), &["report", "broken", "--slo", "p99=1s"]).code(1);
+}
+
+#[test]
+fn what_limits_it_the_logs_and_the_services_own_figures_are_in_the_report() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let results = folder.path().join("results");
+    let made = synthetic::made();
+    made[..21].iter().for_each(|made| synthetic::write_benchmark(&results, made, |_, _| {}));
+    let busy = made[..7].iter().find(|made| made.clients == 64).expect("one");
+    sitegen(folder.path(), &["report", &busy.id.to_string()]).success();
+    let report = folder.path().join("reports").join(busy.id.to_string());
+    assert!(assert_whole(&report).contains(&"service_figures".to_owned()));
+    assert!(json(&report)["bottleneck"]["class"].is_string() && json(&report)["logs"]["lines"] == 3);
+    let waiting = json(&report)["service_figures"]
+        .as_array()
+        .and_then(|all| all.iter().find(|one| one["name"] == "requests waiting").and_then(|one| one["mean"].as_f64()));
+    assert!(waiting.is_some_and(|mean| (mean - 56.0).abs() < 4.0), "{waiting:?}");
+    let markdown = fs::read_to_string(report.join("report.md")).expect("written");
+    for part in ["| **What limits it** |", "## What limits it", "## Logs", "requests waiting"] {
+        assert!(markdown.contains(part), "{part} is not in {markdown}");
+    }
+
+    sitegen(folder.path(), &["report", "quickstart"]).success();
+    let report = fs::read_dir(folder.path().join("reports"))
+        .expect("written")
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("quickstart")))
+        .expect("written");
+    let bottleneck = &json(&report)["sweep_results"][0]["bottleneck"];
+    // Where throughput stops is where the knee is, and not the first load near the peak.
+    let knee = &json(&report)["sweep_results"][0]["saturation"]["throughput_saturation"]["load"];
+    assert!(knee.is_f64() && bottleneck["stops_at"] == *knee, "{bottleneck:#} {knee}");
+    let markdown = fs::read_to_string(report.join("report.md")).expect("written");
+    assert!(markdown.contains("## What limits it") && markdown.contains("## Logs"), "{markdown}");
+}
+
 #[test]
 fn hostile_texts_stay_texts() {
     let folder = tempfile::tempdir().expect("temporary folder");

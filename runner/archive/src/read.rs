@@ -84,6 +84,26 @@ impl Archive {
         Ok(ids)
     }
 
+    /// Ids and names of campaigns that are most like the text, at most three.
+    fn nearest(&self, text: &str, ids: &[BenchmarkId]) -> Vec<String> {
+        let name = |id: &BenchmarkId| Some(self.open(*id).ok()?.run().ok()?.campaign.name);
+        let mut names: Vec<String> = ids.iter().filter_map(name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.extend(ids.iter().rev().map(ToString::to_string));
+        // An id may be meant by its end, which is all that tells ids apart.
+        let likeness = |name: &String| {
+            let end = name.rsplit_once('-').map_or(name.as_str(), |(_, end)| end);
+            let of_end = strsim::jaro_winkler(text.trim_start_matches('-'), end);
+            strsim::jaro_winkler(text, name).max(of_end)
+        };
+        let mut alike: Vec<(f64, String)> = names.into_iter().map(|name| (likeness(&name), name)).collect();
+        alike.retain(|(likeness, _)| *likeness > 0.7);
+        alike.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let shown = |name: String| format!("`{}`", name.chars().filter(|c| !c.is_control()).collect::<String>());
+        alike.into_iter().take(3).map(|(_, name)| shown(name)).collect()
+    }
+
     /// Finds a benchmark by its full id, a unique suffix (`-007`, `20260301-007`) or `latest`.
     pub fn find(&self, text: &str) -> Result<BenchmarkId> {
         let ids = self.ids()?;
@@ -94,7 +114,14 @@ impl Archive {
         let matching: Vec<_> = ids.iter().filter(|id| id.to_string().ends_with(text)).collect();
         match matching[..] {
             [id] if !text.is_empty() => Ok(*id),
-            [] => bail!("no benchmark `{text}` in {place}; `runner list` shows what there is"),
+            [] => {
+                let nearest = self.nearest(text, &ids);
+                let nearest = match nearest.is_empty() {
+                    true => String::new(),
+                    false => format!("; the nearest names are {}", nearest.join(", ")),
+                };
+                bail!("no benchmark `{text}` in {place}{nearest}; `runner list` shows what there is")
+            }
             _ => bail!("`{text}` fits {} benchmarks in {place}: give more of the id", matching.len()),
         }
     }

@@ -341,6 +341,16 @@ fn resources(made: &Made, run: &Run) -> Vec<ResourceSample> {
         sample.process_cpus_allowed = Some(3);
         sample.process_rss_bytes = Some(rss);
         sample.process_count = Some(1);
+        if made.tokens && role == Role::Service {
+            let running = f64::from(made.clients).min(made.slots);
+            let waiting = (f64::from(made.clients) - made.slots).max(0.0);
+            sample.service_figures = [
+                ("kv_cache_used_percent".to_owned(), 60.0 * load * jitter),
+                ("requests_running".to_owned(), running),
+                ("requests_waiting".to_owned(), (waiting * jitter).round()),
+            ]
+            .into();
+        }
         sample
     };
     (1..=9).flat_map(|second| [sample(second, Role::Service), sample(second, Role::Client)]).collect()
