@@ -198,6 +198,14 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
+/// The same for people: long lines are broken between words where stdout is a terminal.
+pub fn show(text: &str) -> Result<()> {
+    match table::new_table().width() {
+        Some(width) if width >= 40 => print(&console::folded(text, usize::from(width))),
+        _ => print(text),
+    }
+}
+
 /// This machine and its environment.
 pub fn this_machine() -> Machine<'static> {
     let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX));

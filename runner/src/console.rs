@@ -129,6 +129,49 @@ pub fn left_behind(run: &archive::Run) -> Option<&str> {
     run.events.iter().find(|event| event.event == "left_behind")?.detail.as_deref()
 }
 
+/// Lines of more than `width` letters broken between words. What follows stands below where the line's text began: behind
+/// the gap after a label, else two letters further in.
+pub fn folded(text: &str, width: usize) -> String {
+    let mut out = String::with_capacity(text.len() + 64);
+    for line in text.lines() {
+        let letters: Vec<char> = line.chars().collect();
+        let indent = text_begins(&letters).min(width / 2);
+        let (mut rest, mut used) = (&letters[..], 0);
+        loop {
+            let room = width - used;
+            let end = match rest.len() <= room {
+                true => rest.len(),
+                false => {
+                    let between_words = rest[..=room].iter().rposition(|c| *c == ' ');
+                    between_words.filter(|place| *place + used > indent).unwrap_or(room)
+                }
+            };
+            out.extend(&rest[..end]);
+            out.push('\n');
+            let spaces = rest[end..].iter().take_while(|c| **c == ' ').count();
+            rest = &rest[end + spaces..];
+            if rest.is_empty() {
+                break;
+            }
+            used = indent;
+            out.extend(std::iter::repeat_n(' ', indent));
+        }
+    }
+    out
+}
+
+/// Labels are at most so long.
+const LABEL: usize = 26;
+
+fn text_begins(line: &[char]) -> usize {
+    let start = line.iter().take_while(|c| **c == ' ').count();
+    let gap = line[start..].windows(2).take(LABEL).position(|pair| pair == [' ', ' ']);
+    match gap {
+        Some(gap) => start + gap + line[start + gap..].iter().take_while(|c| **c == ' ').count(),
+        None => start + 2,
+    }
+}
+
 /// The swept values of a point in a few words: `num_clients=4`.
 pub fn label(swept: &Map<String, Value>) -> String {
     if swept.is_empty() {
@@ -162,4 +205,21 @@ pub fn outcome(status: Status, failure: Option<&archive::Failure>, summary: Opti
         summary.latency_s.figures.p50.map_or_else(|| "–".to_owned(), units::seconds),
         summary.latency_s.figures.p99.map_or_else(|| "–".to_owned(), units::seconds),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_broken_between_words() {
+        for (text, width, expected) in [
+            ("short\n", 11, "short\n"),
+            ("a sentence of some words\n\nend\n", 11, "a sentence\n  of some\n  words\n\nend\n"),
+            ("abcdefghijklmno\n", 11, "abcdefghijk\n  lmno\n"),
+            ("knee    at eight clients, no less\n", 20, "knee    at eight\n        clients, no\n        less\n"),
+        ] {
+            assert_eq!(folded(text, width), expected);
+        }
+    }
 }

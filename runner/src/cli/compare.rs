@@ -155,7 +155,7 @@ impl Compare {
         };
         match global.json {
             true => super::print(&format!("{:#}\n", serde_json::to_value(&answer)?))?,
-            false => super::print(&show::text(&answer))?,
+            false => super::show(&show::text(&answer))?,
         }
         Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }

@@ -94,7 +94,7 @@ impl Metrics {
                 ]);
             }
             table::align_right(&mut rows, 2..6);
-            _ = writeln!(out, "\n{rows}");
+            _ = writeln!(out, "\n{}", table::fitted(rows));
         }
         if !series.is_empty() {
             let mut rows = table::new_table();
@@ -114,11 +114,11 @@ impl Metrics {
                 before = series.of;
             }
             table::align_right(&mut rows, 2..4);
-            _ = writeln!(out, "\n{rows}");
+            _ = writeln!(out, "\n{}", table::fitted(rows));
             _ = writeln!(out, "mean and max over the measurement window; the course over all samples");
         }
         log_issues(&mut out, &logs);
-        super::print(&out)?;
+        super::show(&out)?;
         Ok(ExitCode::SUCCESS)
     }
 }

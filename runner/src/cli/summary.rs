@@ -88,7 +88,7 @@ impl Summary {
         _ = writeln!(out, "\nbottleneck: {class} (confidence {confidence}): {}", bottleneck.summary);
         metrics::log_issues(&mut out, &logs);
         conclusions(&mut out, &assessment);
-        super::print(&out)?;
+        super::show(&out)?;
         Ok(code)
     }
 }
@@ -203,7 +203,7 @@ fn figures(out: &mut String, summary: &archive::Summary) {
     for (name, figures) in &summary.steps_s {
         add(name, Some(&Distribution { figures: figures.clone(), histogram: None }));
     }
-    _ = writeln!(out, "{rows}");
+    _ = writeln!(out, "{}", table::fitted(rows));
     if summary.operations.len() > 1 {
         _ = writeln!(out, "{}", operations(summary));
     }

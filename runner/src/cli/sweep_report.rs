@@ -51,7 +51,7 @@ impl SweepReport {
         if global.json {
             super::print(&format!("{:#}\n", as_json(&series)))?;
         } else {
-            super::print(&for_people(&series))?;
+            super::show(&for_people(&series))?;
         }
         let answered = series.iter().any(|one| one.saturation.recommendation.load.is_some());
         Ok(if answered { ExitCode::SUCCESS } else { ExitCode::from(1) })

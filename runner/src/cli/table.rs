@@ -71,6 +71,15 @@ pub fn align_right(table: &mut Table, columns: impl IntoIterator<Item = usize>) 
     }
 }
 
+/// The table with less room between its columns where the terminal is narrower than it.
+pub fn fitted(mut table: Table) -> Table {
+    let Some(width) = table.width().map(usize::from) else { return table };
+    if table.lines().any(|line| line.trim_end().chars().count() > width) {
+        table.column_iter_mut().for_each(|column| _ = column.set_padding((0, 1)));
+    }
+    table
+}
+
 pub fn new_table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);

@@ -40,11 +40,11 @@ pub fn page(model: &Model<'_>) -> Page {
         let row = vec![
             Cell::link(&folder, format!("{folder}/index.html")),
             Cell::text("campaign"),
-            Cell::text(campaign.title()),
+            Cell::text(campaign.name),
             Cell::text(&execution.first().run.service.kind),
             Cell::text(""),
             Cell::text(&valid),
-            Cell::text(&campaign::says(execution).join("; ")),
+            Cell::text(&answer(execution)),
             ended(execution.ended()),
         ];
         (execution.ended(), row)
@@ -54,7 +54,7 @@ pub fn page(model: &Model<'_>) -> Page {
         let row = vec![
             Cell::link(&id, format!("{id}/index.html")),
             Cell::text("benchmark"),
-            Cell::text(benchmark.run.campaign.title.as_deref().unwrap_or(&benchmark.run.campaign.name)),
+            Cell::text(&benchmark.run.campaign.name),
             Cell::text(&benchmark.run.service.kind),
             Cell::text(&benchmarks::point(benchmark)),
             benchmarks::standing(&benchmark.standing()),
@@ -77,6 +77,15 @@ pub fn page(model: &Model<'_>) -> Page {
     let table = Table::new(columns.map(Column::text).into(), rows.into_iter().map(|(_, row)| row).collect());
     let context = List { title: "Reports".to_owned(), lead, table };
     Page::new("reports/index.html".to_owned(), "benchmarks.html", false, context)
+}
+
+/// What the first series says, and how many there are more.
+fn answer(execution: &Execution<'_>) -> String {
+    let first = campaign::says(execution).into_iter().next().unwrap_or_default();
+    match execution.sweep.series.len() {
+        0 | 1 => first,
+        count => format!("{first}; and {} more series", units::count(count as u64 - 1)),
+    }
 }
 
 fn ended(time: archive::Timestamp) -> Cell {

@@ -63,14 +63,45 @@ pub enum Up {
     Bottom,
 }
 
+/// Lengths in a dashed line.
+pub const DASH: f64 = 5.0;
+pub const GAP: f64 = 3.5;
+
 /// What is drawn, in points.
 #[derive(Clone, Debug)]
 pub enum Shape {
-    Line { points: Vec<(f64, f64)>, color: Color, width: f64 },
-    Polygon { points: Vec<(f64, f64)>, color: Color },
-    Rectangle { from: (f64, f64), to: (f64, f64), color: Color },
-    Dot { at: (f64, f64), radius: f64, color: Color, hollow: bool },
-    Text { text: String, at: (f64, f64), style: Text },
+    Line {
+        points: Vec<(f64, f64)>,
+        color: Color,
+        width: f64,
+    },
+    /// A straight line of [`DASH`]es.
+    Dashed {
+        from: (f64, f64),
+        to: (f64, f64),
+        color: Color,
+        width: f64,
+    },
+    Polygon {
+        points: Vec<(f64, f64)>,
+        color: Color,
+    },
+    Rectangle {
+        from: (f64, f64),
+        to: (f64, f64),
+        color: Color,
+    },
+    Dot {
+        at: (f64, f64),
+        radius: f64,
+        color: Color,
+        hollow: bool,
+    },
+    Text {
+        text: String,
+        at: (f64, f64),
+        style: Text,
+    },
 }
 
 /// Shapes on white paper, to be had as pixels or as a vector graphic.
@@ -94,13 +125,8 @@ impl Canvas {
 
     /// A straight line of dashes.
     pub fn dashed(&mut self, from: (f64, f64), to: (f64, f64), color: Color, width: f64) {
-        let length = (to.0 - from.0).hypot(to.1 - from.1);
-        let (dash, gap) = (5.0, 3.5);
-        let at = |share: f64| (from.0 + (to.0 - from.0) * share, from.1 + (to.1 - from.1) * share);
-        let mut done = 0.0;
-        while done < length {
-            self.line(&[at(done / length), at(((done + dash) / length).min(1.0))], color, width);
-            done += dash + gap;
+        if from != to {
+            self.shapes.push(Shape::Dashed { from, to, color, width });
         }
     }
 
@@ -178,6 +204,11 @@ fn draw(area: &Area<'_>, shape: &Shape) -> std::result::Result<(), String> {
             let style = color.stroke_width((width * ZOOM).round().max(1.0) as u32);
             area.draw(&PathElement::new(pixels(points), style))
         }
+        Shape::Dashed { from, to, color, width } => {
+            let style = color.stroke_width((width * ZOOM).round().max(1.0) as u32);
+            let dashes = dashes(*from, *to);
+            dashes.into_iter().try_for_each(|ends| area.draw(&PathElement::new(pixels(&ends), style)))
+        }
         Shape::Polygon { points, color } => area.draw(&Polygon::new(pixels(points), color.filled())),
         Shape::Rectangle { from, to, color } => {
             let (a, b) = (pixel(*from), pixel(*to));
@@ -191,6 +222,17 @@ fn draw(area: &Area<'_>, shape: &Shape) -> std::result::Result<(), String> {
         Shape::Text { text, at, style } => draw_text(area, text, *at, *style),
     };
     drawn.map_err(|err| err.to_string())
+}
+
+fn dashes(from: (f64, f64), to: (f64, f64)) -> Vec<[(f64, f64); 2]> {
+    let length = (to.0 - from.0).hypot(to.1 - from.1);
+    let at = |share: f64| (from.0 + (to.0 - from.0) * share, from.1 + (to.1 - from.1) * share);
+    let count = (length / (DASH + GAP)).ceil() as u32;
+    let dash = |number: u32| {
+        let start = f64::from(number) * (DASH + GAP);
+        [at(start / length), at(((start + DASH) / length).min(1.0))]
+    };
+    (0..count).map(dash).collect()
 }
 
 fn draw_text(

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::canvas::{Across, Canvas, Color, Shape, Text, Up, width_of};
+use super::canvas::{Across, Canvas, Color, DASH, GAP, Shape, Text, Up, width_of};
 
 impl Canvas {
     /// The same bytes on every machine. `title` is what is read aloud.
@@ -31,6 +31,13 @@ fn write_shape(out: &mut String, shape: &Shape) {
             out,
             "<path d=\"{}\" fill=\"none\" stroke-width=\"{}\" stroke-linejoin=\"round\"{}/>",
             path(points),
+            short(*width),
+            paint("stroke", *color)
+        ),
+        Shape::Dashed { from, to, color, width } => writeln!(
+            out,
+            "<path d=\"{}\" stroke-width=\"{}\" stroke-dasharray=\"{DASH} {GAP}\"{}/>",
+            path(&[*from, *to]),
             short(*width),
             paint("stroke", *color)
         ),

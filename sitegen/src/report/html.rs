@@ -19,7 +19,7 @@ pub fn html(markdown: &str) -> String {
     for event in Parser::new_ext(markdown, options) {
         if let Some((_, alt)) = &mut picture {
             match &event {
-                Event::Text(text) | Event::Code(text) => alt.push_str(text),
+                Event::Text(text) | Event::Code(text) | Event::InlineHtml(text) => alt.push_str(text),
                 Event::End(TagEnd::Image) => {}
                 _ => continue,
             }
@@ -28,7 +28,7 @@ pub fn html(markdown: &str) -> String {
             *says = true;
         }
         match event {
-            Event::Text(_) | Event::Code(_) if picture.is_some() => {}
+            Event::Text(_) | Event::Code(_) | Event::InlineHtml(_) if picture.is_some() => {}
             Event::Html(text) | Event::InlineHtml(text) => events.push(Event::Text(text)),
             Event::Start(Tag::Link { .. }) | Event::End(TagEnd::Link) => {}
             Event::Start(Tag::Image { dest_url, .. }) => picture = Some((dest_url.to_string(), String::new())),

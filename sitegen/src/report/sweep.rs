@@ -195,7 +195,7 @@ fn markdown(subject: &Subject<'_>, answers: &[Answer<'_>], checks: &[Check<'_>],
         }
         let axis = sweep.axis.as_ref().map_or("point", |axis| axis.name.as_str());
         let axis = escaped(axis);
-        let columns = [axis.as_str(), "benchmarks", "throughput /s", "p50", "p95", "p99", "success %"];
+        let columns = [axis.as_str(), "throughput /s", "p50", "p95", "p99", "success %", "benchmarks"];
         let rows: Vec<Vec<String>> = series.points.iter().map(point_row).collect();
         out.table(&columns.map(|name| (name, name != "benchmarks")), &rows);
     }
@@ -236,12 +236,12 @@ fn point_row(point: &Point<'_>) -> Vec<String> {
     let ids: Vec<String> = point.repetitions.iter().map(|benchmark| benchmark.id.to_string()).collect();
     vec![
         escaped(&point.label),
-        ids.join(", "),
         with_range(Metric::Throughput, units::number),
         with_range(time(Percentile::P50), units::duration),
         with_range(time(Percentile::P95), units::duration),
         with_range(time(Percentile::P99), units::duration),
         success.map_or_else(|| "–".to_owned(), units::percent),
+        ids.join(", "),
     ]
 }
 

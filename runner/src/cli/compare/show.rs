@@ -47,7 +47,7 @@ pub fn text(answer: &Answer<'_>) -> String {
     let first = usize::from(several) + 1;
     table::align_right(&mut rows, first..first + 4);
     table::align_right(&mut rows, [first + 6, first + 7]);
-    _ = writeln!(out, "{rows}\n");
+    _ = writeln!(out, "{}\n", table::fitted(rows));
 
     for (point, swept) in comparison.points.iter().zip(&answer.swept) {
         let place = if several { format!("{}: ", console::label(swept)) } else { String::new() };

@@ -29,8 +29,11 @@ fn clients(count: u32) -> Value {
     json!({"service": {"type": "redis", "settings": {"maxmemory": "1g"}}, "benchmarks": {"num_clients": count, "duration": 2}})
 }
 
-/// Labels, and the loads of each series with the indices of their benchmarks.
-fn found(runs: &[Run], along: Along<'_>) -> Vec<(String, Vec<(f64, Vec<usize>)>)> {
+/// The loads of a series with the indices of their benchmarks.
+type Loads = Vec<(f64, Vec<usize>)>;
+
+/// Labels and loads.
+fn found(runs: &[Run], along: Along<'_>) -> Vec<(String, Loads)> {
     let runs: Vec<&Run> = runs.iter().collect();
     let points = |one: Series| one.points.into_iter().map(|point| (point.load, point.members)).collect();
     series(&runs, along).into_iter().map(|one| (one.label.clone(), points(one))).collect()
