@@ -66,13 +66,16 @@ pub fn logs(out: &mut Document, logs: Option<&LogSummary>) {
     }
 }
 
-/// The figures that the service gave of itself while it was measured: `requests waiting`, `kv cache used percent`.
+/// The figures that the service gave of itself while it was measured: `requests waiting`, `kv cache used`.
 pub fn service_figures(benchmark: &Loaded) -> Vec<ResourceSeries> {
     const SAYS: &str = "says: ";
     let window = benchmark.summary.as_ref().map_or([0.0, f64::INFINITY], |summary| summary.window_s);
     let mut series = resource_series(&benchmark.resources, window);
     series.retain(|one| one.name.starts_with(SAYS));
-    series.iter_mut().for_each(|one| one.name = one.name[SAYS.len()..].to_owned());
+    for one in &mut series {
+        let name = one.name.trim_start_matches(SAYS);
+        one.name = name.strip_suffix(" percent").filter(|_| one.unit == SeriesUnit::Percent).unwrap_or(name).to_owned();
+    }
     series
 }
 

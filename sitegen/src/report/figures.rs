@@ -620,18 +620,25 @@ impl Context<'_> {
         let panel = |(place, one): (usize, &ResourceSeries)| {
             let inside = one.points.iter().filter(|(offset, _)| (0.0..=max).contains(offset));
             let points: Vec<_> = inside.map(|(offset, value)| (*offset, Some(*value))).collect();
-            let highest = if one.unit == SeriesUnit::Percent { 100.0 } else { 0.0 };
-            let scale = Scale::from_zero(points.iter().filter_map(|(_, value)| *value).chain([highest]));
+            let is_share = one.unit == SeriesUnit::Percent && one.points.iter().all(|(_, value)| *value <= 100.0);
+            let scale = match is_share {
+                true => Scale::Linear { min: 0.0, max: 100.0 },
+                false => Scale::from_zero(points.iter().filter_map(|(_, value)| *value)),
+            };
+            let name = if one.unit == SeriesUnit::Percent { format!("{}, %", one.name) } else { one.name.clone() };
             let markers = points.len() <= 60;
             (!points.is_empty()).then(|| Panel {
-                y: Axis { name: one.name.clone(), scale },
-                height: 96.0,
+                y: Axis { name, scale },
+                height: 112.0,
                 layers: vec![line(&one.name, SERIES[place % SERIES.len()], points, markers)],
                 marks: self.outside(&x, place == 0),
             })
         };
         let panels: Vec<Panel> = service.iter().take(MOST_PANELS).enumerate().filter_map(panel).collect();
-        let mean = |one: &ResourceSeries| Some(format!("{} {}", units::number(one.mean?), one.name));
+        let mean = |one: &ResourceSeries| {
+            let unit = if one.unit == SeriesUnit::Percent { " %" } else { "" };
+            Some(format!("{}{unit} {}", units::number(one.mean?), one.name))
+        };
         let title = match service.iter().find(|one| one.name.contains("waiting")).or(service.first()).and_then(mean) {
             Some(mean) => format!("The service says of itself: {mean} on average"),
             None => "What the service says of itself".to_owned(),
