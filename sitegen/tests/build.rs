@@ -243,7 +243,7 @@ fn every_campaign_and_benchmark_has_a_report() {
         assert!(read(&format!("reports/{}/{file}", ids[0])).starts_with("<svg "), "{file}");
     }
     // Executions: that of the campaign's page, and the earlier one.
-    let campaigns = ["campaigns/quickstart/index.html", "campaigns/02_pipeline/index.html"].map(|path| read(path));
+    let campaigns = ["campaigns/quickstart/index.html", "campaigns/02_pipeline/index.html"].map(&read);
     assert!(campaigns.iter().all(|page| page.contains("../../reports/")));
     assert_eq!(list.matches("<td>campaign</td>").count(), 3, "three executions");
 }
