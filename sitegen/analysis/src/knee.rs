@@ -8,18 +8,24 @@ mod fit;
 mod model;
 mod profile;
 
-use model::{Curve, Kind, MOST_GROWTH_LEFT};
+use model::{Curve, Kind, MOST_GROWTH_LEFT, Shape};
 pub(crate) use profile::student;
 use profile::{Cleaned, Profile};
 
 /// Name and version of the method, to be shown beside every answer.
-pub const METHOD: &str = "two lines or USL by profile likelihood, version 2";
+pub const METHOD: &str = "two lines or USL by profile likelihood, version 3";
 
 /// Different loads that a knee needs at least.
 const MIN_LOADS: usize = 4;
 
 /// Difference of the information criterion from which the better model is taken for the right one.
 const CLEAR: f64 = 5.0;
+
+/// The same where one side of the break has one load, or two values, only.
+const CLEAR_AT_AN_END: f64 = 12.0;
+
+/// Relative deviation up to which values are free of noise.
+const FREE_OF_NOISE: f64 = 1e-3;
 
 /// Difference of the criterion up to which two models are taken for equally good.
 const ALIKE: f64 = 2.0;
@@ -121,6 +127,12 @@ pub fn knee(points: &[(f64, f64)], quantity: Quantity) -> Knee {
         return said(answer, format!("{name} explains the data {compared} a break at {knee}: {advice}"));
     }
 
+    if better.is_none()
+        && let Some(why) = rests_on_an_end(&curve, quantity, &bent, lines.knee, advantage)
+    {
+        return said(Answer::CannotTell, format!("{why}: {advice}"));
+    }
+
     let (what, at) = match (&better, quantity) {
         (Some(usl), _) => ("the line of low loads meets the peak of the USL curve there", *usl),
         (None, Quantity::Throughput) => ("growth falls to less than half there", lines),
@@ -136,6 +148,26 @@ pub fn knee(points: &[(f64, f64)], quantity: Quantity) -> Knee {
         .unwrap_or_default();
     let reason = format!("{what} (AICc better by {advantage:.0} than {name}){capped}");
     said(Answer::At { load: at.knee, low, high: high.min(last), value: at.value }, reason)
+}
+
+/// Why a break of two lines rests on too little, if it does. A single wild value at either end of a sweep looks like a
+/// break, so one side's only value shows one where nothing else is noisy, and few values must show it the more clearly.
+/// Latencies rise ever faster in truth: of them only a first value is doubted.
+fn rests_on_an_end(curve: &Curve, quantity: Quantity, bent: &Shape, knee: f64, advantage: f64) -> Option<String> {
+    let below: Vec<f64> = curve.x.iter().copied().filter(|x| *x < knee * (1.0 - 1e-9)).collect();
+    let beyond: Vec<f64> = curve.x.iter().copied().filter(|x| *x > knee * (1.0 + 1e-9)).collect();
+    let side = if quantity == Quantity::Latency || below.len() <= beyond.len() { below } else { beyond };
+    let (from, to) = (*side.first()?, *side.last()?);
+    let relative = |i: usize| ((curve.y[i] - bent.at(curve.x[i])) / curve.scale[i]).abs();
+    let noise = model::median((0..curve.points()).map(relative).collect());
+    if side.len() == 1 && noise > FREE_OF_NOISE {
+        return Some(format!("a break at {} rests on the one value at {}, repeat it", number(knee), number(from)));
+    }
+    let is_thin = quantity == Quantity::Throughput && (from == to || side.len() == 2);
+    let clear = format!("AICc better by {advantage:.0}, {CLEAR_AT_AN_END} is clear there");
+    (is_thin && advantage < CLEAR_AT_AN_END).then(|| {
+        format!("a break at {} rests on few values from {} to {} ({clear})", number(knee), number(from), number(to))
+    })
 }
 
 /// Three significant digits, without trailing zeros.
