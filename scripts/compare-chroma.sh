@@ -22,6 +22,7 @@ port=$((20000 + RANDOM % 10000))
 taskset -c 0 "$bin/chroma" run --host 127.0.0.1 --port "$port" --path "$work/data" >server.log 2>&1 &
 server=$!
 until "$bin/python" -c "import urllib.request as u; u.urlopen('http://127.0.0.1:$port/api/v2/heartbeat')" 2>/dev/null; do
+    kill -0 "$server"
     sleep 0.2
 done
 cat >recipe.yaml <<YAML

@@ -34,6 +34,7 @@ fi
 taskset -c 0 "${program[@]}" server "$work/data" --address "127.0.0.1:$port" >server.log 2>&1 &
 server=$!
 until "$bin/python" -c "import urllib.request as u; u.urlopen('http://127.0.0.1:$port/minio/health/ready')" 2>/dev/null; do
+    kill -0 "$server"
     sleep 0.2
 done
 theirs() {

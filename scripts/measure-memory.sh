@@ -24,7 +24,7 @@ work=$(mktemp -d)
 # The service may have to enter it with another account.
 chmod 755 "$work"
 server=
-trap '[ -z "$server" ] || kill "$server"; rm -rf "$work"' EXIT
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null; rm -rf "$work"' EXIT
 cd "$work"
 
 # An address for clients whose service the runner cannot start on this machine.
@@ -39,18 +39,21 @@ serve() {
             "$bin/python" "$root/runner/tests/servers/s3.py" server data --address "127.0.0.1:$port" >server.log 2>&1 &
         ;;
     qdrant_stress)
-        echo "{\"service\": {\"host\": \"127.0.0.1\", \"http_port\": $port}}" >qdrant.json
+        echo "{\"service\": {\"host\": \"127.0.0.1\", \"http_port\": $port, \"grpc_port\": null}}" >qdrant.json
         "$bin/python" "$root/runner/tests/servers/qdrant.py" --config-path qdrant.json >server.log 2>&1 &
         ;;
     *) return 0 ;;
     esac
     server=$!
     address=127.0.0.1:$port
-    until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do sleep 0.1; done
+    until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
+        kill -0 "$server"
+        sleep 0.1
+    done
 }
 
 # Peak resident KiB of a process, as far as it lives.
-peak() { sed -n 's/^VmHWM: *\([0-9]*\) kB/\1/p' "/proc/$1/status" 2>/dev/null || true; }
+peak() { sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$1/status" 2>/dev/null || true; }
 
 # Of a whole run: peak of the load agent and of the runner, and seconds.
 measure() {
@@ -62,7 +65,7 @@ measure() {
         now=$(peak "$running")
         [ "${now:-0}" -le "$runner" ] || runner=$now
         for child in $(cat "/proc/$running/task/"*/children 2>/dev/null); do
-            if tr '\0' ' ' <"/proc/$child/cmdline" 2>/dev/null | grep -q 'agent load'; then
+            if cat "/proc/$child/cmdline" 2>/dev/null | tr '\0' ' ' | grep -q 'agent load'; then
                 now=$(peak "$child")
                 [ "${now:-0}" -le "$agent" ] || agent=$now
             fi
