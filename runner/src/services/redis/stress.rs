@@ -257,7 +257,12 @@ impl Workload for RedisLoad {
     }
 
     fn operation(&self, place: Place) -> u8 {
-        self.plan(place).0
+        match self.mode {
+            // Nothing to draw, and asked for every request.
+            Mode::Mix { get_share, .. } if get_share <= 0.0 => SET,
+            Mode::Mix { get_share, .. } if get_share >= 1.0 => GET,
+            _ => self.plan(place).0,
+        }
     }
 
     /// Writes the pooled keys.
