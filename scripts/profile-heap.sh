@@ -4,13 +4,14 @@
 #
 #   scripts/profile-heap.sh [requests]
 #
-# Needs redis-server, redis-cli and heaptrack (Debian packages redis-server, redis-tools, heaptrack). Builds release; leaves
-# nothing behind.
+# Needs redis-server, redis-cli and heaptrack (Debian packages redis-server, redis-tools, heaptrack). Builds release,
+# unless RUNNER names a binary; leaves nothing behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 requests=${1:-200000}
-cargo build --release --quiet
-runner=$PWD/target/release/runner
+. scripts/paired.sh
+find_runner
+runner=$RUNNER
 work=$(mktemp -d)
 server=
 trap '[ -z "$server" ] || kill "$server"; rm -rf "$work"' EXIT
