@@ -11,6 +11,7 @@ import hmac
 import json
 import logging
 import os
+import threading
 from urllib.parse import parse_qsl
 
 from botocore.auth import S3SigV4QueryAuth
@@ -54,6 +55,12 @@ class Checked:
 
     def __init__(self, store):
         self.store = store
+        # moto's dictionaries may not change while another thread lists them.
+        self.lock = threading.Lock()
+
+    def answer(self, environ, start_response):
+        with self.lock:
+            return self.store(environ, start_response)
 
     def __call__(self, environ, start_response):
         path, _, query = environ["RAW_URI"].partition("?")
@@ -65,13 +72,13 @@ class Checked:
             start_response("200 OK", [("Content-Length", str(len(body)))])
             return [body]
         if os.environ.get("S3_UNCHECKED"):
-            return self.store(environ, start_response)
+            return self.answer(environ, start_response)
         code = complaint(environ["REQUEST_METHOD"], environ["HTTP_HOST"], path, query)
         if code:
             body = f"<Error><Code>{code}</Code><Message>refused</Message></Error>".encode()
             start_response("403 Forbidden", [("Content-Length", str(len(body)))])
             return [body]
-        return self.store(environ, start_response)
+        return self.answer(environ, start_response)
 
 
 def main():
