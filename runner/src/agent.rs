@@ -6,17 +6,22 @@
 //! An agent started with `--lifeline` ends when its standard input does: that is how it notices that the
 //! runner has died, however it died.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Result;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 mod account;
 mod calibrate;
+mod container;
 mod deployment;
 mod events;
 mod exec;
 mod load;
+mod partner;
 mod process;
 mod program;
 mod sample;
@@ -38,6 +43,8 @@ pub enum AgentCommand {
         /// End when standard input ends.
         #[arg(long)]
         lifeline: bool,
+        #[command(flatten)]
+        job: JobArgs,
     },
     /// Drives the load of every point of a run folder.
     Load {
@@ -45,6 +52,8 @@ pub enum AgentCommand {
         /// End when standard input ends.
         #[arg(long)]
         lifeline: bool,
+        #[command(flatten)]
+        job: JobArgs,
     },
     /// Becomes PROGRAM, which dies when process PARENT does.
     Exec {
@@ -71,11 +80,48 @@ pub enum AgentCommand {
     },
 }
 
+/// How an agent behaves that is a job of its own on a cluster.
+#[derive(Clone, Debug, Args)]
+pub struct JobArgs {
+    /// The other agent is another job: listen where its node reaches this one, and end when it is gone.
+    #[arg(long)]
+    job: bool,
+    /// Seconds to do without a sign of life from the other job.
+    #[arg(long, requires = "job", default_value_t = 120.0)]
+    silence: f64,
+    /// Seconds that a ready service waits for its client.
+    #[arg(long, requires = "job", default_value_t = 300.0)]
+    client_patience: f64,
+    /// What runs images: `apptainer` or `singularity`.
+    #[arg(long, requires = "job")]
+    container: Option<String>,
+    /// A folder that every container sees, as HOST:CONTAINER.
+    #[arg(long, requires = "job")]
+    volume: Vec<String>,
+}
+
+impl JobArgs {
+    fn silence(&self) -> Duration {
+        Duration::from_secs_f64(self.silence.clamp(1.0, 1e6))
+    }
+
+    fn client_patience(&self) -> Duration {
+        Duration::from_secs_f64(self.client_patience.clamp(1.0, 1e6))
+    }
+
+    /// Images are kept beside the run folders.
+    fn runtime(&self, folder: &Path) -> Option<container::Runtime> {
+        let images = folder.ancestors().nth(2).unwrap_or(folder).join("images");
+        let program = self.container.clone()?;
+        Some(container::Runtime { program, volumes: self.volume.clone(), images })
+    }
+}
+
 impl AgentCommand {
     pub fn execute(self) -> Result<()> {
         match self {
-            Self::Serve { folder, lifeline } => serve::run(&folder, lifeline),
-            Self::Load { folder, lifeline } => load::run(&folder, lifeline),
+            Self::Serve { folder, lifeline, job } => serve::run(&folder, lifeline, &job),
+            Self::Load { folder, lifeline, job } => load::run(&folder, lifeline, &job),
             Self::Exec { account, parent, program, args } => exec::run(parent, account, &program, &args),
             Self::Simulate { host, port, timed: true, .. } => crate::simulator::timed::serve(&host, port),
             Self::Simulate { host, port, settings, .. } => {

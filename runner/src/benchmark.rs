@@ -8,36 +8,39 @@ use std::{
     fs::{self, File, TryLockError},
     io::Read,
     path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::{Context, Error, Result};
 use archive::{Archive, BenchmarkId, CampaignFacts, RecipeFacts, Repository, Seeds, Timestamp, ToolFacts};
 
 use crate::{
-    agent::{self, Agent, DeploymentPlan, Layout, PointPlan, SealFacts, Secrets, ServicePlan},
+    agent::{DeploymentPlan, Layout, PointPlan, SealFacts, Secrets, ServicePlan},
     console::Console,
     interrupt::Interrupt,
-    load::Progress,
     node,
     plan::{Plan, PlannedBenchmark, Point},
     recipe::{
         self,
         formats::{parse_endpoint, parse_slurm_time},
+        rules::LOCAL,
     },
     services::{self, RAW_CLIENT, RAW_SERVICE},
-    target::{self, AgentStatus},
+    target::Targets,
 };
 
 mod collect;
 mod commit;
+mod drive;
 mod journal;
 mod recover;
+mod resume;
 
 pub use collect::{Done, status_word};
+use drive::{Deployment, Until, drive};
 use journal::{Journal, State};
 pub use recover::{Recovered, recover};
+pub use resume::{Resumption, resume, unfinished};
 
 /// What the person who starts a campaign decides about the archive.
 #[derive(Clone, Debug)]
@@ -47,6 +50,10 @@ pub struct Options {
     pub keep: bool,
     pub raw_limit_bytes: u64,
     pub rerun_of: Option<BenchmarkId>,
+    /// Seconds between two questions to a cluster, in place of its own.
+    pub poll_s: Option<f64>,
+    /// Leave what was submitted to a cluster to itself.
+    pub detach: bool,
 }
 
 /// Runs every benchmark of the plan; returns those that were archived, in order.
@@ -64,13 +71,15 @@ pub fn execute(
     let execution = execution_name(started);
     let tool = tool_facts();
     let git_commit = Repository::around(existing_parent(archive.folder())).and_then(|repository| repository.head);
-    let mut done = Vec::new();
+    let mut targets = Targets::new(options.poll_s);
+    let campaign_folder = Path::new(&plan.campaign.file).parent().unwrap_or(Path::new("")).to_owned();
+    let on_cluster = plan.campaign.target != LOCAL;
+    if on_cluster {
+        targets.of_name(&plan.campaign.target, &campaign_folder)?.connect()?;
+    }
     console.begin(&plan.campaign.name, plan.benchmarks.len());
-    for (number, members) in plan.deployments.iter().enumerate() {
-        if interrupt.is_raised() {
-            break;
-        }
-        let mut target = target::of_name(&plan.campaign.target)?;
+    let mut create = |(number, members): (usize, &Vec<usize>)| {
+        let target = targets.of_name(&plan.campaign.target, &campaign_folder)?;
         let facts = SealFacts {
             created_at: Timestamp::now(),
             target: target.facts(),
@@ -90,83 +99,46 @@ pub fn execute(
                 run.layout.write_trace(trace)?;
             }
         }
+        targets.describe(&plan.campaign.target, run.layout.folder())?;
         let mut journal = Journal::open(run.layout.folder())?;
         journal.write(State::Planned)?;
-        tracing::info!("deployment {} of {} in {}", number + 1, plan.deployments.len(), run.layout.folder().display());
-
-        target.launch(run.layout.folder())?;
-        journal.write(State::Submitted)?;
-        let remark = watch(&run.layout, &deployment, target.as_mut(), &mut journal, console, interrupt)?;
-        journal.write(State::Ended)?;
-
-        let collected = collect::deployment(archive, &run.layout, &deployment, remark.as_deref(), &mut journal)?;
-        for id in collect::not_begun(&deployment, &collected) {
-            console.warn(&format!("{id} was not begun"));
-        }
-        for benchmark in collected {
-            console.done(&benchmark);
-            done.push(benchmark);
-        }
-        run.retire(archive, options.keep)?;
-    }
+        tracing::info!("deployment {} of {}", number + 1, plan.deployments.len());
+        Ok(Deployment::new(run, deployment, target, journal, State::Planned))
+    };
+    let until = if options.detach { Until::Launched } else { Until::Archived };
+    let all = plan.deployments.iter().enumerate();
+    let driven = if on_cluster {
+        // All of them first: a campaign that is submitted is finished, by whichever command.
+        let created: Vec<Result<Deployment>> = all.map(&mut create).collect();
+        drive(created.into_iter(), until, archive, options.keep, console, interrupt)
+    } else {
+        drive(all.map(&mut create), until, archive, options.keep, console, interrupt)
+    };
     console.finish();
+    targets.account().iter().for_each(|line| tracing::info!("{line}"));
+    let driven = driven?;
+    if driven.left > 0 && on_cluster {
+        console.say(&format!(
+            "{} on {}, without this command: `runner resume` collects, `runner stop` ends them",
+            if driven.left == 1 {
+                "1 deployment goes on".to_owned()
+            } else {
+                format!("{} deployments go on", driven.left)
+            },
+            plan.campaign.target
+        ));
+    }
     if let Err(err) = fs::remove_dir_all(calibrations(archive, &execution)?)
         && err.kind() != std::io::ErrorKind::NotFound
     {
         tracing::warn!("cannot remove the kept calibrations: {err}");
     }
-    Ok(done)
+    Ok(driven.done)
 }
 
 /// Where the calibrations of one execution are kept for its later benchmarks.
 fn calibrations(archive: &Archive, execution: &str) -> Result<PathBuf> {
     Ok(std::path::absolute(archive.work_folder()?)?.join("calibrations").join(execution))
-}
-
-/// Follows a deployment until both agents have ended.
-fn watch(
-    layout: &Layout,
-    deployment: &DeploymentPlan,
-    target: &mut dyn target::Target,
-    journal: &mut Journal,
-    console: &mut Console,
-    interrupt: &Interrupt,
-) -> Result<Option<String>> {
-    let mut state = State::Starting;
-    journal.write(state)?;
-    let mut cancelled = false;
-    loop {
-        if let AgentStatus::Ended { remark } = target.status()? {
-            return Ok(remark);
-        }
-        if interrupt.is_raised() && !cancelled {
-            cancelled = true;
-            console.say("interrupted: ending the load; what was measured is kept (interrupt again to leave at once)");
-            target.cancel()?;
-        }
-        let ready = agent::find(layout, Agent::Serve, "ready").is_some();
-        if ready && state == State::Starting {
-            tracing::info!("the service is ready");
-            state = State::Ready;
-            journal.write(state)?;
-        }
-        let current = deployment
-            .points
-            .iter()
-            .rev()
-            .find_map(|point| Some((point, Progress::read(&layout.point(point.benchmark_id))?)));
-        match current {
-            Some((point, live)) => {
-                if state != State::Loading {
-                    state = State::Loading;
-                    journal.write(state)?;
-                }
-                console.live(point, &live);
-            }
-            None => console.waiting(&deployment.points, if ready { "connecting" } else { "starting the service" }),
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// The plan of one deployment, with ids taken for its benchmarks.
@@ -183,7 +155,8 @@ fn deployment_plan(
         let planned = &plan.benchmarks[member];
         points.push(point_plan(plan, planned, &plan.points[planned.point], execution, archive.allocate()?)?);
         if let Some(point) = points.last_mut() {
-            point.calibration_cache = Some(calibrations.clone());
+            // Of a cluster's nodes each is calibrated for itself.
+            point.calibration_cache = (plan.campaign.target == LOCAL).then(|| calibrations.clone());
         }
     }
     let recipe = &plan.points[plan.benchmarks[members[0]].point].recipe;

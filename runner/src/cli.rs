@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use archive::Archive;
 use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
@@ -33,6 +33,7 @@ mod plot;
 mod quickstart;
 mod report;
 mod rerun;
+mod resume;
 mod run;
 mod schema;
 mod summary;
@@ -81,8 +82,9 @@ enum Command {
     ListRecipes(list_recipes::ListRecipes),
     /// Run the first campaign, which needs no other software, and build its site.
     Quickstart(quickstart::Quickstart),
-    /// Archive what runners that died had measured, and end what they left running.
-    Resume,
+    Resume(resume::Resume),
+    Stop(resume::Stop),
+    Collect(resume::Collect),
     /// List the benchmarks of the archive, newest first.
     List(list::List),
     Summary(summary::Summary),
@@ -119,7 +121,9 @@ impl Cli {
             Command::ListRecipes(list) => list.execute(&self.global),
             Command::Run(run) => run.execute(&self.global),
             Command::Quickstart(quickstart) => quickstart.execute(&self.global),
-            Command::Resume => resume(&self.global),
+            Command::Resume(resume) => resume.execute(&self.global),
+            Command::Stop(stop) => stop.execute(&self.global),
+            Command::Collect(collect) => collect.execute(&self.global),
             Command::List(list) => list.execute(&self.global),
             Command::Summary(summary) => summary.execute(&self.global),
             Command::Compare(compare) => compare.execute(&self.global),
@@ -212,16 +216,12 @@ pub fn this_machine() -> Machine<'static> {
     Machine { cores, environment: &|name| std::env::var(name).ok() }
 }
 
-fn resume(global: &Global) -> Result<ExitCode> {
-    let console = Console::new(global.quiet);
-    let recovered = finish_leftovers(&Archive::new(&global.results), &console);
-    if !recovered.errors.is_empty() {
-        bail!("{} of what was left unfinished could not be finished", recovered.errors.len());
+/// Seconds between two questions; at least one.
+fn poll_seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (1.0..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("expected a number of seconds from 1 to 86400".to_owned()),
     }
-    if recovered.benchmarks.is_empty() && recovered.remarks.is_empty() {
-        console.say("nothing was left unfinished");
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Finishes what a runner that died began, before anything else is done with the archive. Tells what was done,
@@ -234,6 +234,15 @@ fn finish_leftovers(archive: &Archive, console: &Console) -> benchmark::Recovere
     }
     for remark in &recovered.remarks {
         console.warn(&format!("recovery: {remark}"));
+    }
+    if recovered.on_clusters > 0 {
+        let one = recovered.on_clusters == 1;
+        let whose = if one {
+            "1 deployment on a cluster has".to_owned()
+        } else {
+            format!("{} deployments on clusters have", recovered.on_clusters)
+        };
+        console.say(&format!("{whose} no command watching: `runner resume` goes on with it"));
     }
     for err in &recovered.errors {
         console.warn(&format!("recovery: {err:#}"));

@@ -17,6 +17,7 @@ use crate::{
         finding::{Findings, Span},
         rules,
         secrets::Environment,
+        target_file::{self, SlurmTarget},
     },
 };
 
@@ -38,6 +39,8 @@ pub struct Plan {
     pub secrets: BTreeMap<String, String>,
     /// Things a person should know before the start, such as keys that the target leaves out.
     pub notes: Vec<String>,
+    /// The cluster that the target is; `None` for this machine.
+    pub site: Option<SlurmTarget>,
 }
 
 #[derive(Clone, Debug)]
@@ -130,6 +133,9 @@ fn from_reading(
     needs_target: bool,
 ) -> Outcome {
     let mut secrets = BTreeMap::new();
+    let site = if needs_target { site(&mut reading.findings, &reading.drafts, folder) } else { None };
+    // Threads are those of where the load runs.
+    let machine = Machine { cores: site.as_ref().map_or(machine.cores, |site| site.client_cpus), ..machine };
     let points = points(&mut reading, folder, machine, &mut secrets);
     let target = target(&mut reading.findings, &reading.drafts, needs_target);
     let Reading { mut findings, file, text, campaign, .. } = reading;
@@ -161,6 +167,7 @@ fn from_reading(
         benchmarks,
         secrets,
         notes: rules::notes(&findings),
+        site,
     };
     Outcome { findings, plan: Some(plan) }
 }
@@ -241,7 +248,9 @@ fn point(
             return None;
         }
     };
-    let load = match workload::load_spec(&recipe, &defaults, trace.as_deref(), campaign.seed, machine.cores) {
+    let own = recipe.client.resources.cpus_per_task.filter(|_| !rules::is_local(&recipe));
+    let cores = own.unwrap_or(machine.cores);
+    let load = match workload::load_spec(&recipe, &defaults, trace.as_deref(), campaign.seed, cores) {
         Ok(load) => load,
         Err((path, message)) => {
             let at = draft.tree.find(path).map_or(at, |entry| entry.node.span);
@@ -261,6 +270,29 @@ fn point(
         resolved: resolved.value,
         recipe_hash: resolved.hash,
     })
+}
+
+/// The description of the target, when that is a cluster.
+fn site(findings: &mut Findings, drafts: &[Draft], folder: &Path) -> Option<SlurmTarget> {
+    const PATH: &str = "configuration.target";
+    let draft = drafts.iter().find(|draft| draft.recipe.configuration.target.is_some())?;
+    let name = draft.recipe.configuration.target.as_deref().filter(|name| *name != rules::LOCAL)?;
+    for draft in drafts {
+        for (section, of) in [("service", &draft.recipe.service.resources), ("client", &draft.recipe.client.resources)]
+        {
+            if of.nodes.is_some_and(|nodes| nodes > 1) {
+                let path = format!("{section}.nodes");
+                let at = draft.tree.find(&path).map_or(draft.tree.span, |entry| entry.node.span);
+                findings.error(at, path, "this build gives a service and its clients one node each: leave `nodes` out");
+            }
+        }
+    }
+    let read = target_file::locate(name, folder).and_then(|path| target_file::read(&path));
+    read.inspect_err(|err| {
+        let at = draft.tree.find(PATH).map_or(draft.tree.span, |entry| entry.node.span);
+        findings.error(at, PATH, format!("{err:#}"));
+    })
+    .ok()
 }
 
 /// The one target of all points.

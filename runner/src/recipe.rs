@@ -17,6 +17,7 @@ pub mod formats;
 pub mod rules;
 pub mod schema;
 pub mod secrets;
+pub mod target_file;
 
 /// One service, the load on it, and where both run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -176,6 +176,9 @@ pub struct ImageFacts {
     pub reference: String,
     /// The OCI manifest digest, where it could be asked for.
     pub digest: Option<String>,
+    /// sha256 of the file that Apptainer made of the image: two pulls of one image may differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sif_sha256: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

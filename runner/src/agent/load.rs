@@ -8,7 +8,7 @@ use std::{
     io::{Read, Write},
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -19,9 +19,10 @@ use anyhow::{Context, Result, bail};
 use archive::Role;
 
 use super::{
-    Agent, EventLog, Layout, PointPlan, Secrets, calibrate,
+    Agent, EventLog, JobArgs, Layout, PointPlan, Secrets, calibrate,
     deployment::{ServiceState, write_json},
     events::find,
+    partner::{Beat, Partner},
     sample::Sampler,
 };
 use crate::{
@@ -30,13 +31,15 @@ use crate::{
 };
 
 /// Drives all points of the run folder `folder`.
-pub fn run(folder: &Path, lifeline: bool) -> Result<()> {
+pub fn run(folder: &Path, lifeline: bool, job: &JobArgs) -> Result<()> {
     let layout = Layout::new(folder);
     let plan = layout.plan()?;
     let secrets = layout.secrets()?;
     let mut log = EventLog::open(&layout, Agent::Load, &node::hostname())?;
     layout.write_client_node(&node::facts("client"))?;
-    let ends = Ends::watch(lifeline)?;
+    let partner = job.job.then(|| Partner::new(folder, Agent::Serve, job.silence()));
+    let _beat = job.job.then(|| Beat::start(folder, Agent::Load)).transpose()?;
+    let ends = Ends::watch(lifeline, partner)?;
     let outcome = wait_ready(&layout, &ends).and_then(|state| {
         let Some(state) = state else { return Ok(()) };
         for point in &plan.points {
@@ -57,12 +60,17 @@ pub fn run(folder: &Path, lifeline: bool) -> Result<()> {
 /// Reasons to end that come from outside.
 struct Ends {
     flag: Arc<AtomicBool>,
+    /// Slurm's warning that the job's time is nearly over.
+    warned: Arc<AtomicBool>,
+    /// The service's job, where it is another.
+    partner: Option<Mutex<Partner>>,
 }
 
 impl Ends {
-    fn watch(lifeline: bool) -> Result<Self> {
-        let flag = Arc::new(AtomicBool::new(false));
+    fn watch(lifeline: bool, partner: Option<Partner>) -> Result<Self> {
+        let (flag, warned) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&flag))?;
+        signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&warned))?;
         if lifeline {
             let flag = Arc::clone(&flag);
             thread::spawn(move || {
@@ -71,11 +79,20 @@ impl Ends {
                 flag.store(true, Ordering::Relaxed);
             });
         }
-        Ok(Self { flag })
+        Ok(Self { flag, warned, partner: partner.map(Mutex::new) })
     }
 
     fn reached(&self) -> bool {
-        self.flag.load(Ordering::Relaxed)
+        self.flag.load(Ordering::Relaxed) || self.failure().is_some()
+    }
+
+    /// Why the load must end although nobody asked for it.
+    fn failure(&self) -> Option<String> {
+        if self.warned.load(Ordering::Relaxed) {
+            return Some("the job's time limit (`service.time_limit`) was near".to_owned());
+        }
+        let silent = self.partner.as_ref()?.lock().is_ok_and(|mut partner| partner.is_silent());
+        silent.then(|| "the service's job gave no more sign of life".to_owned())
     }
 }
 
@@ -92,6 +109,9 @@ fn wait_ready(layout: &Layout, ends: &Ends) -> Result<Option<ServiceState>> {
         if find(layout, Agent::Serve, "ready").is_some() {
             let state = layout.service_state();
             return state.map(Some).context("the service is ready but its state file cannot be read");
+        }
+        if let Some(reason) = ends.failure() {
+            bail!(reason);
         }
         if ends.reached() || service_ended(layout).is_some() {
             return Ok(None);
@@ -165,7 +185,7 @@ fn drive(
             if why_stopped.is_none() {
                 let over = point.time_limit_s.filter(|limit| begun.elapsed().as_secs_f64() > *limit);
                 why_stopped = match (ends.reached(), over) {
-                    (true, _) => Some(Why::Cancelled),
+                    (true, _) => Some(ends.failure().map_or(Why::Cancelled, Why::Failed)),
                     (_, Some(limit)) => Some(Why::Failed(format!("`client.time_limit` of {limit} s is over"))),
                     _ => service_ended(layout).map(Why::Failed),
                 };

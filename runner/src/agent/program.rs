@@ -10,14 +10,18 @@ use std::{
 use anyhow::{Result, bail};
 use archive::ImageFacts;
 
-use super::{ServicePlan, account::Account};
+use super::{
+    ServicePlan,
+    account::Account,
+    container::{Image, Runtime},
+};
 use crate::{node::OWN_PROGRAM, services::Launch};
 
 /// A program of this machine and its arguments.
 pub struct Program {
     pub path: PathBuf,
     pub args: Vec<String>,
-    /// `child` or `podman`.
+    /// `child`, `podman`, `apptainer` or `singularity`.
     pub started_as: &'static str,
     /// Absent for what runs in a container.
     pub sha256: Option<String>,
@@ -49,8 +53,25 @@ impl Program {
             .ok()
             .filter(|output| output.status.success())
             .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-        let image = Some(ImageFacts { reference: image.clone(), digest });
+        let image = Some(ImageFacts { reference: image.clone(), digest, sif_sha256: None });
         Ok(Self { path: podman, args, started_as: "podman", sha256: None, image })
+    }
+
+    /// The program of an image that a job has pulled.
+    pub fn in_image(
+        launch: &Launch,
+        plan: &ServicePlan,
+        scratch: &Path,
+        runtime: &Runtime,
+        image: &Image,
+    ) -> Result<Self> {
+        Ok(Self {
+            path: runtime.located()?,
+            args: runtime.args(launch, plan, &image.file, scratch),
+            started_as: if runtime.program == "singularity" { "singularity" } else { "apptainer" },
+            sha256: None,
+            image: Some(image.facts.clone()),
+        })
     }
 
     /// Program and arguments without the folders of this machine, which mean nothing anywhere else: the program by

@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{Read, Seek, SeekFrom, Write},
-    net::TcpListener,
+    net::{TcpListener, ToSocketAddrs},
     os::unix::fs::OpenOptionsExt,
     path::Path,
     process::{ExitStatus, Stdio},
@@ -28,9 +28,11 @@ use tokio::{
 };
 
 use super::{
-    Agent, EventLog, Layout, ProcessHandle, Secrets, ServicePlan, ServiceState,
+    Agent, EventLog, JobArgs, Layout, ProcessHandle, Secrets, ServicePlan, ServiceState,
     account::Account,
+    container::{Image, Runtime},
     events::{self, find},
+    partner::{Beat, Partner},
     process,
     program::Program,
     sample::Sampler,
@@ -54,7 +56,7 @@ const LOAD_PATIENCE: Duration = Duration::from_secs(5);
 const LAST_WORDS_BYTES: u64 = 4 << 10;
 
 /// Runs the service of the run folder `folder` to its end.
-pub fn run(folder: &Path, lifeline: bool) -> Result<()> {
+pub fn run(folder: &Path, lifeline: bool, job: &JobArgs) -> Result<()> {
     // Orphans of the service become children of this process, so that they can be found and ended.
     prctl::set_child_subreaper(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -67,11 +69,18 @@ pub fn run(folder: &Path, lifeline: bool) -> Result<()> {
             kind: services::of_recipe(&plan.service.kind)?,
             layout,
             plan: plan.service,
+            job: job.job.then(|| job.clone()),
         };
         let mut ends = Ends::new(lifeline)?;
+        let beat = job.job.then(|| Beat::start(folder, Agent::Serve)).transpose()?;
         let result = serving.life(&mut ends).await;
         if let Err(err) = &result {
             serving.log.write("failed", Some(format!("{err:#}")), None)?;
+        }
+        drop(beat);
+        if job.job {
+            // Both jobs have read them, and the folder may lie here for days.
+            serving.layout.remove_secrets();
         }
         // The failure is recorded; for the runner this agent has done its work.
         Ok(())
@@ -84,6 +93,8 @@ struct Serving {
     secrets: Secrets,
     log: EventLog,
     kind: &'static dyn ServiceType,
+    /// When this agent is a job on a cluster.
+    job: Option<JobArgs>,
 }
 
 /// A service process and what is known of it.
@@ -97,6 +108,8 @@ struct Running {
 struct Ends {
     lifeline: Arc<Notify>,
     terminate: tokio::signal::unix::Signal,
+    /// Slurm's warning that the job's time is nearly over.
+    warned: tokio::signal::unix::Signal,
 }
 
 impl Ends {
@@ -110,7 +123,8 @@ impl Ends {
                 ended.notify_one();
             });
         }
-        Ok(Self { lifeline: ended, terminate: signal(SignalKind::terminate())? })
+        let (terminate, warned) = (signal(SignalKind::terminate())?, signal(SignalKind::user_defined1())?);
+        Ok(Self { lifeline: ended, terminate, warned })
     }
 
     /// Returns when the service is to end.
@@ -118,6 +132,7 @@ impl Ends {
         tokio::select! {
             () = self.lifeline.notified() => "the runner ended",
             _ = self.terminate.recv() => "terminated by a signal",
+            _ = self.warned.recv() => "the job's time limit is near",
         }
     }
 }
@@ -204,7 +219,7 @@ impl Serving {
 
     /// Address and port to listen on; none for a raw command without a port.
     fn choose_endpoint(&self) -> Result<Option<Endpoint>> {
-        let host = "127.0.0.1".to_owned();
+        let host = if self.job.is_some() { own_address()? } else { "127.0.0.1".to_owned() };
         let asked = self.plan.port.or_else(|| {
             self.plan.settings.get("port").and_then(serde_json::Value::as_u64).and_then(|port| port.try_into().ok())
         });
@@ -241,7 +256,12 @@ impl Serving {
             bail!("the secret ${{{name}}} would stand on the service's command line: give it through `service.env`");
         }
         let account = if launch.refuses_root { Account::in_place_of_root()? } else { None };
-        let found = Program::locate(&launch, &self.plan, scratch, account)?;
+        let container = self.image().await?;
+        let locate = |launch: &Launch| match &container {
+            Some((runtime, image)) => Program::in_image(launch, &self.plan, scratch, runtime, image),
+            None => Program::locate(launch, &self.plan, scratch, account),
+        };
+        let found = locate(&launch)?;
         self.write_files(&launch)?;
         if let Some(account) = account {
             account.take(scratch)?;
@@ -249,7 +269,7 @@ impl Serving {
         self.before_start(scratch).await?;
         for step in &launch.before {
             let launch = Launch { program: step.program.clone(), args: step.args.clone(), ..launch.clone() };
-            let program = Program::locate(&launch, &self.plan, scratch, account)?;
+            let program = locate(&launch)?;
             let mut command = self.command(&program, &launch, scratch, account)?;
             self.run_step(&mut command, step).await?;
         }
@@ -270,6 +290,14 @@ impl Serving {
         self.layout.write_service_state(&state)?;
         self.log.write("started", Some(state.command.join(" ")), None)?;
         Ok((Running { child, handle, started }, state))
+    }
+
+    /// The service's image, when this is a job that runs images.
+    async fn image(&self) -> Result<Option<(Runtime, Image)>> {
+        let runtime = self.job.as_ref().and_then(|job| job.runtime(self.layout.folder()));
+        let (Some(runtime), Some(reference)) = (runtime, &self.plan.image) else { return Ok(None) };
+        let image = runtime.image(reference).await?;
+        Ok(Some((runtime, image)))
     }
 
     fn write_files(&self, launch: &Launch) -> Result<()> {
@@ -301,6 +329,11 @@ impl Serving {
         command.args([&std::process::id().to_string(), "--"]).arg(&program.path).args(&program.args);
         command.envs(launch.env.iter().map(|(name, value)| (name, self.secrets.fill(value)))).current_dir(scratch);
         self.set_environment(&mut command);
+        if matches!(program.started_as, "apptainer" | "singularity") {
+            for (name, value) in launch.env.iter().chain(&self.plan.env) {
+                command.env(Runtime::variable(program.started_as, name), self.secrets.fill(value));
+            }
+        }
         command.stdout(log.try_clone()?).stderr(log).process_group(0);
         Ok(command)
     }
@@ -405,6 +438,8 @@ impl Serving {
         ticks.tick().await;
         let mut looks = tokio::time::interval(Duration::from_millis(50));
         let mut begun = false;
+        let mut partner = self.job.as_ref().map(|job| Partner::new(self.layout.folder(), Agent::Load, job.silence()));
+        let client_patience = self.job.as_ref().map_or(CLIENT_PATIENCE, JobArgs::client_patience);
         loop {
             let died = async {
                 match &mut child {
@@ -452,8 +487,11 @@ impl Serving {
                         return Ok("the load is done".to_owned());
                     }
                     begun = begun || !events::read(&self.layout, Agent::Load).is_empty();
-                    if !begun && ready.elapsed() > CLIENT_PATIENCE {
-                        bail!("no client came within {} s", CLIENT_PATIENCE.as_secs());
+                    if !begun && ready.elapsed() > client_patience {
+                        bail!("no client came within {} s", client_patience.as_secs());
+                    }
+                    if begun && partner.as_mut().is_some_and(Partner::is_silent) {
+                        return Ok("the client's job gave no more sign of life".to_owned());
                     }
                     if limit.is_some_and(|limit| Instant::now() > limit) {
                         bail!("`service.time_limit` of {} s is over", self.plan.time_limit_s.unwrap_or_default());
@@ -516,6 +554,18 @@ impl Serving {
         self.secrets.mask_text(&mut text);
         text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
     }
+}
+
+/// The address by which other nodes know this one.
+fn own_address() -> Result<String> {
+    let name = node::hostname();
+    let addresses =
+        (name.as_str(), 0).to_socket_addrs().with_context(|| format!("cannot look up the own name {name}"))?;
+    let mut others = addresses.map(|address| address.ip()).filter(|address| !address.is_loopback());
+    let found = others.clone().find(std::net::IpAddr::is_ipv4).or_else(|| others.next());
+    let address =
+        found.with_context(|| format!("the node's name {name} leads to itself alone: no client could reach it"))?;
+    Ok(address.to_string())
 }
 
 fn write_sample(mut out: &fs::File, sample: &ResourceSample) -> Result<()> {

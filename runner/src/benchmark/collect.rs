@@ -23,6 +23,7 @@ use super::{
 use crate::{
     agent::{self, DeploymentPlan, Layout, PointPlan, Secrets},
     load::{self, Arrival, LoadReport},
+    target::{is_on_cluster, slurm::Jobs},
 };
 
 /// Logs above this size are compressed.
@@ -50,7 +51,8 @@ pub fn deployment(
     remark: Option<&str>,
     journal: &mut Journal,
 ) -> Result<Vec<Done>> {
-    let stray = end_strays(layout);
+    // On a cluster the jobs were all there was, and its process numbers mean nothing here.
+    let stray = if is_on_cluster(layout.folder()) { 0 } else { end_strays(layout) };
     if stray > 0 {
         tracing::info!("ended {stray} processes that were left of {}", layout.folder().display());
     }
@@ -104,7 +106,9 @@ fn outcome(events: &[Event], point: &PointPlan, remark: Option<&str>) -> Option<
         return Some((Status::Completed, None));
     }
     if let Some(event) = of_point("point_failed") {
-        return failed(stage, reason(event));
+        // The agent saw what happened to it; the remark may say what happened to the other.
+        let reason = reason(event);
+        return failed(stage, remark.map_or(reason.clone(), |remark| format!("{reason}; {remark}")));
     }
     if of_point("point_cancelled").is_some() {
         if let Some(remark) = remark {
@@ -293,7 +297,7 @@ fn run_facts(
         started_at: measured.started_at,
         ended_at,
         campaign: point.campaign.clone(),
-        target: plan.facts.target.clone(),
+        target: target_facts(layout, plan),
         tool: plan.facts.tool.clone(),
         git_commit: plan.facts.git_commit.clone(),
         recipe_hash: point.recipe_hash.clone(),
@@ -306,6 +310,15 @@ fn run_facts(
         rerun_of: plan.facts.rerun_of,
         other: serde_json::Map::new(),
     }
+}
+
+/// The target, with the jobs that the deployment was.
+fn target_facts(layout: &Layout, plan: &DeploymentPlan) -> archive::TargetFacts {
+    let mut facts = plan.facts.target.clone();
+    if let Some(jobs) = Jobs::read(layout.folder()) {
+        facts.other.insert("jobs".into(), serde_json::to_value(&jobs).unwrap_or_default());
+    }
+    facts
 }
 
 /// What the load driver says of steps and precision, where there were any.

@@ -15,11 +15,15 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "lowercase")]
 pub enum State {
     Planned,
+    /// The folder is where the agents will be.
+    Uploaded,
     Submitted,
     Starting,
     Ready,
     Loading,
     Ended,
+    /// What the agents wrote is here.
+    Collected,
     Sealed,
 }
 

@@ -7,7 +7,10 @@ use archive::Archive;
 use nix::sys::signal::Signal;
 
 use super::{Journal, RunFolder, collect, collect::Done, commit, lock_work, remove_retired};
-use crate::agent::{self, Layout, ProcessHandle};
+use crate::{
+    agent::{self, Layout, ProcessHandle},
+    target::is_on_cluster,
+};
 
 /// Agents end by themselves when their runner dies; this is how long a service may take to end in order.
 const AGENT_PATIENCE: Duration = Duration::from_secs(20);
@@ -21,6 +24,8 @@ pub struct Recovered {
     pub remarks: Vec<String>,
     /// What could not be done; a later command tries again.
     pub errors: Vec<Error>,
+    /// Deployments on clusters that nobody watches.
+    pub on_clusters: usize,
 }
 
 /// Looks for run folders without a living owner, ends what is left of them, and archives what they hold. A
@@ -52,6 +57,11 @@ fn recover_all(archive: &Archive, recovered: &mut Recovered) -> Result<()> {
     adopted.sort_by(|a, b| a.layout.folder().cmp(b.layout.folder()));
     for run in adopted {
         let folder = run.layout.folder().to_owned();
+        // Its jobs go on by themselves.
+        if is_on_cluster(&folder) && Journal::last(&folder).is_some() {
+            recovered.on_clusters += 1;
+            continue;
+        }
         if let Err(err) = finish(archive, run, recovered) {
             recovered.errors.push(err.context(format!("cannot finish {}", folder.display())));
         }

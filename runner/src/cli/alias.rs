@@ -14,6 +14,9 @@ const ALIASES: &[(&str, &str)] = &[
     ("--sweep-report", "sweep-report"),
     ("--compare", "compare"),
     ("--rerun", "rerun"),
+    ("--watch", "resume"),
+    ("--stop", "stop"),
+    ("--collect", "collect"),
 ];
 
 /// Global options that take a value, which is no command.

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use archive::{Archive, Status};
 use clap::Args;
 
@@ -37,6 +37,12 @@ pub struct Keeping {
     /// Request records and logs above this size stay outside git, under RESULTS/.raw.
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_size)]
     pub raw_limit: u64,
+    /// On a cluster: leave once everything is submitted; `runner resume` collects.
+    #[arg(long)]
+    pub detach: bool,
+    /// Seconds between two questions to a cluster, in place of the target's `poll`.
+    #[arg(long, value_name = "SECONDS", value_parser = super::poll_seconds)]
+    pub poll: Option<f64>,
     /// Exit with 1 when a benchmark is invalid or client-bound.
     #[arg(long)]
     pub strict: bool,
@@ -44,7 +50,14 @@ pub struct Keeping {
 
 impl Keeping {
     pub fn options(&self) -> Options {
-        Options { commit: !self.no_commit, keep: self.keep, raw_limit_bytes: self.raw_limit, rerun_of: None }
+        Options {
+            commit: !self.no_commit,
+            keep: self.keep,
+            raw_limit_bytes: self.raw_limit,
+            rerun_of: None,
+            poll_s: self.poll,
+            detach: self.detach,
+        }
     }
 }
 
@@ -59,15 +72,6 @@ impl Run {
 
 /// Runs the plans one after the other and prints what came of them.
 pub fn execute_plans(plans: &[Plan], options: &Options, strict: bool, global: &Global) -> Result<ExitCode> {
-    for plan in plans {
-        if plan.campaign.target != "local" {
-            bail!(
-                "{}: target `{}` cannot be reached by this build, which runs on `local` only: give `--target local`",
-                plan.campaign.file,
-                plan.campaign.target
-            );
-        }
-    }
     let archive = Archive::new(&global.results);
     let mut console = Console::new(global.quiet);
     super::finish_leftovers(&archive, &console);

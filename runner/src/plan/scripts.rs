@@ -7,8 +7,9 @@ use std::path::Path;
 use super::Plan;
 use crate::{
     node::OWN_PROGRAM,
-    recipe::rules::LOCAL,
+    recipe::target_file::SlurmTarget,
     services::{LaunchRequest, RAW_SERVICE, service_type},
+    target::slurm,
 };
 
 /// The commands of all deployments that start the same service.
@@ -34,11 +35,10 @@ pub fn scripts(plan: &Plan) -> Vec<Script> {
 }
 
 fn commands(plan: &Plan, point: usize) -> Vec<String> {
-    let target = &plan.campaign.target;
-    if target != LOCAL {
-        return vec![format!("# no job scripts for `{target}`: this build runs on `{LOCAL}` only")];
-    }
     let recipe = &plan.points[point].recipe;
+    if let Some(site) = &plan.site {
+        return job_scripts(recipe, site);
+    }
     let mut commands = vec!["runner agent serve RUN".to_owned()];
     match &recipe.service.endpoint {
         Some(endpoint) => commands.push(format!("#   {endpoint} runs already")),
@@ -49,6 +49,25 @@ fn commands(plan: &Plan, point: usize) -> Vec<String> {
         commands.extend(command.trim_end().lines().map(|line| format!("#   each request: {line}")));
     }
     commands
+}
+
+/// The scripts of both jobs, and what the service's starts.
+fn job_scripts(recipe: &crate::recipe::Recipe, site: &SlurmTarget) -> Vec<String> {
+    let mut client = recipe.client.resources.clone();
+    client.time_limit.clone_from(&recipe.service.resources.time_limit);
+    let resources = [recipe.service.resources.clone(), client];
+    match slurm::scripts("EXECUTION", &resources, site, "RUN", "runner") {
+        Ok(scripts) => {
+            let mut lines: Vec<String> =
+                scripts.iter().flat_map(|(_, text)| text.lines().map(str::to_owned).chain([String::new()])).collect();
+            lines.push(match &recipe.service.endpoint {
+                Some(endpoint) => format!("#   {endpoint} runs already"),
+                None => service_command(recipe),
+            });
+            lines
+        }
+        Err(error) => vec![format!("# {error:#}")],
+    }
 }
 
 /// The command line that `agent serve` starts, as a comment below it.

@@ -525,6 +525,11 @@ impl Rules<'_> {
     }
 }
 
+/// Whether a recipe runs on this machine, as far as it says.
+pub fn is_local(recipe: &Recipe) -> bool {
+    recipe.configuration.target.as_deref().is_none_or(|target| target == LOCAL)
+}
+
 /// Whether an image reference has neither a digest nor a tag that names a version.
 fn has_no_version(image: &str) -> bool {
     if image.contains('@') {

@@ -7,7 +7,7 @@
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::{CampaignFile, Recipe};
+use super::{CampaignFile, Recipe, target_file::SlurmTarget};
 use crate::services::{ClientType, RAW_CLIENT, RAW_SERVICE, SERVICES, ServiceType};
 
 /// Keyword of a section's schema: keys that are not taken there, each with what is to be done in its place.
@@ -71,6 +71,11 @@ pub fn campaign() -> Value {
     let mut schema = generate::<CampaignFile>();
     schema["properties"]["recipe"] = json!({ "type": "object", "additionalProperties": true });
     schema
+}
+
+/// Schema of a target's file.
+pub fn target() -> Value {
+    generate::<SlurmTarget>()
 }
 
 /// The default of every setting in a settings schema that has one.

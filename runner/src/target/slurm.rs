@@ -1,0 +1,565 @@
+//! A Slurm cluster: the agents are two jobs on a folder that all nodes see. This process only submits, asks and collects.
+//!
+//! Everything that is sent may be sent again: a folder is put in place by one rename, and a job is submitted by a
+//! script on the login node that looks first whether a job of that name exists. So a runner that was killed, or lost
+//! its connection, repeats its last step without knowing whether it had happened. All deployments of a process
+//! share one connection and one question to Slurm per interval.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use archive::TargetFacts;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{AgentStatus, Refused, Target, ssh::Ssh};
+use crate::{
+    agent::{self, Layout},
+    recipe::{Recipe, target_file::SlurmTarget},
+};
+
+mod copy;
+mod login;
+pub mod output;
+pub mod script;
+pub mod state;
+
+pub use login::Place;
+
+use self::{
+    output::JobRecord,
+    script::{Job, Role, job_name, quoted},
+    state::{Phase, blocked_for_ever},
+};
+
+/// How long a lost connection is tried again before this process gives up; the jobs go on all the same.
+const PATIENCE: Duration = Duration::from_secs(900);
+/// So many questions in a row must not know a job before it counts as forgotten.
+const UNKNOWN_TIMES: u32 = 3;
+
+/// A cluster as this process uses it.
+#[derive(Debug)]
+pub struct Cluster {
+    pub name: String,
+    pub site: SlurmTarget,
+    pub ssh: Ssh,
+    place: Option<Place>,
+    /// The agents' program, on the cluster.
+    program: Option<String>,
+    followed: BTreeMap<String, Followed>,
+    asked: Option<Instant>,
+    /// Questions to Slurm about jobs.
+    pub questions: u64,
+}
+
+/// A deployment whose jobs are asked for.
+#[derive(Debug)]
+struct Followed {
+    folder: PathBuf,
+    jobs: Jobs,
+    unknown: u32,
+}
+
+/// `jobs.json`: the jobs of a deployment, as far as Slurm has spoken of them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Jobs {
+    pub service: JobRecord,
+    pub client: JobRecord,
+    /// Somebody asked for their end.
+    #[serde(default)]
+    pub stopped: bool,
+    /// Why they were ended before their time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<String>,
+}
+
+impl Jobs {
+    pub fn path(folder: &Path) -> PathBuf {
+        folder.join("jobs.json")
+    }
+
+    pub fn read(folder: &Path) -> Option<Self> {
+        agent::read_json(&Self::path(folder)).ok()
+    }
+
+    fn each(&mut self) -> [&mut JobRecord; 2] {
+        [&mut self.service, &mut self.client]
+    }
+
+    fn are_over(&self) -> bool {
+        self.service.phase().is_over() && self.client.phase().is_over()
+    }
+
+    /// What was wrong with their end, unless it was asked for.
+    fn remark(&self) -> Option<String> {
+        if self.stopped {
+            return None;
+        }
+        let complaint = |role: Role, job: &JobRecord| Some(format!("the {}'s {}", role.name(), job.complaint()?));
+        let service = complaint(Role::Service, &self.service);
+        // A client that never began only says that its service ended.
+        let client =
+            complaint(Role::Client, &self.client).filter(|_| service.is_none() || self.client.started_unix_s.is_some());
+        let all: Vec<String> = self.blocked.clone().into_iter().chain(service).chain(client).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+}
+
+impl Cluster {
+    pub fn new(name: &str, site: SlurmTarget) -> Result<Self> {
+        let ssh = Ssh::new(&site.host, site.ssh_config.as_deref(), PATIENCE)?;
+        Ok(Self {
+            name: name.to_owned(),
+            site,
+            ssh,
+            place: None,
+            program: None,
+            followed: BTreeMap::new(),
+            asked: None,
+            questions: 0,
+        })
+    }
+
+    /// The login node and what is there; asked once.
+    pub fn place(&mut self) -> Result<Place> {
+        if self.place.is_none() {
+            self.place = Some(login::ask(&mut self.ssh, &self.site)?);
+        }
+        self.place.clone().context("it was just asked")
+    }
+
+    /// Where a deployment's folder is, there.
+    fn folder(&mut self, name: &str) -> Result<String> {
+        Ok(format!("{}/run/{name}", self.place()?.folder))
+    }
+
+    /// Asks Slurm about all jobs, unless it was asked within the interval.
+    fn refresh(&mut self) -> Result<()> {
+        if self.asked.is_some_and(|asked| asked.elapsed().as_secs_f64() < self.site.poll) || self.followed.is_empty() {
+            return Ok(());
+        }
+        self.asked = Some(Instant::now());
+        self.questions += 1;
+        let runs = format!("{}/run", self.place()?.folder);
+        let names: Vec<&String> = self.followed.keys().collect();
+        let files: String = names
+            .iter()
+            .map(|name| format!(" {name}/events/*.jsonl {name}/points/*/progress.json {name}/*.log"))
+            .collect();
+        let script = format!(
+            "SLURM_TIME_FORMAT=%s timeout 60 squeue --noheader --states=all --user=\"$(id -un)\" --format='{}'\n\
+             echo \"{END} $?\"\ncd {} && ls -d{files} 2>/dev/null | tar -cf - -T - 2>/dev/null\nexit 0",
+            output::QUEUE_FORMAT,
+            quoted(&runs)?,
+        );
+        let answer = self.ssh.run(&script, b"")?;
+        let (said, files) = split_at_mark(&answer.stdout);
+        let Some(said) = said else {
+            tracing::info!("Slurm on {} does not answer: {}", self.name, answer.stderr.trim());
+            return Ok(());
+        };
+        if let Some(folder) = self.followed.values().next().and_then(|followed| followed.folder.parent()) {
+            copy::unpack(folder, files)?;
+        }
+        let found: BTreeMap<String, JobRecord> =
+            output::queue(&said).into_iter().map(|job| (job.id.clone(), job)).collect();
+        let mut ask_account = Vec::new();
+        for followed in self.followed.values_mut() {
+            for job in followed.jobs.each() {
+                match found.get(&job.id) {
+                    Some(known) => *job = JobRecord { exit_code: std::mem::take(&mut job.exit_code), ..known.clone() },
+                    None if !job.phase().is_over() => ask_account.push(job.id.clone()),
+                    None => {}
+                }
+                // Its end and its exit code are in the accounts only.
+                if job.phase().is_over() && job.ended_unix_s.is_none() {
+                    ask_account.push(job.id.clone());
+                }
+            }
+        }
+        if !ask_account.is_empty() {
+            self.ask_account(&ask_account, &found)?;
+        }
+        for followed in self.followed.values() {
+            agent::write_json(&Jobs::path(&followed.folder), &followed.jobs)?;
+        }
+        Ok(())
+    }
+
+    /// What the accounts know of jobs that the queue no longer knows, or knows to be over.
+    fn ask_account(&mut self, ids: &[String], queue: &BTreeMap<String, JobRecord>) -> Result<()> {
+        let script = format!(
+            "SLURM_TIME_FORMAT=%s timeout 60 sacct --allocations --noheader --parsable2 --jobs={} --format={}",
+            ids.join(","),
+            output::ACCOUNTING_FORMAT
+        );
+        let answer = self.ssh.run(&script, b"")?;
+        let accounts = output::accounting(&answer.text());
+        for followed in self.followed.values_mut() {
+            let mut unknown = false;
+            for job in followed.jobs.each() {
+                if !ids.contains(&job.id) {
+                    continue;
+                }
+                match (accounts.get(&job.id), queue.contains_key(&job.id)) {
+                    // The accounts are written a little later than the queue.
+                    (Some(known), in_queue) if known.phase().is_over() || !in_queue => *job = known.clone(),
+                    (None, false) => {
+                        unknown = true;
+                        if followed.unknown + 1 >= UNKNOWN_TIMES {
+                            job.state = state::FORGOTTEN.to_owned();
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            followed.unknown = if unknown { followed.unknown + 1 } else { 0 };
+        }
+        Ok(())
+    }
+
+    /// Sends `scancel` with these options.
+    fn cancel(&mut self, options: &str, ids: &[&str]) -> Result<()> {
+        let answer = self.ssh.run(&format!("timeout 60 scancel {options} {} 2>&1", ids.join(" ")), b"")?;
+        // A job that is over already is what is wanted.
+        if answer.code != 0 {
+            tracing::info!("scancel: {}", answer.text().trim());
+        }
+        Ok(())
+    }
+}
+
+/// Between what Slurm says and the files.
+const END: &str = "--end of the queue:";
+
+/// What Slurm said, if it answered, and the bytes behind it.
+fn split_at_mark(bytes: &[u8]) -> (Option<String>, &[u8]) {
+    let mark = END.as_bytes();
+    let Some(at) = bytes.windows(mark.len()).position(|window| window == mark) else { return (None, &[]) };
+    let rest = &bytes[at + mark.len()..];
+    let line = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+    let answered = rest[..line].trim_ascii() == b"0";
+    let said = answered.then(|| String::from_utf8_lossy(&bytes[..at]).into_owned());
+    (said, rest.get(line + 1..).unwrap_or_default())
+}
+
+/// One deployment on a cluster.
+#[derive(Debug)]
+pub struct Slurm {
+    cluster: Rc<RefCell<Cluster>>,
+    /// The run folder here, and its name, which is also that of the folder there.
+    run: Option<(PathBuf, String)>,
+}
+
+impl Slurm {
+    pub fn new(cluster: Rc<RefCell<Cluster>>) -> Self {
+        Self { cluster, run: None }
+    }
+
+    fn run(&self) -> Result<(&Path, &str)> {
+        let (folder, name) = self.run.as_ref().context("the deployment has not been prepared")?;
+        Ok((folder, name))
+    }
+
+    fn own(&mut self, folder: &Path) -> Result<String> {
+        let name = folder.file_name().and_then(|name| name.to_str()).context("a run folder has a name")?.to_owned();
+        self.run = Some((folder.to_owned(), name.clone()));
+        Ok(name)
+    }
+}
+
+/// What the scripts of a deployment need to know of its recipe.
+fn resources(folder: &Path) -> Result<[crate::recipe::Resources; 2]> {
+    let plan = Layout::new(folder).plan()?;
+    let point = plan.points.first().context("a deployment has a point")?;
+    let recipe: Recipe =
+        serde_json::from_value(point.recipe.resolved.clone()).context("the plan's recipe cannot be read")?;
+    let mut client = recipe.client.resources;
+    // One client job drives all points, so it may live as long as the service does.
+    client.time_limit.clone_from(&recipe.service.resources.time_limit);
+    Ok([recipe.service.resources, client])
+}
+
+/// The two scripts of a deployment, in the order of [`Role::BOTH`].
+pub fn scripts(
+    deployment: &str,
+    resources: &[crate::recipe::Resources; 2],
+    site: &SlurmTarget,
+    folder: &str,
+    program: &str,
+) -> Result<Vec<(Role, String)>> {
+    let write =
+        |(role, resources)| Ok((role, script::script(&Job { role, deployment, resources, site, folder, program })?));
+    Role::BOTH.into_iter().zip(resources).map(write).collect()
+}
+
+impl Target for Slurm {
+    fn facts(&self) -> TargetFacts {
+        let cluster = self.cluster.borrow();
+        let mut other = serde_json::Map::new();
+        other.insert("host".into(), json!(cluster.site.host));
+        if let Some(place) = &cluster.place {
+            other.insert("slurm".into(), json!(place.slurm));
+            other.insert("login".into(), json!(place.hostname));
+            other.insert("clock_offset_s".into(), json!(place.clock_offset_s));
+        }
+        TargetFacts { name: cluster.name.clone(), kind: "slurm".to_owned(), other }
+    }
+
+    fn connect(&mut self) -> Result<()> {
+        self.cluster.borrow_mut().place().map(drop)
+    }
+
+    fn outlives_runner(&self) -> bool {
+        true
+    }
+
+    fn at_once(&self) -> usize {
+        (self.cluster.borrow().site.max_jobs / 2).max(1) as usize
+    }
+
+    fn check(&mut self, folder: &Path) -> Result<()> {
+        let name = self.own(folder)?;
+        let resources = resources(folder)?;
+        let mut cluster = self.cluster.borrow_mut();
+        let place = cluster.place()?;
+        let there = cluster.folder(&name)?;
+        let program = login::put_program(&mut cluster, &place)?;
+        for (role, text) in scripts(&name, &resources, &cluster.site, &there, &program)? {
+            let answer = cluster.ssh.run("timeout 60 sbatch --test-only 2>&1", text.as_bytes())?;
+            if answer.code != 0 {
+                let said = answer.text();
+                let reason = said.lines().last().unwrap_or("no reason given");
+                return Err(Refused(format!("Slurm refuses the {}'s job: {reason}", role.name())).into());
+            }
+            fs::write(folder.join(format!("{}.sh", role.agent())), text)?;
+        }
+        cluster.program = Some(program);
+        Ok(())
+    }
+
+    fn prepare(&mut self, folder: &Path) -> Result<()> {
+        let name = self.own(folder)?;
+        let mut cluster = self.cluster.borrow_mut();
+        let runs = format!("{}/run", cluster.place()?.folder);
+        copy::put(&mut cluster.ssh, folder, &runs, &name)
+    }
+
+    fn launch(&mut self, folder: &Path) -> Result<()> {
+        let name = self.own(folder)?;
+        if Jobs::read(folder).is_none() {
+            let mut cluster = self.cluster.borrow_mut();
+            let there = cluster.folder(&name)?;
+            let jobs = submit(&mut cluster.ssh, &there, &name)?;
+            agent::write_json(&Jobs::path(folder), &jobs)?;
+        }
+        self.follow()
+    }
+
+    fn status(&mut self) -> Result<AgentStatus> {
+        self.follow()?;
+        let mut cluster = self.cluster.borrow_mut();
+        let (_, name) = self.run()?;
+        if !cluster.followed.get(name).is_some_and(|followed| followed.jobs.are_over()) {
+            cluster.refresh()?;
+        }
+        let Some(followed) = cluster.followed.get(name) else { bail!("nobody follows {name}") };
+        let mut jobs = followed.jobs.clone();
+        let folder = followed.folder.clone();
+        let (service, client) = (jobs.service.phase(), jobs.client.phase());
+        if jobs.are_over() {
+            cluster.followed.remove(name);
+            return Ok(AgentStatus::Ended { remark: jobs.remark() });
+        }
+        let waits_in_vain = [(Role::Service, &jobs.service), (Role::Client, &jobs.client)]
+            .into_iter()
+            .filter(|(_, job)| job.phase() == Phase::Waiting)
+            .find_map(|(role, job)| Some((role, job.clone(), blocked_for_ever(&job.reason)?)));
+        let mut end = Vec::new();
+        match (service, client) {
+            // One without the other has nothing to do.
+            (Phase::Over(_), Phase::Waiting) => end.push(jobs.client.id.clone()),
+            (Phase::Over(_), Phase::Running) | (Phase::Running, Phase::Over(_)) => {}
+            (Phase::Waiting, Phase::Over(_)) => end.push(jobs.service.id.clone()),
+            _ => {}
+        }
+        if let (Some((role, job, why)), None) = (waits_in_vain, &jobs.blocked)
+            && end.is_empty()
+        {
+            jobs.blocked =
+                Some(format!("the {}'s job {} would wait for ever ({}): {why}", role.name(), job.id, job.reason));
+            end = [&jobs.service, &jobs.client].map(|job| job.id.clone()).to_vec();
+        }
+        if !end.is_empty() {
+            let ids: Vec<&str> = end.iter().map(String::as_str).collect();
+            cluster.cancel("", &ids)?;
+            agent::write_json(&Jobs::path(&folder), &jobs)?;
+            if let Some(followed) = cluster.followed.get_mut(name) {
+                followed.jobs = jobs.clone();
+            }
+        }
+        let waiting = [&jobs.service, &jobs.client].into_iter().find(|job| job.phase() == Phase::Waiting);
+        Ok(match waiting {
+            Some(job) => AgentStatus::Waiting(format!("job {} waits: {}", job.id, job.reason_in_words())),
+            None => AgentStatus::Running,
+        })
+    }
+
+    fn cancel(&mut self) -> Result<()> {
+        self.follow()?;
+        let mut cluster = self.cluster.borrow_mut();
+        let (folder, name) = self.run()?;
+        let Some(followed) = cluster.followed.get_mut(name) else { return Ok(()) };
+        followed.jobs.stopped = true;
+        let jobs = followed.jobs.clone();
+        agent::write_json(&Jobs::path(folder), &jobs)?;
+        match jobs.client.phase() {
+            // It ends in order, keeps what it measured, and its service ends after it.
+            Phase::Running => cluster.cancel("--batch --signal=TERM", &[&jobs.client.id]),
+            _ => cluster.cancel("", &[&jobs.client.id, &jobs.service.id]),
+        }
+    }
+
+    fn fetch(&mut self) -> Result<()> {
+        let mut cluster = self.cluster.borrow_mut();
+        let (folder, name) = self.run()?;
+        let there = cluster.folder(name)?;
+        copy::get(&mut cluster.ssh, &there, folder)
+    }
+
+    fn clean(&mut self) -> Result<()> {
+        let mut cluster = self.cluster.borrow_mut();
+        let (_, name) = self.run()?;
+        let there = cluster.folder(name)?;
+        cluster
+            .ssh
+            .run(&format!("rm -rf {}", quoted(&there)?), b"")?
+            .ok("cannot remove the run folder on the cluster")?;
+        Ok(())
+    }
+
+    fn adopt(&mut self, folder: &Path) -> Result<()> {
+        self.own(folder).map(drop)
+    }
+}
+
+impl Slurm {
+    /// Sees to it that the cluster asks for this deployment's jobs too.
+    fn follow(&mut self) -> Result<()> {
+        let mut cluster = self.cluster.borrow_mut();
+        let (folder, name) = self.run()?;
+        if !cluster.followed.contains_key(name) {
+            let jobs = Jobs::read(folder).context("the jobs of the deployment are not known")?;
+            let followed = Followed { folder: folder.to_owned(), jobs, unknown: 0 };
+            cluster.followed.insert(name.to_owned(), followed);
+        }
+        Ok(())
+    }
+}
+
+impl JobRecord {
+    fn reason_in_words(&self) -> &str {
+        match self.reason.as_str() {
+            "" => "no reason given yet",
+            reason => reason,
+        }
+    }
+}
+
+/// Submits both jobs of a folder that is in place there; submits nothing twice, however often it is called.
+fn submit(ssh: &mut Ssh, there: &str, name: &str) -> Result<Jobs> {
+    let names = Role::BOTH.map(|role| quoted(&job_name(name, role)));
+    let [service, client] = names;
+    // `.intent`: a submission may have happened. `.job`: the number of one that has.
+    let script = format!(
+        "cd {there} || exit 3\n\
+         exec 9>submit.lock; flock -w 100 9 || exit 4\n\
+         job() {{\n\
+           [ ! -s $1.job ] || return 0\n\
+           if [ -e $1.intent ]; then\n\
+             id=$(timeout 60 squeue --noheader --states=all --user=\"$(id -un)\" --name=\"$2\" --format=%i) || exit 5\n\
+             [ -n \"$id\" ] || id=$(timeout 60 sacct --allocations --noheader --parsable2 --starttime=now-30days --name=\"$2\" --format=JobIDRaw 2>/dev/null | tail -n 1)\n\
+             if [ -n \"$id\" ]; then echo \"$id\" >$1.number; mv $1.number $1.job; return 0; fi\n\
+           fi\n\
+           : >$1.intent\n\
+           if ! timeout 90 sbatch --parsable $3 $1.sh >$1.number 2>$1.refused; then\n\
+             cat $1.refused >&2; return 6\n\
+           fi\n\
+           mv $1.number $1.job\n\
+         }}\n\
+         job serve {service} '' || exit 6\n\
+         id=$(cut -d';' -f1 serve.job)\n\
+         job load {client} \"--dependency=after:$id --kill-on-invalid-dep=yes\" || {{ scancel $id; exit 6; }}\n\
+         cat serve.job load.job\n",
+        there = quoted(there)?,
+        service = service?,
+        client = client?,
+    );
+    let answer = ssh.run(&script, b"")?;
+    match answer.code {
+        0 => {}
+        3 => bail!("the run folder is gone from the cluster: {there}"),
+        6 => {
+            let reason = answer.stderr.trim().lines().last().unwrap_or("no reason given").to_owned();
+            // What does not answer now may answer later; what was refused stays so.
+            if !reason.contains("failed:")
+                || ["temporar", "contact", "ontroller", "timed out", "ocket"].iter().any(|word| reason.contains(word))
+            {
+                bail!("Slurm did not take the jobs ({reason}): `runner resume` submits them");
+            }
+            return Err(Refused(format!("Slurm refuses the job: {reason}")).into());
+        }
+        _ => bail!("Slurm could not be asked for the jobs of {name}: {}", answer.stderr.trim()),
+    }
+    let text = answer.text();
+    let ids: Vec<String> = text.lines().filter_map(output::submitted).collect();
+    let [service, client] = ids.as_slice() else { bail!("cannot make sense of sbatch's answer: {:?}", text.trim()) };
+    let record = |id: &String, role| JobRecord {
+        id: id.clone(),
+        name: job_name(name, role),
+        state: "PENDING".to_owned(),
+        ..JobRecord::default()
+    };
+    Ok(Jobs { service: record(service, Role::Service), client: record(client, Role::Client), ..Jobs::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_stand_behind_the_queue() {
+        let whole = [b"1|x\n".as_slice(), END.as_bytes(), b" 0\n\x00tar"].concat();
+        let (said, files) = split_at_mark(&whole);
+        assert_eq!((said.as_deref(), files), (Some("1|x\n"), b"\x00tar".as_slice()));
+        let failed = [END.as_bytes(), b" 124\n"].concat();
+        assert_eq!(split_at_mark(&failed), (None, b"".as_slice()));
+        assert_eq!(split_at_mark(b"nothing"), (None, b"".as_slice()));
+    }
+
+    #[test]
+    fn what_is_told_of_jobs_is_what_caused_the_end() {
+        let job = |id: &str, state: &str, started| JobRecord {
+            id: id.into(),
+            state: state.into(),
+            started_unix_s: started,
+            ..JobRecord::default()
+        };
+        let jobs = |service, client| Jobs { service, client, ..Jobs::default() };
+        let fine = jobs(job("1", "COMPLETED", Some(1)), job("2", "COMPLETED", Some(1)));
+        assert_eq!((fine.are_over(), fine.remark()), (true, None));
+        let lost = jobs(job("1", "NODE_FAIL", Some(1)), job("2", "CANCELLED", None));
+        assert_eq!(lost.remark().expect("one"), "the service's job 1 lost its node (Slurm: NODE_FAIL)");
+        let forgotten = jobs(job("1", "COMPLETED", Some(1)), job("2", "FORGOTTEN", None));
+        assert!(forgotten.are_over() && forgotten.remark().expect("one").contains("no longer known"));
+        let stopped = Jobs { stopped: true, ..lost };
+        assert_eq!(stopped.remark(), None);
+    }
+}

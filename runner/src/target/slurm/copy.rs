@@ -1,0 +1,175 @@
+//! Files to the cluster and back: a run folder is put in place whole, and fetched file by file against digests.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Component, Path},
+    process::{Command, Stdio},
+    thread,
+};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use super::{Ssh, script::quoted};
+
+/// What agents need of a run folder. The rest is the runner's own.
+const INPUTS: [&str; 7] = ["plan.json", "secrets.env", "serve.sh", "load.sh", "events", "service", "points"];
+/// How often what came wrong is fetched again.
+const ATTEMPTS: u32 = 5;
+
+/// Puts the run folder into `runs` there, unless it is there already. Nobody sees half of it.
+pub fn put(ssh: &mut Ssh, folder: &Path, runs: &str, name: &str) -> Result<()> {
+    let mut pack = Command::new("tar");
+    pack.arg("-C")
+        .arg(folder)
+        .args(["-cf", "-", "--owner=0", "--group=0"])
+        .args(INPUTS.iter().chain(&["traces"]).filter(|name| folder.join(name).exists()));
+    let packed = pack.stdin(Stdio::null()).output().context("cannot start `tar`")?;
+    if !packed.status.success() {
+        bail!("cannot pack {}: {}", folder.display(), String::from_utf8_lossy(&packed.stderr).trim());
+    }
+    let script = format!(
+        "set -e; umask 077; mkdir -p {runs}; cd {runs}\n\
+         if [ -d {name} ]; then cat >/dev/null; exit 0; fi\n\
+         rm -rf {name}.part; mkdir {name}.part; tar -x -o -C {name}.part -f -; mv {name}.part {name}",
+        runs = quoted(runs)?,
+        name = quoted(name)?,
+    );
+    ssh.run(&script, &packed.stdout)?.ok("cannot put the run folder on the cluster")?;
+    Ok(())
+}
+
+/// Unpacks a stream of `tar` into `folder`; what is damaged is left out, for it is asked for again.
+pub fn unpack(folder: &Path, bytes: &[u8]) -> Result<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let mut unpack = Command::new("tar");
+    unpack.arg("-C").arg(folder).args(["-xf", "-", "--no-same-owner", "--no-same-permissions"]);
+    let mut child = unpack.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().context("cannot start `tar`")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that has seen enough ends before its input does.
+        let _ = stdin.write_all(bytes);
+    }
+    child.wait()?;
+    Ok(())
+}
+
+/// Fetches what the agents wrote into the folder `there`. Ends when every file here has the digest it has there; what
+/// is here already is not fetched again.
+pub fn get(ssh: &mut Ssh, there: &str, folder: &Path) -> Result<()> {
+    let digests = format!(
+        "cd {} || exit 3; find events service points serve.log load.log -path service/scratch -prune -o -type f -exec sha256sum -z {{}} + 2>/dev/null; exit 0",
+        quoted(there)?
+    );
+    for attempt in 1..=ATTEMPTS {
+        let answer = ssh.run(&digests, b"")?;
+        if answer.code == 3 {
+            bail!("the run folder is gone from the cluster: {there}");
+        }
+        let wanted = listed(&answer.stdout)?;
+        let missing: Vec<&String> = wanted
+            .iter()
+            .filter(|(path, digest)| digest_of(&folder.join(path)).ok().as_ref() != Some(*digest))
+            .map(|(path, _)| path)
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        tracing::info!("fetching {} of {} files, attempt {attempt}", missing.len(), wanted.len());
+        let list: String = missing.iter().map(|path| format!("{path}\0")).collect();
+        fetch(ssh, there, folder, &list)?;
+    }
+    bail!(
+        "files changed or came wrong {ATTEMPTS} times over: they are still in {there}, and `runner resume` tries again"
+    )
+}
+
+/// Streams the listed files into `folder`, in bounded memory. A stream that breaks off is no error here: the digests
+/// tell what came.
+fn fetch(ssh: &mut Ssh, there: &str, folder: &Path, list: &str) -> Result<()> {
+    let script = format!("cd {} && tar --null -T - -cf -", quoted(there)?);
+    let mut remote = ssh.stream(&script, Stdio::piped(), Stdio::piped())?;
+    let (stdin, stdout) = (remote.stdin.take(), remote.stdout.take().context("it has an output")?);
+    let mut unpack = Command::new("tar");
+    unpack.arg("-C").arg(folder).args(["-xf", "-", "--no-same-owner", "--no-same-permissions"]);
+    let mut unpack = unpack.stdin(stdout).stderr(Stdio::piped()).spawn().context("cannot start `tar`")?;
+    thread::scope(|scope| {
+        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(list.as_bytes())));
+        let local = unpack.wait_with_output_text();
+        let said = remote.wait_with_output();
+        let (local, said) = (local?, said?);
+        if !said.status.success() {
+            tracing::info!("the transfer broke off: {}", String::from_utf8_lossy(&said.stderr).trim());
+        }
+        if local.contains("No space left") || local.contains("Disk quota") {
+            bail!("there is no room left for the results in {}: make some, then `runner resume`", folder.display());
+        }
+        Ok(())
+    })
+}
+
+trait ErrorText {
+    fn wait_with_output_text(&mut self) -> io::Result<String>;
+}
+
+impl ErrorText for std::process::Child {
+    /// What it says on stderr until it ends.
+    fn wait_with_output_text(&mut self) -> io::Result<String> {
+        let mut text = String::new();
+        if let Some(mut stderr) = self.stderr.take() {
+            stderr.read_to_string(&mut text)?;
+        }
+        self.wait()?;
+        Ok(text)
+    }
+}
+
+/// Path → digest, of `sha256sum -z`. Errs on a path that leads out of the folder.
+fn listed(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
+    let mut files = BTreeMap::new();
+    for entry in bytes.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
+        let line = std::str::from_utf8(entry).context("a file there has a name that is not UTF-8")?;
+        let (digest, path) = line.split_once("  ").or_else(|| line.split_once(" *")).context("cannot read a digest")?;
+        let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+        if digest.len() != 64 || !inside || path.is_empty() {
+            bail!("the cluster lists a file that cannot be fetched: {path:?}");
+        }
+        files.insert(path.to_owned(), digest.to_owned());
+    }
+    Ok(files)
+}
+
+fn digest_of(path: &Path) -> io::Result<String> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let mut file = File::open(path)?;
+    let (mut hash, mut chunk) = (Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut chunk)? {
+            0 => break,
+            count => hash.update(&chunk[..count]),
+        }
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_read_and_stay_inside() {
+        let digest = "a".repeat(64);
+        let files =
+            listed(format!("{digest}  events/serve.jsonl\0{digest}  points/a b\nc\0").as_bytes()).expect("fine");
+        assert_eq!(files.keys().collect::<Vec<_>>(), ["events/serve.jsonl", "points/a b\nc"]);
+        for path in ["/etc/passwd", "../x", "a/../../x", ""] {
+            assert!(listed(format!("{digest}  {path}\0").as_bytes()).is_err(), "{path}");
+        }
+        assert!(listed(b"short  x\0").is_err());
+    }
+}

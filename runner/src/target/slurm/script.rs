@@ -1,0 +1,235 @@
+//! The job scripts. Pure: the same deployment always gives the same text.
+//!
+//! Of a recipe only what Slurm and the module system are asked for stands in a script. Everything else is data in
+//! the run folder, which the agent reads: no command, setting or variable of a recipe ever passes a shell here.
+
+use anyhow::{Result, bail};
+
+use crate::recipe::{Resources, target_file::SlurmTarget};
+
+/// Which of a deployment's two jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    Service,
+    Client,
+}
+
+impl Role {
+    pub const BOTH: [Self; 2] = [Self::Service, Self::Client];
+
+    /// The agent that is the job.
+    pub fn agent(self) -> &'static str {
+        match self {
+            Self::Service => "serve",
+            Self::Client => "load",
+        }
+    }
+
+    /// In the words of people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Client => "client",
+        }
+    }
+}
+
+/// A job to be written down.
+#[derive(Clone, Debug)]
+pub struct Job<'a> {
+    pub role: Role,
+    /// The deployment, which no other has ever been called.
+    pub deployment: &'a str,
+    pub resources: &'a Resources,
+    pub site: &'a SlurmTarget,
+    /// On the cluster, absolute: the run folder and the program.
+    pub folder: &'a str,
+    pub program: &'a str,
+}
+
+/// The name of a job, by which it is found again when its number got lost.
+pub fn job_name(deployment: &str, role: Role) -> String {
+    format!("{deployment}.{}", role.agent())
+}
+
+/// What Slurm is asked for, as options of `sbatch`. Errs when a value could be taken for something else.
+pub fn directives(job: &Job<'_>) -> Result<Vec<String>> {
+    let (resources, site) = (job.resources, job.site);
+    let gpus = resources.num_gpus.unwrap_or(0) + resources.gpus_per_node.unwrap_or(0);
+    let partition =
+        if gpus > 0 { site.gpu_partition.as_ref().or(site.partition.as_ref()) } else { site.partition.as_ref() };
+    let mut out = Vec::new();
+    let mut ask = |name: &str, value: Option<String>| -> Result<()> {
+        if let Some(value) = value {
+            out.push(format!("--{name}={}", plain(&format!("{}.{name}", job.role.name()), &value)?));
+        }
+        Ok(())
+    };
+    let either = |own: &Option<String>, other: Option<&String>| own.clone().or_else(|| other.cloned());
+    ask("job-name", Some(job_name(job.deployment, job.role)))?;
+    ask("account", either(&resources.account, site.account.as_ref()))?;
+    ask("qos", either(&resources.qos, site.qos.as_ref()))?;
+    ask("partition", either(&resources.partition, partition))?;
+    ask("reservation", site.reservation.clone())?;
+    ask("time", either(&resources.time_limit, Some(&site.time_limit)))?;
+    ask("nodes", Some(resources.nodes.unwrap_or(1).to_string()))?;
+    ask("ntasks-per-node", Some("1".to_owned()))?;
+    let cpus = match job.role {
+        Role::Service => resources.cpus_per_task,
+        Role::Client => resources.cpus_per_task.or(Some(site.client_cpus)),
+    };
+    ask("cpus-per-task", cpus.map(|cpus| cpus.to_string()))?;
+    ask("gpus", resources.num_gpus.filter(|gpus| *gpus > 0).map(|gpus| gpus.to_string()))?;
+    ask("gpus-per-node", resources.gpus_per_node.filter(|gpus| *gpus > 0).map(|gpus| gpus.to_string()))?;
+    // A whole node has all of its memory.
+    ask("mem", either(&resources.memory, site.exclusive.then(|| "0".to_owned()).as_ref()))?;
+    ask("constraint", resources.constraints.clone())?;
+    ask("exclude", resources.exclude_nodes.clone())?;
+    ask("hint", site.hint.map(|hint| hint.name().to_owned()))?;
+    ask("output", Some(format!("{}/{}.log", job.folder, job.role.agent())))?;
+    ask("open-mode", Some("append".to_owned()))?;
+    // The agent is told a minute before the limit, and ends in order.
+    ask("signal", Some("B:USR1@60".to_owned()))?;
+    if site.exclusive {
+        out.push("--exclusive".to_owned());
+    }
+    // What a job measured must not be begun again on top of it.
+    out.push("--no-requeue".to_owned());
+    Ok(out)
+}
+
+/// The text of the script.
+pub fn script(job: &Job<'_>) -> Result<String> {
+    let mut text = "#!/bin/bash -l\n".to_owned();
+    for directive in directives(job)? {
+        text.push_str(&format!("#SBATCH {directive}\n"));
+    }
+    text.push_str("umask 077\n");
+    for module in job.site.modules.iter().chain(&job.resources.modules) {
+        text.push_str(&format!("module load {}\n", quoted(module)?));
+    }
+    let mut words = vec![job.program.to_owned()];
+    words.extend(["agent", job.role.agent(), "--job"].map(str::to_owned));
+    words.push(format!("--silence={}", job.site.silence));
+    if job.role == Role::Service {
+        words.push(format!("--client-patience={}", job.site.client_patience));
+        if let Some(container) = job.site.container {
+            words.push(format!("--container={}", container.program()));
+            words.extend(job.site.volumes.iter().map(|volume| format!("--volume={volume}")));
+        }
+    }
+    words.push(job.folder.to_owned());
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect::<Result<_>>()?;
+    // The agent takes the script's place, so that Slurm's signals reach it.
+    text.push_str(&format!("exec {}\n", words.join(" ")));
+    Ok(text)
+}
+
+/// A value that Slurm's own reading of a directive, with its quotes, blanks and patterns, leaves as it is.
+fn plain(what: &str, value: &str) -> Result<String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.,:/@+=&|()[]*!~".contains(c);
+    match value.chars().find(|c| !allowed(*c)) {
+        None if !value.is_empty() => Ok(value.to_owned()),
+        None => bail!("`{what}` is empty"),
+        Some(c) => bail!("`{what}` cannot be asked of Slurm: {value:?} has a {c:?} in it"),
+    }
+}
+
+/// A word for a POSIX shell: whatever it holds, it stays one word and means itself.
+pub fn quoted(word: &str) -> Result<String> {
+    if word.contains('\0') {
+        bail!("{word:?} has a zero byte in it");
+    }
+    Ok(format!("'{}'", word.replace('\'', r"'\''")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn site() -> SlurmTarget {
+        SlurmTarget {
+            host: "here".into(),
+            account: Some("p1".into()),
+            qos: Some("short".into()),
+            partition: Some("cpu".into()),
+            gpu_partition: Some("gpu".into()),
+            modules: vec!["env/1".into()],
+            ..SlurmTarget::default()
+        }
+    }
+
+    fn job<'a>(role: Role, resources: &'a Resources, site: &'a SlurmTarget) -> Job<'a> {
+        Job {
+            role,
+            deployment: "20260101T000000-abcdef-0001",
+            resources,
+            site,
+            folder: "/work/run/d",
+            program: "/work/bin/runner",
+        }
+    }
+
+    #[test]
+    fn a_script_is_directives_modules_and_the_agent() {
+        let resources = Resources { num_gpus: Some(2), time_limit: Some("30".into()), ..Resources::default() };
+        let text = script(&job(Role::Service, &resources, &site())).expect("a script");
+        for line in [
+            "#SBATCH --job-name=20260101T000000-abcdef-0001.serve",
+            "#SBATCH --partition=gpu",
+            "#SBATCH --gpus=2",
+            "#SBATCH --time=30",
+            "#SBATCH --mem=0",
+            "#SBATCH --no-requeue",
+            "module load 'env/1'",
+            "exec '/work/bin/runner' 'agent' 'serve' '--job' '--silence=120' '--client-patience=300' '/work/run/d'",
+        ] {
+            assert!(text.lines().any(|given| given == line), "{line} is not in\n{text}");
+        }
+        let own = Resources { partition: Some("large".into()), account: Some("p2".into()), ..Resources::default() };
+        let text = script(&job(Role::Client, &own, &site())).expect("a script");
+        for line in ["#SBATCH --partition=large", "#SBATCH --account=p2", "#SBATCH --cpus-per-task=8"] {
+            assert!(text.lines().any(|given| given == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_slurm_could_read_otherwise_is_refused() {
+        for value in ["a b", "a\n#SBATCH --uid=0", "\"a\"", "$(id)", "a;b", "ä", "a\\", "%j", "a#b", "'"] {
+            let resources = Resources { constraints: Some(value.into()), ..Resources::default() };
+            assert!(directives(&job(Role::Client, &resources, &site())).is_err(), "{value:?}");
+        }
+        let resources = Resources { constraints: Some("[rack1*2&rack2*4]|gpu".into()), ..Resources::default() };
+        let given = directives(&job(Role::Client, &resources, &site())).expect("fine");
+        assert!(given.contains(&"--constraint=[rack1*2&rack2*4]|gpu".to_owned()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        /// A real shell gives a word back as it was.
+        #[test]
+        fn a_quoted_word_means_itself(word in "(\\PC|[\n\t'\"$`\\\\;&|<>(){}*?~#!-]){0,40}") {
+            let script = format!("printf %s {}", quoted(&word).expect("no zero byte"));
+            let output = Command::new("sh").args(["-c", &script]).output().expect("sh runs");
+            prop_assert_eq!(String::from_utf8_lossy(&output.stdout), word);
+        }
+
+        /// A module's name reaches `module` as one word, and nothing else of the script changes.
+        #[test]
+        fn a_module_is_data(name in "(\\PC|[\n'\"$`\\\\;&|<>-]){1,30}") {
+            let resources = Resources { modules: vec![name.clone()], ..Resources::default() };
+            let site = SlurmTarget { modules: Vec::new(), ..site() };
+            let text = script(&job(Role::Client, &resources, &site)).expect("a script");
+            let body: String = text.split_inclusive('\n').filter(|line| !line.starts_with("#SBATCH")).collect();
+            let traced = format!("module() {{ printf '%s\\0' \"$@\"; }}\nexec() {{ printf 'exec %s\\0' \"$1\"; }}\n{body}");
+            let output = Command::new("bash").args(["-c", &traced]).output().expect("bash runs");
+            let expect = format!("load\0{name}\0exec /work/bin/runner\0");
+            prop_assert_eq!(String::from_utf8_lossy(&output.stdout), expect);
+        }
+    }
+}

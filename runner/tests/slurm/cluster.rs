@@ -1,0 +1,98 @@
+//! The testbed as tests use it.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+use crate::project::Project;
+
+/// The cluster, which nobody takes down while this value lives.
+pub struct Cluster {
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Cluster {
+    /// Together with other tests.
+    pub fn shared() -> Self {
+        Self::up(|lock| lock.lock_shared())
+    }
+
+    /// For a test that breaks things.
+    pub fn alone() -> Self {
+        Self::up(File::lock)
+    }
+
+    fn up(lock: impl Fn(&File) -> std::io::Result<()>) -> Self {
+        let folder = PathBuf::from(std::env::var_os("TESTBED").unwrap_or_else(|| "/tmp/runner-testbed".into()));
+        let users = File::options().create(true).truncate(false).write(true).open(folder.with_extension("users"));
+        let users = users.expect("the lock of the testbed can be opened");
+        lock(&users).expect("locked");
+        let cluster = Self { folder, _lock: users };
+        cluster.testbed(&["up"]);
+        cluster
+    }
+
+    pub fn testbed(&self, args: &[&str]) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/slurm/testbed/testbed");
+        let output = Command::new(script).args(args).output().expect("the testbed's script starts");
+        assert!(output.status.success(), "testbed {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// A command of Slurm's, run by root on the login node.
+    pub fn slurm(&self, program: &str, args: &[&str]) -> Output {
+        Command::new(program)
+            .args(args)
+            .env("SLURM_CONF", self.folder.join("etc/slurm.conf"))
+            .output()
+            .expect("it starts")
+    }
+
+    /// A repository with a description of the cluster; `more` lines go into it.
+    pub fn project(&self, more: &str) -> Project {
+        let project = Project::new();
+        fs::create_dir(project.root().join("targets")).expect("made");
+        let config = self.folder.join("ssh_config");
+        project.write(
+            "targets/testbed.yaml",
+            &format!(
+                "host: testbed\nssh_config: {}\naccount: p200000\nqos: test\npartition: cpu\ngpu_partition: gpu\n\
+                 time_limit: 10\nexclusive: false\nclient_cpus: 2\npoll: 1s\nsilence: 20s\nclient_patience: 60s\n{more}",
+                config.display()
+            ),
+        );
+        project
+    }
+
+    /// The numbers of all jobs, over or not, whose names begin with an execution's.
+    pub fn jobs_of(&self, execution: &str) -> Vec<String> {
+        let output = self.slurm("sacct", &["-X", "-n", "-P", "-a", "-S", "now-1days", "-o", "JobIDRaw,JobName"]);
+        let text = String::from_utf8(output.stdout).expect("text");
+        let jobs = text.lines().filter_map(|line| line.split_once('|'));
+        jobs.filter(|(_, name)| name.starts_with(execution)).map(|(id, _)| id.to_owned()).collect()
+    }
+
+    /// How many jobs of an execution are in the queue.
+    pub fn queued(&self, execution: &str) -> usize {
+        let output = self.slurm("squeue", &["-h", "-o", "%j"]);
+        String::from_utf8(output.stdout).expect("text").lines().filter(|name| name.starts_with(execution)).count()
+    }
+
+    /// Run folders on the cluster.
+    pub fn run_folders(&self, execution: &str) -> usize {
+        let runs = fs::read_dir(self.folder.join("home/bench/runner/run")).into_iter().flatten().flatten();
+        runs.filter(|run| run.file_name().to_string_lossy().starts_with(execution)).count()
+    }
+}
+
+/// A campaign of Redis with these numbers of clients, on one deployment; the load of each lasts `seconds`.
+pub fn redis(clients: &str, seconds: f64) -> String {
+    format!(
+        "name: redis\nrecipe:\n  configuration: {{target: testbed}}\n  service: {{type: redis, exclude_nodes: 'mel0002,mel0003'}}\n  \
+         client: {{type: redis_stress, exclude_nodes: mel0001, settings: {{operation_mix: '50:50'}}}}\n  \
+         benchmarks: {{duration: {seconds}s, calibration: 0}}\n\
+         sweep: {{benchmarks.num_clients: [{clients}]}}\nredeploy: false\n"
+    )
+}

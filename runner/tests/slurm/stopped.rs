@@ -1,0 +1,75 @@
+//! Campaigns that are left to themselves, stopped, or cut off from their cluster.
+
+use std::{fs, path::PathBuf};
+
+use archive::Status;
+use nix::sys::signal::Signal;
+
+use crate::{
+    cluster::{Cluster, redis},
+    project::Project,
+};
+
+#[test]
+fn what_is_detached_ends_without_us_and_is_collected_later() {
+    let cluster = Cluster::shared();
+    let project = cluster.project("");
+    project.write("redis.yaml", &redis("1", 0.5));
+    let finished = project.runner(&["run", "--detach", "redis.yaml"]);
+    finished.code(0);
+    assert!(project.ids().is_empty() && finished.stderr().contains("runner resume"), "{}", finished.stderr());
+    let execution = execution(&project);
+    project.wait_until("the end of both jobs", || cluster.queued(&execution) == 0);
+    project.runner(&["collect", "--poll", "1"]).code(0);
+    project.assert_in_order();
+    assert_eq!(project.run(project.ids()[0]).status, Status::Completed);
+    assert_eq!(cluster.run_folders(&execution), 0);
+}
+
+#[test]
+fn a_stopped_benchmark_keeps_what_it_measured() {
+    let cluster = Cluster::shared();
+    let project = cluster.project("");
+    project.write("redis.yaml", &redis("1, 2", 300.0));
+    let running = project.start(&["run", "redis.yaml"]);
+    project.wait_for("progress.json", "loading");
+    // Ctrl-C leaves the jobs to themselves.
+    running.signal(Signal::SIGINT);
+    running.finish().code(2);
+    let execution = execution(&project);
+    assert_eq!(cluster.queued(&execution), 2);
+    project.runner(&["stop", "--poll", "1"]).code(0);
+    project.assert_in_order();
+    let ids = project.ids();
+    assert_eq!(ids.len(), 1, "the second point never began");
+    assert_eq!(project.run(ids[0]).status, Status::Cancelled);
+    assert!(!project.requests(ids[0]).is_empty());
+    assert_eq!((cluster.queued(&execution), cluster.run_folders(&execution)), (0, 0));
+}
+
+#[test]
+fn a_campaign_survives_the_loss_of_its_connection() {
+    let cluster = Cluster::alone();
+    let project = cluster.project("");
+    project.write("redis.yaml", &redis("1", 3.0));
+    let running = project.start(&["-v", "run", "redis.yaml"]);
+    project.wait_for("progress.json", "loading");
+    cluster.testbed(&["kill-logins"]);
+    cluster.testbed(&["stop", "sshd"]);
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    cluster.testbed(&["start", "sshd"]);
+    running.finish().code(0);
+    project.assert_in_order();
+    assert_eq!(project.run(project.ids()[0]).status, Status::Completed);
+}
+
+/// The execution that has a run folder here.
+pub fn execution(project: &Project) -> String {
+    let runs: Vec<PathBuf> = fs::read_dir(project.root().join("results/.work/run"))
+        .expect("there are runs")
+        .flatten()
+        .map(|run| run.path())
+        .collect();
+    let name = runs[0].file_name().expect("a name").to_string_lossy().into_owned();
+    name.rsplit_once('-').expect("an execution and a number").0.to_owned()
+}
