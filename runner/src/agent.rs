@@ -31,7 +31,6 @@ pub use deployment::{DeploymentPlan, Layout, PointPlan, SealFacts, Secrets, Serv
 pub use deployment::{read_json, write_json};
 pub use events::{Agent, EventLog, find, read_all};
 pub use process::{MARK, ProcessHandle, kill_marked, mark};
-#[cfg(test)]
 pub use program::find as find_program;
 
 /// The hidden `runner agent` commands.

@@ -25,6 +25,7 @@ mod alias;
 mod analyze;
 mod check;
 mod compare;
+mod doctor;
 mod list;
 mod list_recipes;
 mod metrics;
@@ -84,6 +85,7 @@ enum Command {
     Quickstart(quickstart::Quickstart),
     Resume(resume::Resume),
     Stop(resume::Stop),
+    Doctor(doctor::Doctor),
     Collect(resume::Collect),
     /// List the benchmarks of the archive, newest first.
     List(list::List),
@@ -122,6 +124,7 @@ impl Cli {
             Command::Run(run) => run.execute(&self.global),
             Command::Quickstart(quickstart) => quickstart.execute(&self.global),
             Command::Resume(resume) => resume.execute(&self.global),
+            Command::Doctor(doctor) => doctor.execute(&self.global),
             Command::Stop(stop) => stop.execute(&self.global),
             Command::Collect(collect) => collect.execute(&self.global),
             Command::List(list) => list.execute(&self.global),

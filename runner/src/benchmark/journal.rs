@@ -27,6 +27,13 @@ pub enum State {
     Sealed,
 }
 
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let word = serde_json::to_value(self).map_err(|_| std::fmt::Error)?;
+        f.write_str(word.as_str().unwrap_or_default())
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Entry {
     time: Timestamp,

@@ -6,12 +6,14 @@ use anyhow::{Context, Result, bail};
 use archive::{Archive, BenchmarkId, Status};
 use clap::Args;
 
-use super::{Global, table};
+use serde_json::json;
+
+use super::{Global, print, table};
 use crate::{
     benchmark::{self, Resumption},
     console::Console,
     interrupt::Interrupt,
-    target::Targets,
+    target::{Targets, slurm::Jobs},
 };
 
 /// Archive what runners that died had measured, end what they left running here, and go on with what runs on clusters.
@@ -19,6 +21,9 @@ use crate::{
 pub struct Resume {
     #[command(flatten)]
     which: Which,
+    /// Only say what is unfinished on clusters.
+    #[arg(long, conflicts_with = "no_wait")]
+    list: bool,
     /// Look once, archive what has ended, and leave the rest to itself.
     #[arg(long)]
     no_wait: bool,
@@ -53,6 +58,9 @@ struct Which {
 
 impl Resume {
     pub fn execute(self, global: &Global) -> Result<ExitCode> {
+        if self.list {
+            return list(global);
+        }
         self.which.go_on(!self.no_wait, false, global)
     }
 }
@@ -67,6 +75,40 @@ impl Collect {
     pub fn execute(self, global: &Global) -> Result<ExitCode> {
         self.which.go_on(false, false, global)
     }
+}
+
+/// Prints one line a deployment; asks no cluster.
+fn list(global: &Global) -> Result<ExitCode> {
+    for found in benchmark::unfinished(&Archive::new(&global.results))? {
+        let benchmarks: Vec<String> = found.benchmarks.iter().map(BenchmarkId::to_string).collect();
+        let jobs = Jobs::read(&found.folder);
+        let line = if global.json {
+            let fields = json!({"target": found.target, "campaign": found.campaign, "state": found.state, "benchmarks": benchmarks, "jobs": jobs});
+            fields.to_string()
+        } else {
+            let jobs = jobs.map(|jobs| {
+                format!(
+                    ", jobs {} {} and {} {}",
+                    jobs.service.id, jobs.service.state, jobs.client.id, jobs.client.state
+                )
+            });
+            let last = benchmarks
+                .last()
+                .filter(|_| benchmarks.len() > 1)
+                .map(|last| format!(" to {last}"))
+                .unwrap_or_default();
+            format!(
+                "{}{last}  {} on {}: {}{}",
+                benchmarks[0],
+                found.campaign,
+                found.target,
+                found.state,
+                jobs.unwrap_or_default()
+            )
+        };
+        print(&format!("{line}\n"))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Which {

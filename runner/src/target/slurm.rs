@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod copy;
+pub mod doctor;
 mod login;
 pub mod output;
 pub mod script;

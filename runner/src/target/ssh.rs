@@ -78,6 +78,11 @@ impl Ssh {
         Ok(Self { host: host.to_owned(), config, sockets: sockets()?, patience, commands: 0 })
     }
 
+    /// How long lost connections are tried again.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     /// The connection as SSH understands the configuration; asks nobody.
     pub fn settings(&self) -> Result<Settings> {
         let output = self.program().arg("-G").args(["--", &self.host]).output().context(MISSING)?;
