@@ -17,9 +17,20 @@ needs=(
   redis-cli:redis-tools
   taskset:util-linux
   ip:iproute2
+  slurmctld:slurmctld
+  slurmd:slurmd
+  slurmdbd:slurmdbd
+  sbatch:slurm-client
+  munged:munge
+  mariadbd:mariadb-server
+  sshd:openssh-server
+  ssh:openssh-client
+  bwrap:bubblewrap
+  mksquashfs:squashfs-tools
   tc:iproute2
 )
 
+made=()
 missing=()
 for need in "${needs[@]}"; do
   command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
@@ -33,7 +44,6 @@ if [ "${#missing[@]}" -gt 0 ]; then
     exit 2
   fi
   # Packages must not start their services on this machine, nor make a database cluster: the tests start their own.
-  made=()
   trap 'rm -f "${made[@]}"' EXIT
   guard=/usr/sbin/policy-rc.d
   if [ ! -e "$guard" ]; then
@@ -61,10 +71,22 @@ if [ "$(cat "$servers/pins" 2>/dev/null)" != "${pins[*]}" ]; then
   echo "${pins[*]}" >"$servers/pins"
 fi
 
+# A Slurm cluster of five nodes on this machine, which needs namespaces, addresses and a user of its own. It comes up while
+# the programs are built, and goes when nobody else uses it.
+testbed=runner/tests/slurm/testbed/testbed
+without=()
+if [ "$(id -u)" -eq 0 ]; then
+  trap '"$testbed" down --unless-used; rm -f "${made[@]}"' EXIT
+  "$testbed" up >/dev/null &
+else
+  echo "note: the tests of Slurm clusters need root and are LEFT OUT" >&2
+  without=(slurm)
+fi
+
 # The tests drive the real programs, and those need each other: sitegen is started by runner.
 cargo build --workspace --bins
 if cargo nextest --version >/dev/null 2>&1; then
-  cargo nextest run --workspace --no-fail-fast "$@"
+  cargo nextest run --workspace --no-fail-fast ${without:+-E "not binary(slurm)"} "$@"
 else
-  cargo test --workspace --lib --bins --tests --no-fail-fast "$@"
+  cargo test --workspace --lib --bins --tests --no-fail-fast "$@" -- ${without:+--skip on_slurm_}
 fi

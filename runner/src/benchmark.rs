@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, bail};
 use archive::{Archive, BenchmarkId, CampaignFacts, RecipeFacts, Repository, Seeds, Timestamp, ToolFacts};
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     console::Console,
     interrupt::Interrupt,
     node,
-    plan::{Plan, PlannedBenchmark, Point},
+    plan::{Plan, PlannedBenchmark, Point, scripts},
     recipe::{
         self,
         formats::{parse_endpoint, parse_slurm_time},
@@ -75,7 +75,17 @@ pub fn execute(
     let campaign_folder = Path::new(&plan.campaign.file).parent().unwrap_or(Path::new("")).to_owned();
     let on_cluster = plan.campaign.target != LOCAL;
     if on_cluster {
-        targets.of_name(&plan.campaign.target, &campaign_folder)?.connect()?;
+        let mut target = targets.of_name(&plan.campaign.target, &campaign_folder)?;
+        scripts::check(plan)?;
+        if options.detach && plan.deployments.len() > target.at_once() {
+            bail!(
+                "{} deployments are more than the target's `max_jobs` allows at once ({}), and nobody would be there to \
+                 submit the rest: raise it, share deployments (`redeploy: false`), or leave out `--detach`",
+                plan.deployments.len(),
+                target.at_once()
+            );
+        }
+        target.connect()?;
     }
     console.begin(&plan.campaign.name, plan.benchmarks.len());
     let mut create = |(number, members): (usize, &Vec<usize>)| {

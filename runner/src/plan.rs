@@ -277,22 +277,16 @@ fn site(findings: &mut Findings, drafts: &[Draft], folder: &Path) -> Option<Slur
     const PATH: &str = "configuration.target";
     let draft = drafts.iter().find(|draft| draft.recipe.configuration.target.is_some())?;
     let name = draft.recipe.configuration.target.as_deref().filter(|name| *name != rules::LOCAL)?;
-    for draft in drafts {
-        for (section, of) in [("service", &draft.recipe.service.resources), ("client", &draft.recipe.client.resources)]
-        {
-            if of.nodes.is_some_and(|nodes| nodes > 1) {
-                let path = format!("{section}.nodes");
-                let at = draft.tree.find(&path).map_or(draft.tree.span, |entry| entry.node.span);
-                findings.error(at, path, "this build gives a service and its clients one node each: leave `nodes` out");
-            }
+    let at = draft.tree.find(PATH).map_or(draft.tree.span, |entry| entry.node.span);
+    let path = match target_file::locate(name, folder) {
+        Ok(path) => path,
+        Err(err) => {
+            // The rest of the plan is worth reading all the same; running it is another matter.
+            findings.note(at, PATH, format!("{err:#}"));
+            return None;
         }
-    }
-    let read = target_file::locate(name, folder).and_then(|path| target_file::read(&path));
-    read.inspect_err(|err| {
-        let at = draft.tree.find(PATH).map_or(draft.tree.span, |entry| entry.node.span);
-        findings.error(at, PATH, format!("{err:#}"));
-    })
-    .ok()
+    };
+    target_file::read(&path).inspect_err(|err| findings.error(at, PATH, format!("{err:#}"))).ok()
 }
 
 /// The one target of all points.

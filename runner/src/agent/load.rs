@@ -122,7 +122,7 @@ fn wait_ready(layout: &Layout, ends: &Ends) -> Result<Option<ServiceState>> {
 
 /// Why the service has ended, if it has.
 fn service_ended(layout: &Layout) -> Option<String> {
-    let event = find(layout, Agent::Serve, "failed").or_else(|| find(layout, Agent::Serve, "stopped"))?;
+    let event = ["failed", "stopped", "ending"].into_iter().find_map(|name| find(layout, Agent::Serve, name))?;
     Some(event.detail.unwrap_or(event.event))
 }
 

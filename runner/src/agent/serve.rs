@@ -469,6 +469,10 @@ impl Serving {
                     }
                 }
                 reason = ends.reached() => {
+                    if self.job.is_some() {
+                        // The load is another job, which was told nothing.
+                        self.log.write("ending", Some(reason.to_owned()), None)?;
+                    }
                     self.let_load_finish().await;
                     return Ok(reason.to_owned());
                 }

@@ -180,21 +180,26 @@ impl Deployment {
 /// Goes on with the deployments, in order, until `until` holds or the person interrupts. What outlives this process
 /// is then left to itself; everything else is ended in order and archived.
 pub fn drive(
-    deployments: impl Iterator<Item = Result<Deployment>>,
+    mut deployments: impl Iterator<Item = Result<Deployment>>,
     until: Until,
     archive: &Archive,
     keep: bool,
     console: &mut Console,
     interrupt: &Interrupt,
 ) -> Result<Driven> {
-    let mut deployments = deployments.peekable();
+    let mut exhausted = false;
     let mut under_way: VecDeque<Deployment> = VecDeque::new();
     let mut driven = Driven::default();
     loop {
-        while !interrupt.is_raised()
+        // Asked for one by one: taking the next is what makes it, where it is made late.
+        while !exhausted
+            && !interrupt.is_raised()
             && under_way.front().is_none_or(|first| under_way.len() < first.target.at_once())
-            && let Some(next) = deployments.next()
         {
+            let Some(next) = deployments.next() else {
+                exhausted = true;
+                break;
+            };
             let mut next = next?;
             tracing::info!("deployment in {}", next.folder().display());
             match next.launch() {
@@ -228,9 +233,9 @@ pub fn drive(
             }
         }
         under_way = still;
-        if under_way.is_empty() && (interrupt.is_raised() || deployments.peek().is_none()) {
+        if under_way.is_empty() && (exhausted || interrupt.is_raised()) {
             // Of a cluster, the next command submits them.
-            driven.left += if interrupt.is_raised() { deployments.count() } else { 0 };
+            driven.left += deployments.size_hint().0;
             return Ok(driven);
         }
         thread::sleep(Duration::from_millis(50));

@@ -4,10 +4,12 @@
 
 use std::path::Path;
 
+use anyhow::Result;
+
 use super::Plan;
 use crate::{
     node::OWN_PROGRAM,
-    recipe::target_file::SlurmTarget,
+    recipe::{Recipe, target_file::SlurmTarget},
     services::{LaunchRequest, RAW_SERVICE, service_type},
     target::slurm,
 };
@@ -51,27 +53,34 @@ fn commands(plan: &Plan, point: usize) -> Vec<String> {
     commands
 }
 
+/// Errs with what of the plan cannot be asked of its cluster; nothing of it would start.
+pub fn check(plan: &Plan) -> Result<()> {
+    let Some(site) = &plan.site else { return Ok(()) };
+    plan.points.iter().try_for_each(|point| job_texts(&point.recipe, site).map(drop))
+}
+
+fn job_texts(recipe: &Recipe, site: &SlurmTarget) -> Result<Vec<String>> {
+    let scripts = slurm::scripts("EXECUTION", &slurm::resources(recipe), site, "/RUN", "/runner")?;
+    Ok(scripts.into_iter().map(|(_, text)| text).collect())
+}
+
 /// The scripts of both jobs, and what the service's starts.
-fn job_scripts(recipe: &crate::recipe::Recipe, site: &SlurmTarget) -> Vec<String> {
-    let mut client = recipe.client.resources.clone();
-    client.time_limit.clone_from(&recipe.service.resources.time_limit);
-    let resources = [recipe.service.resources.clone(), client];
-    match slurm::scripts("EXECUTION", &resources, site, "RUN", "runner") {
-        Ok(scripts) => {
-            let mut lines: Vec<String> =
-                scripts.iter().flat_map(|(_, text)| text.lines().map(str::to_owned).chain([String::new()])).collect();
-            lines.push(match &recipe.service.endpoint {
-                Some(endpoint) => format!("#   {endpoint} runs already"),
-                None => service_command(recipe),
-            });
-            lines
-        }
-        Err(error) => vec![format!("# {error:#}")],
-    }
+fn job_scripts(recipe: &Recipe, site: &SlurmTarget) -> Vec<String> {
+    let texts = match job_texts(recipe, site) {
+        Ok(texts) => texts,
+        Err(error) => return vec![format!("# {error:#}")],
+    };
+    let mut lines: Vec<String> =
+        texts.iter().flat_map(|text| text.lines().map(str::to_owned).chain([String::new()])).collect();
+    lines.push(match &recipe.service.endpoint {
+        Some(endpoint) => format!("#   {endpoint} runs already"),
+        None => service_command(recipe),
+    });
+    lines
 }
 
 /// The command line that `agent serve` starts, as a comment below it.
-fn service_command(recipe: &crate::recipe::Recipe) -> String {
+fn service_command(recipe: &Recipe) -> String {
     let service = &recipe.service;
     let kind = service.kind.as_deref().and_then(service_type).unwrap_or(RAW_SERVICE);
     let settings = serde_json::Value::Object(service.settings.clone());

@@ -149,16 +149,15 @@ pub fn locate(name: &str, campaign_folder: &Path) -> Result<PathBuf> {
         bail!("`{name}` is no name of a target: expected the name of a file in campaigns/targets, without `.yaml`");
     }
     let file = format!("{name}.yaml");
-    let places = [
-        campaign_folder.join("targets").join(&file),
-        Path::new("campaigns/targets").join(&file),
-        Path::new("targets").join(&file),
-    ];
-    match places.iter().find(|path| path.exists()) {
-        Some(path) => Ok(path.clone()),
+    let above = std::path::absolute(campaign_folder).unwrap_or_default();
+    let folders = std::iter::once(campaign_folder.join("targets"))
+        .chain(above.ancestors().map(|folder| folder.join("campaigns/targets")))
+        .chain([PathBuf::from("campaigns/targets")]);
+    match folders.map(|folder| folder.join(&file)).find(|path| path.exists()) {
+        Some(path) => Ok(path),
         None => bail!(
-            "target `{name}` is not described: there is no {}, nor campaigns/targets/{file}; `--target local` runs here",
-            places[0].display()
+            "target `{name}` is not described: there is no {file} in {} or in campaigns/targets; `--target local` runs here",
+            campaign_folder.join("targets").display()
         ),
     }
 }

@@ -22,7 +22,7 @@ use serde_json::json;
 use super::{AgentStatus, Refused, Target, ssh::Ssh};
 use crate::{
     agent::{self, Layout},
-    recipe::{Recipe, target_file::SlurmTarget},
+    recipe::{Recipe, Resources, target_file::SlurmTarget},
 };
 
 mod copy;
@@ -277,21 +277,26 @@ impl Slurm {
 }
 
 /// What the scripts of a deployment need to know of its recipe.
-fn resources(folder: &Path) -> Result<[crate::recipe::Resources; 2]> {
+fn planned_resources(folder: &Path) -> Result<[Resources; 2]> {
     let plan = Layout::new(folder).plan()?;
     let point = plan.points.first().context("a deployment has a point")?;
     let recipe: Recipe =
         serde_json::from_value(point.recipe.resolved.clone()).context("the plan's recipe cannot be read")?;
-    let mut client = recipe.client.resources;
+    Ok(resources(&recipe))
+}
+
+/// What both jobs are asked for, in the order of [`Role::BOTH`].
+pub fn resources(recipe: &Recipe) -> [Resources; 2] {
+    let mut client = recipe.client.resources.clone();
     // One client job drives all points, so it may live as long as the service does.
     client.time_limit.clone_from(&recipe.service.resources.time_limit);
-    Ok([recipe.service.resources, client])
+    [recipe.service.resources.clone(), client]
 }
 
 /// The two scripts of a deployment, in the order of [`Role::BOTH`].
 pub fn scripts(
     deployment: &str,
-    resources: &[crate::recipe::Resources; 2],
+    resources: &[Resources; 2],
     site: &SlurmTarget,
     folder: &str,
     program: &str,
@@ -328,7 +333,7 @@ impl Target for Slurm {
 
     fn check(&mut self, folder: &Path) -> Result<()> {
         let name = self.own(folder)?;
-        let resources = resources(folder)?;
+        let resources = planned_resources(folder)?;
         let mut cluster = self.cluster.borrow_mut();
         let place = cluster.place()?;
         let there = cluster.folder(&name)?;

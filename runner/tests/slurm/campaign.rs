@@ -8,7 +8,7 @@ use crate::cluster::{Cluster, redis};
 fn a_sweep_on_two_nodes_shares_one_deployment() {
     let cluster = Cluster::shared();
     let project = cluster.project("");
-    project.write("redis.yaml", &redis("1, 2, 4, 2, 1", 0.5));
+    project.write("redis.yaml", &redis("1, 2, 3, 4, 5", 0.5));
     let finished = project.runner(&["-v", "run", "redis.yaml"]);
     finished.code(0);
     project.assert_in_order();

@@ -2,11 +2,15 @@
 //!
 //! The first test brings the cluster up; it stays until `testbed down`, which `scripts/test.sh` does at its end.
 
-mod campaign;
 mod cluster;
-mod endings;
-mod killed;
+#[path = "campaign.rs"]
+mod on_slurm_campaign;
+#[path = "endings.rs"]
+mod on_slurm_endings;
+#[path = "killed.rs"]
+mod on_slurm_killed;
+#[path = "stopped.rs"]
+mod on_slurm_stopped;
 #[path = "../life/project.rs"]
 #[expect(dead_code, reason = "shared with the tests of this machine's target, which use more of it")]
 mod project;
-mod stopped;

@@ -60,8 +60,12 @@ pub fn unpack(folder: &Path, bytes: &[u8]) -> Result<()> {
 /// Fetches what the agents wrote into the folder `there`. Ends when every file here has the digest it has there; what
 /// is here already is not fetched again.
 pub fn get(ssh: &mut Ssh, there: &str, folder: &Path) -> Result<()> {
+    // What cannot be read there must not pass for absent.
     let digests = format!(
-        "cd {} || exit 3; find events service points serve.log load.log -path service/scratch -prune -o -type f -exec sha256sum -z {{}} + 2>/dev/null; exit 0",
+        "cd {} || exit 3\n\
+         for path in events service points serve.log load.log; do [ ! -e $path ] || set -- \"$@\" $path; done\n\
+         [ $# -gt 0 ] || exit 0\n\
+         find \"$@\" -path service/scratch -prune -o -type f -exec sha256sum -z {{}} + || exit 4",
         quoted(there)?
     );
     for attempt in 1..=ATTEMPTS {
@@ -69,6 +73,7 @@ pub fn get(ssh: &mut Ssh, there: &str, folder: &Path) -> Result<()> {
         if answer.code == 3 {
             bail!("the run folder is gone from the cluster: {there}");
         }
+        let answer = answer.ok("cannot read the results on the cluster")?;
         let wanted = listed(&answer.stdout)?;
         let missing: Vec<&String> = wanted
             .iter()

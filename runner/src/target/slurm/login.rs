@@ -34,6 +34,8 @@ pub fn ask(ssh: &mut Ssh, site: &SlurmTarget) -> Result<Place> {
          sbatch --version 2>&1 | tail -n 1; date +%s.%N; df -Pk \"$folder\" | tail -n 1",
         quoted(folder)?
     );
+    // So that the time of the connection is not taken for that of the question.
+    ssh.run("true", b"")?;
     let begun = Timestamp::now();
     let answer = ssh.run(&script, b"")?;
     let trip = Timestamp::now().seconds_since(begun);

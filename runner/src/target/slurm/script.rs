@@ -55,6 +55,9 @@ pub fn job_name(deployment: &str, role: Role) -> String {
 /// What Slurm is asked for, as options of `sbatch`. Errs when a value could be taken for something else.
 pub fn directives(job: &Job<'_>) -> Result<Vec<String>> {
     let (resources, site) = (job.resources, job.site);
+    if resources.nodes.is_some_and(|nodes| nodes > 1) {
+        bail!("`{}.nodes`: this build gives a service and its clients one node each: leave it out", job.role.name());
+    }
     let gpus = resources.num_gpus.unwrap_or(0) + resources.gpus_per_node.unwrap_or(0);
     let partition =
         if gpus > 0 { site.gpu_partition.as_ref().or(site.partition.as_ref()) } else { site.partition.as_ref() };
@@ -72,7 +75,7 @@ pub fn directives(job: &Job<'_>) -> Result<Vec<String>> {
     ask("partition", either(&resources.partition, partition))?;
     ask("reservation", site.reservation.clone())?;
     ask("time", either(&resources.time_limit, Some(&site.time_limit)))?;
-    ask("nodes", Some(resources.nodes.unwrap_or(1).to_string()))?;
+    ask("nodes", Some("1".to_owned()))?;
     ask("ntasks-per-node", Some("1".to_owned()))?;
     let cpus = match job.role {
         Role::Service => resources.cpus_per_task,
