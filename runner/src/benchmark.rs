@@ -108,6 +108,9 @@ pub fn execute(
             if let Some(trace) = &plan.points[plan.benchmarks[*member].point].trace {
                 run.layout.write_trace(trace)?;
             }
+            for (sha256, text) in &plan.points[plan.benchmarks[*member].point].files {
+                run.layout.write_input(sha256, text)?;
+            }
         }
         targets.describe(&plan.campaign.target, run.layout.folder())?;
         let mut journal = Journal::open(run.layout.folder())?;

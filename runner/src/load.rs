@@ -138,6 +138,8 @@ pub struct LoadJob {
     pub env: std::collections::BTreeMap<String, String>,
     /// The raw `client.command`, if there is one.
     pub command: Option<String>,
+    /// Texts of the files that settings name, by the setting.
+    pub files: std::collections::BTreeMap<String, String>,
     /// The recorded arrivals, when these are what is replayed.
     pub trace: Option<std::sync::Arc<Trace>>,
     /// In a calibration: where the client says how late it read what the server had sent.

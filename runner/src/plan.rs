@@ -19,6 +19,7 @@ use crate::{
         secrets::Environment,
         target_file::{self, SlurmTarget},
     },
+    services::FileSetting,
 };
 
 mod order;
@@ -82,6 +83,8 @@ pub struct Point {
     pub estimated_s: Option<f64>,
     /// The recorded arrivals that `load` replays.
     pub trace: Option<Arc<Trace>>,
+    /// Files that the client's settings name: sha256 and text.
+    pub files: Vec<(String, Arc<str>)>,
 }
 
 /// One execution of a point.
@@ -180,7 +183,7 @@ fn points(
     secrets: &mut BTreeMap<String, String>,
 ) -> Vec<Point> {
     let Reading { findings, drafts, campaign, .. } = reading;
-    let mut traces = Traces { folder, read: BTreeMap::new() };
+    let mut traces = Traces { folder, read: BTreeMap::new(), texts: BTreeMap::new() };
     drafts.iter().filter_map(|draft| point(findings, draft, campaign, &mut traces, machine, secrets)).collect()
 }
 
@@ -188,6 +191,8 @@ fn points(
 struct Traces<'a> {
     folder: &'a Path,
     read: BTreeMap<PathBuf, Result<Arc<Trace>, String>>,
+    /// Other files that a recipe names.
+    texts: BTreeMap<PathBuf, Result<Arc<str>, String>>,
 }
 
 impl Traces<'_> {
@@ -205,6 +210,30 @@ impl Traces<'_> {
             }
             _ => Ok(Some(trace)),
         }
+    }
+
+    /// The file that a setting of the client names: its sha256 and text; errs with the setting and what is wrong.
+    fn named_by(
+        &mut self,
+        file: &FileSetting,
+        settings: &Map<String, Value>,
+    ) -> Result<Option<(String, Arc<str>)>, (&'static str, String)> {
+        let text = |key: &str| settings.get(key).and_then(Value::as_str);
+        let Some(name) = text(file.setting) else { return Ok(None) };
+        let path = self.folder.join(name);
+        let read = self.texts.entry(path).or_insert_with_key(|path| {
+            let read = std::fs::read_to_string(path).map(Arc::from);
+            read.map_err(|err| format!("cannot read {}: {err}", path.display()))
+        });
+        let content = read.clone().map_err(|message| (file.setting, message))?;
+        let sha256 = archive::sha256_hex(content.as_bytes());
+        if text(file.digest).is_some_and(|wanted| wanted != sha256) {
+            let message = format!("{name} has the sha256 {sha256}: it is not the file that was meant");
+            return Err((file.digest, message));
+        }
+        let all = Value::Object(settings.clone());
+        (file.check)(&content, &all).map_err(|reason| (file.setting, format!("{name}: {reason}")))?;
+        Ok(Some((sha256, content)))
     }
 }
 
@@ -229,6 +258,21 @@ fn point(
     if let Some(trace) = &trace {
         written.benchmarks.load.sha256 = Some(trace.sha256.clone());
     }
+    let mut files = Vec::new();
+    for file in draft.types.client.map(|client| client.file_settings()).unwrap_or_default() {
+        match traces.named_by(file, &written.client.settings) {
+            Ok(None) => {}
+            Ok(Some((sha256, text))) => {
+                written.client.settings.insert(file.digest.to_owned(), sha256.clone().into());
+                files.push((sha256, text));
+            }
+            Err((setting, message)) => {
+                let path = format!("client.settings.{setting}");
+                let at = draft.tree.find(&path).map_or(at, |entry| entry.node.span);
+                findings.error(at, path, message);
+            }
+        }
+    }
     let resolved = match resolve::resolve(&written, draft.types, &campaign.slo) {
         Ok(resolved) => resolved,
         Err(error) => {
@@ -248,6 +292,17 @@ fn point(
             return None;
         }
     };
+    if let Some(trace) = &trace
+        && let Some(line) = trace.arrivals.iter().position(|arrived| arrived.input_tokens.is_some())
+        && let Err(reason) = client.recorded_lengths(&Value::Object(recipe.client.settings.clone()))
+    {
+        let at = draft.tree.find("benchmarks.load.file").map_or(at, |entry| entry.node.span);
+        let message = format!("`input_tokens` (first of request {}) would have no effect: {reason}", line + 1);
+        match client.details().contains(&analysis::slo::Detail::Tokens) {
+            true => findings.error(at, "benchmarks.load.file", message),
+            false => findings.note(at, "benchmarks.load.file", message),
+        }
+    }
     let own = recipe.client.resources.cpus_per_task.filter(|_| !rules::is_local(&recipe));
     let cores = own.unwrap_or(machine.cores);
     let load = match workload::load_spec(&recipe, &defaults, trace.as_deref(), campaign.seed, cores) {
@@ -266,6 +321,7 @@ fn point(
         warmup_delay_s: defaults.warmup_delay_s,
         load,
         trace,
+        files,
         recipe,
         resolved: resolved.value,
         recipe_hash: resolved.hash,

@@ -24,10 +24,12 @@ mod exposition;
 #[cfg(test)]
 pub mod fixtures;
 mod http;
+mod llm;
 #[cfg(test)]
 mod load_models;
 mod minio;
 mod nginx;
+mod ollama;
 mod postgres;
 mod qdrant;
 mod redis;
@@ -47,6 +49,7 @@ pub static SERVICES: &[&dyn ServiceType] = &[
     &chroma::Chroma,
     &minio::Minio,
     &nginx::Nginx,
+    &ollama::Ollama,
     &postgres::Postgres,
     &qdrant::Qdrant,
     &redis::Redis,
@@ -78,6 +81,16 @@ pub trait ServiceType: Sync {
     fn launch(&self, request: &LaunchRequest<'_>) -> Result<Launch>;
     /// Asks the service by its own protocol whether it is ready. Bounded in time by the caller.
     fn probe<'a>(&'a self, endpoint: &'a Endpoint, settings: &'a Value) -> BoxFuture<'a, Probe>;
+    /// Has a service of ours get what a probe found missing, such as a model from a hub; says in `progress` how far it is.
+    /// Ended from outside when the time for getting ready is over.
+    fn fetch<'a>(
+        &'a self,
+        _endpoint: &'a Endpoint,
+        _settings: &'a Value,
+        _progress: &'a mut dyn FnMut(String),
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async { Err("nothing is known that could get it".to_owned()) })
+    }
     /// What it says of itself while it is under load, asked once a second, by the names of `docs/metrics.md`;
     /// empty when it says nothing. An answer that takes longer than a second is not waited for.
     fn figures<'a>(&'a self, _endpoint: &'a Endpoint) -> BoxFuture<'a, BTreeMap<String, f64>> {
@@ -91,6 +104,14 @@ pub trait ClientType: Sync {
     fn name(&self) -> &'static str;
     /// JSON Schema of `client.settings`.
     fn settings_schema(&self) -> Schema;
+    /// Settings that name a file which the clients read.
+    fn file_settings(&self) -> &'static [FileSetting] {
+        &[]
+    }
+    /// Whether requests have the input lengths that a trace recorded, with these settings; else why not, and the cure.
+    fn recorded_lengths(&self, _settings: &Value) -> Result<(), String> {
+        Err(format!("`{}` sends no prompts: leave the column out", self.name()))
+    }
     /// What the settings say about the load as a whole.
     fn load_defaults(&self, settings: &Value) -> Result<LoadDefaults>;
     /// The `operation_mix` of a load that time ends and whose recipe gives none.
@@ -143,6 +164,18 @@ pub struct SecretSetting {
     /// The environment variable in which the service's own programs look for it. `${NAME}` of it stands for a drawn
     /// value in plan, settings and archive, and a `service.command` finds the value in this variable.
     pub variable: &'static str,
+}
+
+/// A setting of a client that names a file. It is read and checked when the load is planned, and reaches the clients by its
+/// digest, so that they read what was checked.
+#[derive(Clone, Copy, Debug)]
+pub struct FileSetting {
+    /// Its key in `client.settings`; the path counts from the folder of the file that is run.
+    pub setting: &'static str,
+    /// The setting that holds the file's sha256.
+    pub digest: &'static str,
+    /// Whether a text can be read, by all the settings; else what is wrong, with the line.
+    pub check: fn(&str, &Value) -> Result<(), String>,
 }
 
 /// What a service type is told when it is to start.
@@ -203,6 +236,8 @@ pub enum Probe {
     Ready { version: Option<String> },
     /// Not yet, and why.
     NotYet(String),
+    /// It answers, and lacks this, which [`ServiceType::fetch`] can get.
+    Missing(String),
     /// Something answers that will never be the service that was asked for.
     Wrong(String),
 }

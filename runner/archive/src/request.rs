@@ -66,11 +66,20 @@ pub struct Request {
     pub chunk_gaps_us: Vec<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_tokens: Option<u64>,
+    /// Input tokens that the server had in its prompt cache, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_tokens: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_tokens: Option<u64>,
+    /// Content chunks, where these are not as many as the output tokens: several tokens came in one chunk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_chunks: Option<u64>,
     /// The server gave no usage: `output_tokens` is the number of content chunks.
     #[serde(default, skip_serializing_if = "is_false")]
     pub tokens_by_chunk: bool,
+    /// Times that the server itself reports, by its own names: a part of what it did → seconds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub server_s: BTreeMap<String, f64>,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -102,10 +111,11 @@ impl Request {
         self.start_s - self.intended()
     }
 
-    /// (E2E − TTFT) / (output tokens − 1), when there are at least two output tokens.
+    /// (E2E − TTFT) / (output tokens − 1), when there are at least two output tokens and not all of them came in one
+    /// chunk: then nothing was seen of the time between them.
     pub fn tpot(&self) -> Option<f64> {
         let (ttft, tokens) = (self.ttft_s?, self.output_tokens?);
-        (tokens > 1).then(|| (self.service_time() - ttft) / (tokens - 1) as f64)
+        (tokens > 1 && self.content_chunks != Some(1)).then(|| (self.service_time() - ttft) / (tokens - 1) as f64)
     }
 }
 
@@ -180,6 +190,16 @@ mod tests {
         assert_eq!((request.end(), request.service_time(), request.send_lag()), (1.75, 0.5, 0.25));
         let closed = Request { start_s: 1.25, latency_s: 0.5, ..Request::default() };
         assert_eq!((closed.intended(), closed.end(), closed.send_lag()), (1.25, 1.75, 0.0));
+    }
+
+    #[test]
+    fn tokens_that_came_all_at_once_have_no_time_between_them() {
+        let request = Request { latency_s: 1.0, ttft_s: Some(0.4), output_tokens: Some(4), ..Request::default() };
+        for (content_chunks, expect) in [(None, Some(0.2)), (Some(2), Some(0.2)), (Some(1), None)] {
+            let tpot = Request { content_chunks, ..request.clone() }.tpot();
+            assert_eq!(tpot.map(|time| (time * 1e9).round() / 1e9), expect, "{content_chunks:?}");
+        }
+        assert_eq!(Request { output_tokens: Some(1), ..request }.tpot(), None);
     }
 
     #[test]

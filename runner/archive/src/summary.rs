@@ -65,6 +65,15 @@ pub struct Summary {
     pub avg_output_tokens: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub avg_input_tokens: Option<f64>,
+    /// Input tokens that the server had in its prompt cache, on average over the requests that say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avg_cached_tokens: Option<f64>,
+    /// Successful requests whose output tokens were counted by content chunk, for want of a count of the server's.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub counted_by_chunk: u64,
+    /// Output tokens in a content chunk, of requests whose server counts tokens: above 1, the ITL is the gap between several tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_chunk: Option<f64>,
     /// Payload bytes per second of the window, of successful requests.
     pub bytes_sent_per_second: Option<f64>,
     pub bytes_received_per_second: Option<f64>,
@@ -75,6 +84,9 @@ pub struct Summary {
     /// Times of the steps of successful requests, where a request has several round trips.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub steps_s: BTreeMap<String, Percentiles>,
+    /// Times that the server itself reports with its answers, of successful requests.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub server_s: BTreeMap<String, Percentiles>,
     /// Error text → number of failed requests in the window.
     pub error_summary: BTreeMap<String, u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,6 +105,10 @@ pub struct Summary {
     pub findings: Vec<Finding>,
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// Figures of one sample. All but `count` are `null` for an empty sample.

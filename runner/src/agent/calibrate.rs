@@ -122,6 +122,7 @@ fn job(spec: LoadSpec, settings: Value, service_settings: Value, endpoint: &Endp
         folder: folder.to_owned(),
         env: Default::default(),
         command: None,
+        files: Default::default(),
         trace: None,
         truth: None,
     }

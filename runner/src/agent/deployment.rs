@@ -20,6 +20,7 @@ use serde_json::Value;
 use crate::{
     load::{Arrival, Endpoint, LoadSpec, Trace},
     recipe::secrets,
+    services::ClientType,
 };
 
 /// `plan.json`: one start of a service and the points it serves.
@@ -196,6 +197,36 @@ impl Layout {
         let trace = Trace::read(&path)?;
         ensure!(trace.sha256 == *sha256, "the trace changed on its way: {}", path.display());
         Ok(Some(trace))
+    }
+
+    /// Puts a file that a client's setting names where the load agent finds it.
+    pub fn write_input(&self, sha256: &str, text: &str) -> Result<()> {
+        let path = self.input_file(sha256);
+        fs::create_dir_all(self.folder.join("inputs"))
+            .and_then(|()| fs::write(&path, text))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The texts of the files that settings of a client name, by the setting.
+    pub fn input_files(&self, client: &dyn ClientType, settings: &Value) -> Result<BTreeMap<String, String>> {
+        let mut files = BTreeMap::new();
+        for file in client.file_settings() {
+            let Some(sha256) = settings.get(file.digest).and_then(Value::as_str) else { continue };
+            let path = self.input_file(sha256);
+            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            ensure!(
+                archive::sha256_hex(text.as_bytes()) == sha256,
+                "`{}` changed on its way: {}",
+                file.setting,
+                path.display()
+            );
+            files.insert(file.setting.to_owned(), text);
+        }
+        Ok(files)
+    }
+
+    fn input_file(&self, sha256: &str) -> PathBuf {
+        self.folder.join("inputs").join(sha256)
     }
 
     fn trace_file(&self, sha256: &str, extension: &str) -> PathBuf {

@@ -150,6 +150,7 @@ fn drive(
         env.extend(secrets.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
     env.extend(point.env.iter().map(|(name, value)| (name.clone(), secrets.fill(value))));
+    let client = services::client_of_recipe(&point.client_kind)?;
     let job = LoadJob {
         spec: point.load.clone(),
         settings: secrets.fill_value(&point.settings),
@@ -158,10 +159,10 @@ fn drive(
         folder: folder.clone(),
         env,
         command: point.command.clone(),
+        files: layout.input_files(client, &point.settings)?,
         trace: layout.trace(&point.load)?,
         truth: None,
     };
-    let client = services::client_of_recipe(&point.client_kind)?;
     let control = Control::default();
     let mut why_stopped = None;
     let result = thread::scope(|scope| {

@@ -45,6 +45,8 @@ use crate::{
 
 /// A probe without an answer after this long counts as "not yet".
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+/// Between two lines on how far a fetch is.
+const FETCH_PROGRESS: Duration = Duration::from_secs(5);
 /// How long a service may take to end after being asked to.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a ready service waits for its load.
@@ -399,14 +401,24 @@ impl Serving {
     }
 
     /// Asks by protocol until the service is ready; returns the version it reports.
-    async fn wait_ready(&self, endpoint: &Endpoint, deadline: Instant) -> Result<Option<String>> {
+    async fn wait_ready(&mut self, endpoint: &Endpoint, deadline: Instant) -> Result<Option<String>> {
         let mut pause = Duration::from_millis(10);
+        let mut fetched = false;
         let settings = self.secrets.fill_value(&self.plan.settings);
         loop {
             let last = match timeout(PROBE_PATIENCE, self.kind.probe(endpoint, &settings)).await {
                 Ok(Probe::Ready { version }) => return Ok(version),
                 Ok(Probe::Wrong(what)) => bail!("{endpoint} is not the service that was asked for: {what}"),
                 Ok(Probe::NotYet(why)) => why,
+                Ok(Probe::Missing(what)) if self.plan.endpoint.is_some() => {
+                    bail!("{endpoint} does not have {what}: it runs already and is left alone, so get it there")
+                }
+                Ok(Probe::Missing(what)) if fetched => bail!("{what} is still missing after it was fetched"),
+                Ok(Probe::Missing(what)) => {
+                    self.fetch(endpoint, &settings, &what, deadline).await?;
+                    fetched = true;
+                    continue;
+                }
                 Err(_) => format!("no answer within {} s", PROBE_PATIENCE.as_secs()),
             };
             if Instant::now() + pause > deadline {
@@ -414,6 +426,37 @@ impl Serving {
             }
             sleep(pause).await;
             pause = (pause * 3 / 2).min(Duration::from_secs(1));
+        }
+    }
+
+    /// Has the service get what it lacks, and writes down how far it is.
+    async fn fetch(
+        &mut self,
+        endpoint: &Endpoint,
+        settings: &serde_json::Value,
+        what: &str,
+        deadline: Instant,
+    ) -> Result<()> {
+        self.log.write("fetching", Some(what.to_owned()), None)?;
+        let (kind, log, limit_s) = (self.kind, &mut self.log, self.plan.ready_timeout_s);
+        let (mut last, mut written) = (String::new(), Instant::now());
+        let fetched = {
+            let mut progress = |text: String| {
+                if written.elapsed() >= FETCH_PROGRESS {
+                    written = Instant::now();
+                    if let Err(err) = log.write("fetching", Some(format!("{what}: {text}")), None) {
+                        tracing::warn!("cannot write down how far {what} is: {err:#}");
+                    }
+                }
+                last = text;
+            };
+            timeout(deadline.saturating_duration_since(Instant::now()), kind.fetch(endpoint, settings, &mut progress))
+                .await
+        };
+        match fetched {
+            Ok(Ok(())) => self.log.write("fetched", Some(what.to_owned()), None),
+            Ok(Err(reason)) => bail!("cannot fetch {what}: {reason}"),
+            Err(_) => bail!("not ready within {limit_s} s (`service.ready_timeout`): still fetching {what}: {last}"),
         }
     }
 

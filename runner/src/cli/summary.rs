@@ -168,6 +168,19 @@ fn figures(out: &mut String, summary: &archive::Summary) {
     if let Some(tokens) = summary.tokens_per_second {
         _ = writeln!(out, "{} output tokens/s", units::figure(tokens));
     }
+    if let Some(tokens) = summary.tokens_per_chunk.filter(|tokens| (tokens - 1.0).abs() > 0.005) {
+        _ = writeln!(
+            out,
+            "{tokens:.2} output tokens in a chunk: ITL is the gap between chunks, TPOT that between tokens"
+        );
+    }
+    if summary.counted_by_chunk > 0 {
+        let requests = units::grouped(summary.counted_by_chunk as i64);
+        _ = writeln!(out, "tokens of {requests} requests were counted by chunk: the server gave no count");
+    }
+    if let Some(cached) = summary.avg_cached_tokens.filter(|cached| *cached > 0.0) {
+        _ = writeln!(out, "{cached:.1} input tokens a request came from the server's prompt cache");
+    }
     let mut rows = table::new_table();
     rows.set_header(["", "n", "avg", "p50", "p90", "p95", "p99", "p99.9", "max"]);
     let mut add = |name: &str, distribution: Option<&Distribution>| {
@@ -202,6 +215,9 @@ fn figures(out: &mut String, summary: &archive::Summary) {
     add("ITL", summary.itl_s.as_ref());
     for (name, figures) in &summary.steps_s {
         add(name, Some(&Distribution { figures: figures.clone(), histogram: None }));
+    }
+    for (name, figures) in &summary.server_s {
+        add(&format!("server: {name}"), Some(&Distribution { figures: figures.clone(), histogram: None }));
     }
     _ = writeln!(out, "{}", table::fitted(rows));
     if summary.operations.len() > 1 {

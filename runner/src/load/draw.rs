@@ -68,7 +68,7 @@ impl Draw {
     }
 
     /// Standard normal (Marsaglia's polar method).
-    fn normal(&mut self) -> f64 {
+    pub fn normal(&mut self) -> f64 {
         loop {
             let (x, y): (f64, f64) = (2.0 * self.uniform() - 1.0, 2.0 * self.uniform() - 1.0);
             let square = x * x + y * y;

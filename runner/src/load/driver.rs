@@ -283,7 +283,8 @@ fn run_loop<W: Workload>(
         let _ = ready.send(Ok(()));
         // Nothing else happens on this thread before the start, so it may block.
         let Ok(start) = started.recv() else { return Ok(None) };
-        recorder.begin(start.wall.unix_us().max(0) as u64, workload.operations(), workload.steps());
+        let names = [workload.operations(), workload.steps(), workload.server_times()];
+        recorder.begin(start.wall.unix_us().max(0) as u64, names);
         let event_loop = Rc::new(EventLoop::new(
             shared.clone(),
             timer,

@@ -38,6 +38,8 @@ pub struct Streamed {
     /// Between consecutive chunks with content, in microseconds.
     pub gaps_us: Vec<u32>,
     pub input_tokens: Option<u64>,
+    /// Of these, what the server had in its prompt cache.
+    pub cached_tokens: Option<u64>,
     pub output_tokens: Option<u64>,
     /// The server gave no usage: `output_tokens` is the number of chunks with content.
     pub tokens_by_chunk: bool,
@@ -64,6 +66,8 @@ pub struct Exchange {
     pub first_byte: Option<Instant>,
     /// In nanoseconds, the times of [`Workload::steps`] as far as it came, one after the other from `start` on.
     pub steps_ns: Vec<u64>,
+    /// In nanoseconds, the times of [`Workload::server_times`] that the server reports.
+    pub server_ns: Vec<Option<u64>>,
     /// Only for searches whose right answer is known.
     pub recall: Option<Recall>,
     /// Only for streamed answers.
@@ -91,7 +95,9 @@ impl Exchange {
         let streamed = (gaps_us.capacity() > 0).then(|| Streamed { gaps_us, ..Streamed::default() });
         let mut steps_ns = std::mem::take(&mut self.steps_ns);
         steps_ns.clear();
-        *self = Self { place, operation, streamed, steps_ns, ..Self::default() };
+        let mut server_ns = std::mem::take(&mut self.server_ns);
+        server_ns.clear();
+        *self = Self { place, operation, streamed, steps_ns, server_ns, ..Self::default() };
     }
 
     /// Marks an exchange that has no outcome yet as failed, and one that has no end as ended at `end`.
@@ -137,6 +143,11 @@ pub trait Workload: Clone + Send + 'static {
 
     /// Names of the steps, where each request is several round trips.
     fn steps(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Names of the times that the server itself reports with an answer.
+    fn server_times(&self) -> &'static [&'static str] {
         &[]
     }
 

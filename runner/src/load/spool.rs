@@ -101,7 +101,7 @@ struct SpoolReader {
     body: Vec<u8>,
     /// The current request; what the last successful `advance` read.
     request: RequestRecord,
-    /// Of operations, and behind them of steps.
+    /// Of operations, behind them of steps, and behind these of the server's own times.
     names: Vec<String>,
     errors: Vec<String>,
     started_at: Option<Timestamp>,
@@ -223,12 +223,24 @@ impl SpoolReader {
             let names = self.names.get(usize::from(steps.first)..).unwrap_or_default();
             line.steps_s.extend(names.iter().cloned().zip(steps.ns.iter().copied().map(seconds)));
         }
+        line.server_s.clear();
+        if let Some(server) = &request.server {
+            let names = self.names.get(usize::from(server.first)..).unwrap_or_default();
+            let times = names.iter().cloned().zip(server.ns.iter().copied());
+            line.server_s.extend(times.filter_map(|(name, time)| Some((name, seconds(time?)))));
+        }
         line.chunk_gaps_us.clear();
         let streamed = request.streamed.as_ref();
         line.ttft_s = streamed.and_then(|streamed| streamed.first_ns).map(seconds);
         line.ttft_first_chunk_s = streamed.and_then(|streamed| streamed.first_chunk_ns).map(seconds);
         line.input_tokens = streamed.and_then(|streamed| streamed.input_tokens);
+        line.cached_tokens = streamed.and_then(|streamed| streamed.cached_tokens);
         line.output_tokens = streamed.and_then(|streamed| streamed.output_tokens);
+        let chunks = streamed.map(|streamed| {
+            let first = u64::from(streamed.first_ns.is_some());
+            first + streamed.gaps_us.len() as u64
+        });
+        line.content_chunks = chunks.filter(|chunks| line.output_tokens.is_some_and(|tokens| tokens != *chunks));
         line.tokens_by_chunk = streamed.is_some_and(|streamed| streamed.tokens_by_chunk);
         if let Some(streamed) = streamed {
             line.chunk_gaps_us.extend_from_slice(&streamed.gaps_us);
@@ -251,7 +263,7 @@ mod tests {
     fn spool(requests: &[RequestRecord]) -> (Vec<u8>, Vec<usize>) {
         let mut bytes = MAGIC.to_vec();
         let mut ends = Vec::new();
-        record::write_header(&mut bytes, 1_772_366_405_000_000, &["SET", "GET"], &["one", "two"]);
+        record::write_header(&mut bytes, 1_772_366_405_000_000, [&["SET", "GET"], &["one", "two"], &["load", "eval"]]);
         record::write_error(&mut bytes, "timeout");
         record::write_window(&mut bytes, 2_000_000_000);
         record::write_error(&mut bytes, "connection lost");
@@ -308,7 +320,8 @@ mod tests {
             first_ns: Some(2_000_000),
             gaps_us: vec![5, 0, 7],
             input_tokens: Some(3),
-            output_tokens: Some(4),
+            cached_tokens: Some(2),
+            output_tokens: Some(9),
             tokens_by_chunk: true,
         };
         let request = RequestRecord {
@@ -326,6 +339,7 @@ mod tests {
             first_byte_ns: Some(3_000_000),
             recall: Some(crate::load::Recall { found: 9, of: 10 }),
             steps: Some(record::StepsRecord { first: 2, ns: vec![1_000_000, 2_000_000] }),
+            server: Some(record::ServerRecord { first: 4, ns: vec![None, Some(5_000_000)] }),
             streamed: Some(streamed),
         };
         std::fs::write(path(folder.path(), 0), spool(&[request]).0).expect("written");
@@ -354,15 +368,18 @@ mod tests {
             ttft_first_chunk_s: Some(0.001),
             chunk_gaps_us: vec![5, 0, 7],
             input_tokens: Some(3),
-            output_tokens: Some(4),
+            cached_tokens: Some(2),
+            output_tokens: Some(9),
+            content_chunks: Some(4),
             tokens_by_chunk: true,
+            server_s: [("eval".to_owned(), 0.005)].into(),
         };
         assert_eq!(line, expect);
     }
 
     #[test]
     fn something_else_is_refused() {
-        for (bytes, reason) in [(&b"spool-9\n"[..], "not a spool"), (b"spool-1\n\0\0", "an empty record")] {
+        for (bytes, reason) in [(&b"spool-9\n"[..], "not a spool"), (b"spool-2\n\0\0", "an empty record")] {
             let folder = tempfile::tempdir().expect("a folder");
             std::fs::write(path(folder.path(), 0), bytes).expect("written");
             let err = to_requests(folder.path(), &folder.path().join("out")).expect_err("refused");

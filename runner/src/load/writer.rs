@@ -26,7 +26,7 @@ use super::{
     Exchange, Outcome, Precision, PrecisionFacts, Quantity,
     spool::{
         self,
-        record::{self, MAGIC, Record, RequestRecord, StepsRecord, StreamedRecord},
+        record::{self, MAGIC, Record, RequestRecord, ServerRecord, StepsRecord, StreamedRecord},
     },
 };
 
@@ -111,6 +111,8 @@ pub struct Recorder {
     errors: HashMap<String, u64>,
     /// Place of the first step's name behind those of the operations.
     first_step: u8,
+    /// Place of the first server time's name behind these.
+    first_server: u8,
     pub recorded: u64,
 }
 
@@ -126,10 +128,12 @@ pub struct Attempt {
 
 impl Recorder {
     /// Begins the spool; offset 0 was or will be at `started_at_us` microseconds since the Unix epoch.
-    pub fn begin(&mut self, started_at_us: u64, operations: &[&str], steps: &[&str]) {
+    /// `names`: of operations, steps and server times.
+    pub fn begin(&mut self, started_at_us: u64, names: [&[&str]; 3]) {
         self.buffer.extend_from_slice(MAGIC);
-        record::write_header(&mut self.buffer, started_at_us, operations, steps);
-        self.first_step = operations.len() as u8;
+        record::write_header(&mut self.buffer, started_at_us, names);
+        self.first_step = names[0].len() as u8;
+        self.first_server = self.first_step + names[1].len() as u8;
         self.hand_over();
     }
 
@@ -156,6 +160,7 @@ impl Recorder {
                 first_ns: since(streamed.first),
                 gaps_us: std::mem::take(&mut streamed.gaps_us),
                 input_tokens: streamed.input_tokens,
+                cached_tokens: streamed.cached_tokens,
                 output_tokens: streamed.output_tokens,
                 tokens_by_chunk: streamed.tokens_by_chunk,
             }
@@ -176,6 +181,8 @@ impl Recorder {
             recall: exchange.recall,
             steps: (!exchange.steps_ns.is_empty())
                 .then(|| StepsRecord { first: self.first_step, ns: std::mem::take(&mut exchange.steps_ns) }),
+            server: (!exchange.server_ns.is_empty())
+                .then(|| ServerRecord { first: self.first_server, ns: std::mem::take(&mut exchange.server_ns) }),
             streamed,
         };
         if self.buffer.is_empty() {
@@ -185,6 +192,9 @@ impl Recorder {
         // Lists go back to the exchange, for their allocations.
         if let Some(steps) = record.steps {
             exchange.steps_ns = steps.ns;
+        }
+        if let Some(server) = record.server {
+            exchange.server_ns = server.ns;
         }
         if let (Some(streamed), Some(written)) = (&mut exchange.streamed, record.streamed) {
             streamed.gaps_us = written.gaps_us;
@@ -277,6 +287,7 @@ pub fn open(folder: &Path, threads: usize, state: WriterState) -> Result<(Writer
             buffers: 1,
             errors: HashMap::new(),
             first_step: 0,
+            first_server: 0,
             recorded: 0,
         });
     }
@@ -443,7 +454,7 @@ mod tests {
             let writing = scope.spawn(|| writer.run(origin));
             for mut recorder in recorders {
                 scope.spawn(move || {
-                    recorder.begin(1_772_366_405_000_000, &["GET"], &[]);
+                    recorder.begin(1_772_366_405_000_000, [&["GET"], &[], &[]]);
                     recorder.window(0);
                     for index in 0..count {
                         let outcome = match index % 100 {
@@ -484,7 +495,7 @@ mod tests {
             let (writer, recorders) = open(folder.path(), threads, state()).expect("opened");
             let origin = Instant::now();
             for mut recorder in recorders {
-                recorder.begin(0, &["GET"], &[]);
+                recorder.begin(0, [&["GET"], &[], &[]]);
                 let attempt = Attempt { client: 0, intended: None, given: origin };
                 recorder.push(&mut exchange(0, Outcome::Ok, origin), attempt, origin);
             }
@@ -500,7 +511,7 @@ mod tests {
         let mut recorder = recorders.pop().expect("one");
         let origin = Instant::now();
         let attempt = Attempt { client: 0, intended: None, given: origin };
-        recorder.begin(0, &["GET"], &[]);
+        recorder.begin(0, [&["GET"], &[], &[]]);
         for index in 0..2000 {
             let reason = format!("{index} {}", "ü".repeat(1000));
             recorder.push(&mut exchange(index, Outcome::Failed(reason.into()), origin), attempt, origin);

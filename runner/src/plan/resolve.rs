@@ -83,7 +83,8 @@ fn resolve_client(recipe: &mut Recipe, types: Types) {
     settings.retain(|key, _| known(key));
     if known("model")
         && !settings.contains_key("model")
-        && let Some(model) = recipe.service.settings.get("model")
+        && let Some(model) =
+            ["served_model_name", "model"].into_iter().find_map(|name| recipe.service.settings.get(name))
     {
         settings.insert("model".into(), model.clone());
     }
@@ -98,8 +99,11 @@ fn resolve_client(recipe: &mut Recipe, types: Types) {
     }
     let mut settings = filled(schema, settings);
     // Defaults that another setting leaves without effect are left out, as a person must leave them out.
-    if settings.contains_key("prompt_length") && settings.contains_key("prompt") {
+    if ["prompt", "prompt_file", "prompt_lengths"].into_iter().any(|other| settings.contains_key(other)) {
         settings.remove("prompt_length");
+    }
+    if settings.contains_key("output_lengths") {
+        settings.remove("max_tokens");
     }
     if !settings.contains_key("operation_mix") {
         settings.retain(|key, _| !["num_keys", "key_distribution"].contains(&key.as_str()));

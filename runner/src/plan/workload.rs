@@ -33,7 +33,7 @@ pub fn load_spec(
     let closed = benchmarks.load.model == LoadModel::Closed;
     let scale = if closed { f64::from(connections) } else { 1.0 };
     let steps: Vec<Step> = benchmarks.load.steps.iter().map(|step| level(step, scale)).collect();
-    let arrival = arrival(&benchmarks.load, &steps, trace);
+    let mut arrival = arrival(&benchmarks.load, &steps, trace);
     let duration_s = benchmarks.duration.or_else(|| total_s(&steps));
     let requests = match (benchmarks.num_requests, duration_s) {
         (Some(requests), _) if !closed => Some(requests),
@@ -44,6 +44,9 @@ pub fn load_spec(
         (None, None) if !closed => Some(defaults.requests_per_client.saturating_mul(u64::from(benchmarks.num_clients))),
         (None, None) => Some(share(defaults.requests_per_client, connections, "client.settings.concurrent_requests")?),
     };
+    if let (Arrival::Trace { speed, rate, .. }, Some(trace)) = (&mut arrival, trace) {
+        *rate = measured_rate(benchmarks, trace, *speed, requests, duration_s);
+    }
     let warmup_requests =
         if closed { benchmarks.warmup_requests.div_ceil(u64::from(connections)) } else { benchmarks.warmup_requests };
     let threads = defaults.threads.unwrap_or(cores.saturating_sub(1)).clamp(1, clients);
@@ -93,6 +96,30 @@ fn replayed(benchmarks: &Benchmarks, trace: Option<&Trace>) -> Result<u64, (&'st
     match measured {
         0 if trace.is_some() => Err(("benchmarks.warmup", "the warm-up takes the whole trace: make it shorter".into())),
         measured => Ok(measured),
+    }
+}
+
+/// Mean arrivals per second of the part of a trace that is measured, as the trace's own [`Trace::rate`].
+fn measured_rate(
+    benchmarks: &Benchmarks,
+    trace: &Trace,
+    speed: f64,
+    requests: Option<u64>,
+    duration_s: Option<f64>,
+) -> f64 {
+    let times: Vec<f64> = trace.arrivals.iter().map(|arrived| arrived.offset_s / speed).collect();
+    let first = times.partition_point(|at| *at < benchmarks.warmup).max(benchmarks.warmup_requests as usize);
+    // The window begins when the warm-up is over, counted warm-up with its first request.
+    let by_count = benchmarks.warmup_requests > 0 && first as u64 == benchmarks.warmup_requests;
+    let start = if by_count { times.get(first).copied().unwrap_or(0.0) } else { benchmarks.warmup };
+    let by_time = duration_s.map_or(times.len(), |length| times.partition_point(|at| *at < start + length));
+    let by_count = requests.map_or(times.len(), |count| first.saturating_add(count as usize));
+    let measured = times.get(first..by_time.min(by_count).min(times.len())).unwrap_or_default();
+    let gaps = measured.len().saturating_sub(1) as f64;
+    match (measured.first(), measured.last()) {
+        (Some(first), Some(last)) if last > first => gaps / (last - first),
+        // All at once, or nothing: no rate can be told.
+        _ => trace.rate() * speed,
     }
 }
 
@@ -212,7 +239,12 @@ mod tests {
         let load = Load { model: LoadModel::Trace, speed: Some(2.0), ..Load::default() };
         let replay = |warmup| recipe(Benchmarks { load: load.clone(), warmup, ..Benchmarks::default() });
         let spec = load_spec(&replay(0.6), &defaults(7, 1), Some(&trace), 1, 2).expect("a load");
-        assert_eq!((spec.stop.requests, spec.requested_rate()), (Some(2), Some(1.5)));
+        // The rate is that of what is measured, here from 1 s to 2 s, not of the whole file.
+        assert_eq!((spec.stop.requests, spec.requested_rate()), (Some(2), Some(1.0)));
+        let cut = recipe(Benchmarks { num_requests: Some(3), ..replay(0.0).benchmarks });
+        assert_eq!(load_spec(&cut, &defaults(7, 1), Some(&trace), 1, 2).expect("a load").requested_rate(), Some(2.0));
+        let timed = recipe(Benchmarks { duration: Some(0.9), ..replay(0.0).benchmarks });
+        assert_eq!(load_spec(&timed, &defaults(7, 1), Some(&trace), 1, 2).expect("a load").requested_rate(), Some(2.0));
         assert!(load_spec(&replay(3.0), &defaults(7, 1), Some(&trace), 1, 2).is_err());
     }
 

@@ -272,8 +272,23 @@ impl Rules<'_> {
         if self.has(&setting("zipf_exponent")) && !zipf && has_mix {
             self.error(&setting("zipf_exponent"), "no effect without `key_distribution: zipf`");
         }
-        if self.has(&setting("prompt")) && self.has(&setting("prompt_length")) {
-            self.error(&setting("prompt_length"), "no effect beside `prompt`: remove one");
+        for (key, other) in [
+            ("prompt_length", "prompt"),
+            ("prompt_length", "prompt_file"),
+            ("prompt_length", "prompt_lengths"),
+            ("prompt_lengths", "prompt"),
+            ("prompt_lengths", "prompt_file"),
+            ("shared_prefix_length", "prompt"),
+            ("shared_prefix_length", "prompt_file"),
+            ("prompt_file", "prompt"),
+            ("max_tokens", "output_lengths"),
+        ] {
+            if self.has(&setting(key)) && self.has(&setting(other)) {
+                self.error(&setting(key), format!("no effect beside `{other}`: remove one"));
+            }
+        }
+        if self.has(&setting("prompt_file_sha256")) && !self.has(&setting("prompt_file")) {
+            self.error(&setting("prompt_file_sha256"), "no effect without `prompt_file`");
         }
         if let (Some(sizes), Some(size)) = (
             self.recipe.service.settings.get("file_sizes").and_then(|sizes| sizes.as_array()),
@@ -286,7 +301,8 @@ impl Rules<'_> {
             self.error(&setting("size_bytes"), message);
         }
         let model = |settings: &serde_json::Map<String, serde_json::Value>| {
-            settings.get("model").and_then(|model| model.as_str()).map(str::to_owned)
+            let name = ["served_model_name", "model"].into_iter().find_map(|name| settings.get(name));
+            name.and_then(|model| model.as_str()).map(str::to_owned)
         };
         if let (Some(served), Some(asked)) = (model(&self.recipe.service.settings), model(&self.recipe.client.settings))
             && served != asked

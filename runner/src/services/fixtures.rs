@@ -130,6 +130,7 @@ fn job(endpoint: Endpoint, spec: LoadSpec, settings: Value, folder: &Path) -> Lo
         folder: folder.to_owned(),
         env: [("CLIENT_NAME".to_owned(), "client-test".to_owned())].into(),
         command: None,
+        files: Default::default(),
         trace: None,
         truth: None,
     }
@@ -173,6 +174,11 @@ impl Running {
         }
         let server = StartedService::start(service.name(), settings);
         Self { endpoint: server.endpoint.clone(), settings: server.settings.clone(), _server: Some(Box::new(server)) }
+    }
+
+    /// A service that runs already, without settings.
+    pub fn at(endpoint: Endpoint) -> Self {
+        Self { endpoint, settings: Value::Object(Default::default()), _server: None }
     }
 
     pub fn job(&self, spec: LoadSpec, settings: &Value) -> LoadJob {
@@ -249,6 +255,8 @@ pub enum Fault {
     AnswerAndReset(Vec<u8>),
     /// Answers a byte every 50 ms.
     Drip(Vec<u8>),
+    /// Answers in parts with a pause before each, and closes behind the last if so asked.
+    Parts { parts: Vec<Vec<u8>>, pause: Duration, close: bool },
     /// Never answers.
     Stall,
 }
@@ -290,6 +298,15 @@ fn misbehave(mut stream: TcpStream, decide: &Decide) {
             }
             Fault::Answer(answer) => (answer, false),
             Fault::AnswerAndClose(answer) => (answer, true),
+            Fault::Parts { parts, pause, close } => {
+                for part in parts {
+                    std::thread::sleep(pause);
+                    if stream.write_all(&part).is_err() {
+                        return;
+                    }
+                }
+                (Vec::new(), close)
+            }
             Fault::AnswerAndReset(answer) => {
                 let _ = stream.write_all(&answer);
                 // Time to read the answer; then closing with unread input makes the kernel send a reset.

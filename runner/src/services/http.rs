@@ -134,8 +134,14 @@ impl Http {
 
 /// The whole answer to a GET: status and body.
 pub async fn get(endpoint: &Endpoint, path: &str) -> Result<(u16, Vec<u8>), String> {
+    get_with(endpoint, path, "").await
+}
+
+/// [`get`] with further header lines.
+pub async fn get_with(endpoint: &Endpoint, path: &str, headers: &str) -> Result<(u16, Vec<u8>), String> {
     let mut http = Http::connect(endpoint).await.map_err(|err| format!("cannot connect to {endpoint}: {err}"))?;
-    http.send(format!("GET {path} HTTP/1.1\r\nHost: {endpoint}\r\nConnection: close\r\n\r\n").as_bytes()).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {endpoint}\r\n{headers}Connection: close\r\n\r\n");
+    http.send(request.as_bytes()).await?;
     let head = http.head().await?;
     let mut body = Vec::new();
     while !http.body(&mut body).await?.done {

@@ -1,4 +1,4 @@
-//! The simulator as a service: the built-in OpenAI-compatible server of known truth.
+//! The simulator as a service: the built-in server of known truth, which speaks OpenAI's and Ollama's APIs.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{BoxFuture, ClientType, Launch, LaunchRequest, Probe, ServiceType, vllm};
+use super::{BoxFuture, ClientType, Launch, LaunchRequest, Probe, ServiceType, ollama, vllm};
 use crate::load::Endpoint;
 
 pub struct Simulator;
@@ -37,10 +37,14 @@ pub struct SimulatorSettings {
     /// Tokens (input and output) that all running requests may hold together; 0 for no limit.
     #[schemars(range(min = 0))]
     pub kv_limit_tokens: u64,
+    /// Time that the model takes to be loaded, which begins with the first request: all wait for it.
+    #[schemars(range(min = 0), extend("format" = "duration"))]
+    pub load_s: Option<f64>,
     /// Share of requests answered with status 500.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub failure_rate: f64,
-    /// Put the server's own send time (`sent_ns`, nanoseconds since the Unix epoch) into every chunk.
+    /// Put the server's own times into every chunk, in nanoseconds since the Unix epoch: when it was sent (`sent_ns`),
+    /// and when the request was read (`received_ns`).
     pub send_stamps: bool,
     /// Seed of drawn decode times and failures; one of its own for every start when not given, so that
     /// repetitions differ as those of a real server do.
@@ -70,6 +74,7 @@ impl Default for SimulatorSettings {
             decode_per_token_s: 0.005,
             decode_distribution: Decode::Fixed,
             kv_limit_tokens: 0,
+            load_s: None,
             failure_rate: 0.0,
             send_stamps: false,
             seed: None,
@@ -96,7 +101,7 @@ impl ServiceType for Simulator {
     }
 
     fn clients(&self) -> &'static [&'static dyn ClientType] {
-        vllm::CLIENTS
+        &[&vllm::VllmSmoke, &vllm::VllmStress, &ollama::OllamaSmoke, &ollama::OllamaStress]
     }
 
     fn launch(&self, request: &LaunchRequest<'_>) -> Result<Launch> {
@@ -116,7 +121,7 @@ impl ServiceType for Simulator {
     }
 
     fn probe<'a>(&'a self, endpoint: &'a Endpoint, settings: &'a Value) -> BoxFuture<'a, Probe> {
-        Box::pin(vllm::probe(endpoint, settings.get("model").and_then(Value::as_str)))
+        Box::pin(vllm::probe(endpoint, settings))
     }
 
     fn figures<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, BTreeMap<String, f64>> {

@@ -8,16 +8,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    BoxFuture, Calibrated, ClientType, Launch, LaunchRequest, LoadDefaults, Probe, ServiceType,
+    BoxFuture, ClientType, Launch, LaunchRequest, Probe, SecretSetting, ServiceType,
     exposition::{self, Figure},
-    http,
+    http, llm,
 };
-use crate::load::{self, Control, Endpoint, LoadJob, LoadReport};
+use crate::load::Endpoint;
 
+mod clients;
+mod openai;
 mod sse;
-mod stream;
 #[cfg(test)]
 mod tests;
+
+pub use clients::{Api, VllmSmoke, VllmStress};
 
 pub const DEFAULT_MODEL: &str = "facebook/opt-125m";
 
@@ -30,9 +33,14 @@ pub struct VllmSettings {
     /// Model to serve, by its name on the hub or a path.
     #[schemars(length(min = 1))]
     pub model: String,
+    /// Name that clients ask for, when it is not the model's own.
+    pub served_model_name: Option<String>,
     /// GPUs that share one copy of the model.
     #[schemars(range(min = 1, max = 1024))]
     pub tensor_parallel_size: u32,
+    /// Stages that the model's layers are cut into, each on other GPUs.
+    #[schemars(range(min = 1, max = 1024))]
+    pub pipeline_parallel_size: Option<u32>,
     /// Longest context in tokens; the model's own when not given.
     #[schemars(range(min = 1))]
     pub max_model_len: Option<u64>,
@@ -43,6 +51,24 @@ pub struct VllmSettings {
     pub dtype: Option<String>,
     /// Quantisation method, for example `awq`.
     pub quantization: Option<String>,
+    /// Number format of the KV cache, for example `fp8`.
+    pub kv_cache_dtype: Option<String>,
+    /// Most requests that run at the same time.
+    #[schemars(range(min = 1))]
+    pub max_num_seqs: Option<u32>,
+    /// Most tokens in one step of the scheduler.
+    #[schemars(range(min = 1))]
+    pub max_num_batched_tokens: Option<u32>,
+    /// Whether prompts that begin alike share their KV cache; vLLM's default when not given.
+    pub enable_prefix_caching: Option<bool>,
+    /// Folder of the hub's cache (`HF_HOME`), where models are looked for and kept.
+    pub hf_home: Option<String>,
+    /// Access token of the hub (`HF_TOKEN`), for models that need one.
+    pub hf_token: Option<String>,
+    /// Key that every request must show; one is drawn for every start when not given.
+    pub api_key: Option<String>,
+    /// Further arguments of `vllm serve`, as they are.
+    pub extra_args: Option<Vec<String>>,
     /// Port to listen on.
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
@@ -52,11 +78,21 @@ impl Default for VllmSettings {
     fn default() -> Self {
         Self {
             model: DEFAULT_MODEL.into(),
+            served_model_name: None,
             tensor_parallel_size: 1,
+            pipeline_parallel_size: None,
             max_model_len: None,
             gpu_memory_utilization: None,
             dtype: None,
             quantization: None,
+            kv_cache_dtype: None,
+            max_num_seqs: None,
+            max_num_batched_tokens: None,
+            enable_prefix_caching: None,
+            hf_home: None,
+            hf_token: None,
+            api_key: None,
+            extra_args: None,
             port: None,
         }
     }
@@ -79,8 +115,12 @@ impl ServiceType for Vllm {
         schema_for!(VllmSettings)
     }
 
+    fn secret_settings(&self) -> &'static [SecretSetting] {
+        &[SecretSetting { setting: "api_key", variable: "VLLM_API_KEY" }]
+    }
+
     fn clients(&self) -> &'static [&'static dyn ClientType] {
-        CLIENTS
+        &[&VllmSmoke, &VllmStress]
     }
 
     fn launch(&self, request: &LaunchRequest<'_>) -> Result<Launch> {
@@ -102,11 +142,23 @@ impl ServiceType for Vllm {
         flag("--gpu-memory-utilization", settings.gpu_memory_utilization.map(|share| share.to_string()));
         flag("--dtype", settings.dtype);
         flag("--quantization", settings.quantization);
-        Ok(Launch { program: "vllm".into(), args, ..Launch::default() })
+        flag("--served-model-name", settings.served_model_name);
+        flag("--pipeline-parallel-size", settings.pipeline_parallel_size.map(|stages| stages.to_string()));
+        flag("--kv-cache-dtype", settings.kv_cache_dtype);
+        flag("--max-num-seqs", settings.max_num_seqs.map(|most| most.to_string()));
+        flag("--max-num-batched-tokens", settings.max_num_batched_tokens.map(|most| most.to_string()));
+        args.extend(settings.enable_prefix_caching.map(|shared| {
+            let name = if shared { "--enable-prefix-caching" } else { "--no-enable-prefix-caching" };
+            name.to_owned()
+        }));
+        args.extend(settings.extra_args.unwrap_or_default());
+        let env = [("HF_HOME", settings.hf_home), ("HF_TOKEN", settings.hf_token), ("VLLM_API_KEY", settings.api_key)];
+        let env = env.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+        Ok(Launch { program: "vllm".into(), args, env, ..Launch::default() })
     }
 
     fn probe<'a>(&'a self, endpoint: &'a Endpoint, settings: &'a Value) -> BoxFuture<'a, Probe> {
-        Box::pin(probe(endpoint, settings.get("model").and_then(Value::as_str)))
+        Box::pin(probe(endpoint, settings))
     }
 
     fn figures<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, BTreeMap<String, f64>> {
@@ -130,12 +182,12 @@ pub async fn figures(endpoint: &Endpoint) -> BTreeMap<String, f64> {
     }
 }
 
-/// Whether an OpenAI-compatible server with vLLM's `/health` serves `model`, if one is named.
-pub async fn probe(endpoint: &Endpoint, model: Option<&str>) -> Probe {
+/// Whether an OpenAI-compatible server with vLLM's `/health` serves what the settings of the service name.
+pub async fn probe(endpoint: &Endpoint, settings: &Value) -> Probe {
     match http::get(endpoint, "/health").await {
         Ok((200, _)) => {}
         Ok((status @ 500.., body)) => {
-            return Probe::NotYet(format!("/health: status {status}: {}", stream::message(&body)));
+            return Probe::NotYet(format!("/health: status {status}: {}", llm::message(&body)));
         }
         Ok((status, _)) => {
             return Probe::Wrong(format!("{endpoint} is no vLLM: its /health answers with status {status}"));
@@ -143,7 +195,12 @@ pub async fn probe(endpoint: &Endpoint, model: Option<&str>) -> Probe {
         Err(err) if err.starts_with("wrong answer") => return Probe::Wrong(format!("{endpoint} is no vLLM: {err}")),
         Err(err) => return Probe::NotYet(err),
     }
-    match (stream::served_models(endpoint).await, model) {
+    let served = openai::served_models(endpoint, &openai::key_header(settings)).await;
+    match (served, openai::served_name(settings)) {
+        // It will not take the key later either.
+        (Err(err), _) if err.contains("status 401") || err.contains("status 403") => {
+            return Probe::Wrong(format!("{endpoint} refuses the key (`service.settings.api_key`): {err}"));
+        }
         (Err(err), _) => return Probe::NotYet(err),
         (Ok(served), Some(model)) if !served.iter().any(|name| name == model) => {
             return Probe::Wrong(format!("{endpoint} serves {}, not {model}", served.join(", ")));
@@ -157,174 +214,4 @@ pub async fn probe(endpoint: &Endpoint, model: Option<&str>) -> Probe {
         _ => None,
     };
     Probe::Ready { version }
-}
-
-/// The clients of every OpenAI-compatible service.
-pub static CLIENTS: &[&dyn ClientType] = &[&VllmClient { smoke: true }, &VllmClient { smoke: false }];
-
-/// `vllm_smoke` (one request by default) and `vllm_stress`.
-struct VllmClient {
-    smoke: bool,
-}
-
-/// `client.settings` of `vllm_smoke`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct VllmSmokeSettings {
-    /// Model to ask for; the service's own when not given.
-    pub model: Option<String>,
-    /// The prompt; the same one for every request.
-    pub prompt: String,
-    /// Most output tokens of a request.
-    #[schemars(range(min = 1))]
-    pub max_tokens: u32,
-    /// Requests of each client.
-    #[schemars(range(min = 1))]
-    pub num_requests: u64,
-    /// Quiet seconds between readiness and the first request.
-    #[schemars(range(min = 0), extend("format" = "duration"))]
-    pub warmup_delay: f64,
-    /// `completions` or `chat`.
-    pub api: Api,
-    /// Event loops of the load generator; one fewer than the cores (at least one) when not given.
-    #[schemars(range(min = 1, max = 1024))]
-    pub threads: Option<u32>,
-}
-
-/// `client.settings` of `vllm_stress`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct VllmStressSettings {
-    /// Model to ask for; the service's own when not given.
-    pub model: Option<String>,
-    /// The prompt of every request; without it each request gets a prompt of its own, different from the
-    /// first token on, so that no prefix cache answers.
-    pub prompt: Option<String>,
-    /// Input length of generated prompts, in words (about as many tokens).
-    #[schemars(range(min = 1, max = 1000000))]
-    pub prompt_length: u32,
-    /// Most output tokens of a request.
-    #[schemars(range(min = 1))]
-    pub max_tokens: u32,
-    /// Ask for exactly `max_tokens` tokens (`ignore_eos`), so that every request is the same work.
-    pub ignore_eos: bool,
-    /// Requests of each client.
-    #[schemars(range(min = 1))]
-    pub num_requests: u64,
-    /// Another name of `num_requests`.
-    #[schemars(range(min = 1))]
-    pub transactions: Option<u64>,
-    /// Requests each client keeps in flight.
-    #[schemars(range(min = 1, max = 65536))]
-    pub concurrent_requests: u32,
-    /// Quiet seconds between readiness and the first request.
-    #[schemars(range(min = 0), extend("format" = "duration"))]
-    pub warmup_delay: f64,
-    /// `completions` or `chat`.
-    pub api: Api,
-    /// Event loops of the load generator; one fewer than the cores (at least one) when not given.
-    #[schemars(range(min = 1, max = 1024))]
-    pub threads: Option<u32>,
-}
-
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Api {
-    Completions,
-    Chat,
-}
-
-impl Default for VllmSmokeSettings {
-    fn default() -> Self {
-        Self {
-            model: None,
-            prompt: "Hello".into(),
-            max_tokens: 50,
-            num_requests: 1,
-            warmup_delay: 0.0,
-            api: Api::Completions,
-            threads: None,
-        }
-    }
-}
-
-impl Default for VllmStressSettings {
-    fn default() -> Self {
-        Self {
-            model: None,
-            prompt: None,
-            prompt_length: 32,
-            max_tokens: 64,
-            ignore_eos: true,
-            num_requests: 50,
-            transactions: None,
-            concurrent_requests: 1,
-            warmup_delay: 0.0,
-            api: Api::Completions,
-            threads: None,
-        }
-    }
-}
-
-impl ClientType for VllmClient {
-    fn name(&self) -> &'static str {
-        if self.smoke { "vllm_smoke" } else { "vllm_stress" }
-    }
-
-    fn details(&self) -> &'static [analysis::slo::Detail] {
-        &[analysis::slo::Detail::Tokens]
-    }
-
-    fn settings_schema(&self) -> Schema {
-        if self.smoke { schema_for!(VllmSmokeSettings) } else { schema_for!(VllmStressSettings) }
-    }
-
-    fn load_defaults(&self, settings: &Value) -> Result<LoadDefaults> {
-        if self.smoke {
-            let settings = VllmSmokeSettings::deserialize(settings)?;
-            return Ok(LoadDefaults {
-                requests_per_client: settings.num_requests,
-                concurrency_per_client: 1,
-                pipeline: 1,
-                warmup_delay_s: settings.warmup_delay,
-                threads: settings.threads,
-            });
-        }
-        let settings = VllmStressSettings::deserialize(settings)?;
-        Ok(LoadDefaults {
-            requests_per_client: settings.transactions.unwrap_or(settings.num_requests),
-            concurrency_per_client: settings.concurrent_requests,
-            pipeline: 1,
-            warmup_delay_s: settings.warmup_delay,
-            threads: settings.threads,
-        })
-    }
-
-    fn calibrated(&self) -> Calibrated {
-        Calibrated::Streaming
-    }
-
-    fn run(&self, job: &LoadJob, control: &Control) -> Result<LoadReport> {
-        let question = if self.smoke {
-            let settings = VllmSmokeSettings::deserialize(&job.settings)?;
-            stream::Question {
-                model: settings.model,
-                prompt: stream::Prompt::Fixed(settings.prompt),
-                max_tokens: settings.max_tokens,
-                ignore_eos: false,
-                api: settings.api,
-            }
-        } else {
-            let settings = VllmStressSettings::deserialize(&job.settings)?;
-            let words = settings.prompt_length;
-            stream::Question {
-                model: settings.model,
-                prompt: settings.prompt.map_or(stream::Prompt::Drawn { words }, stream::Prompt::Fixed),
-                max_tokens: settings.max_tokens,
-                ignore_eos: settings.ignore_eos,
-                api: settings.api,
-            }
-        };
-        load::drive(stream::StreamLoad::new(job, question), job, control)
-    }
 }

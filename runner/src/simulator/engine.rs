@@ -2,7 +2,8 @@
 //!
 //! With `s = prefill_base_s + prefill_per_token_s · input + decode_per_token_s · output`, a request that gets a slot at
 //! `t` has its tokens at `t + prefill + k · decode` (k from 1) and leaves the slot at `t + s`. When others wait, the
-//! next one's `t` is that very moment, however late the thread came round, so lateness does not add up.
+//! next one's `t` is that very moment, however late the thread came round, so lateness does not add up. With `load_s`, nobody's
+//! `t` is before the first arrival and that time: until then the model is being loaded.
 
 use std::{
     cell::{Cell, RefCell},
@@ -29,6 +30,8 @@ pub struct Engine {
     pub timer: Timer,
     state: RefCell<State>,
     arrived: Cell<u64>,
+    /// When the model is in memory; unknown before the first request.
+    loaded: Cell<Option<Instant>>,
     pub counters: Counters,
 }
 
@@ -70,7 +73,20 @@ impl Engine {
         let seed = settings.seed.unwrap_or_else(|| {
             std::time::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos() as u64) ^ u64::from(std::process::id())
         });
-        Self { settings, seed, timer, state, arrived, counters }
+        Self { settings, seed, timer, state, arrived, loaded: Cell::new(None), counters }
+    }
+
+    /// Whether the model is in memory, or on its way there.
+    pub fn is_loaded(&self) -> bool {
+        self.settings.load_s.is_none() || self.loaded.get().is_some()
+    }
+
+    /// When the model is in memory, for a request that arrives at `at`.
+    fn loaded(&self, at: Instant) -> Instant {
+        let Some(load_s) = self.settings.load_s else { return at };
+        let loaded = self.loaded.get().unwrap_or_else(|| at + Duration::from_secs_f64(load_s));
+        self.loaded.set(Some(loaded));
+        loaded
     }
 
     /// A number for a request that has just arrived, from 0; whatever is drawn for it depends on the seed and this.
@@ -135,6 +151,12 @@ pub struct Passage {
     engine: Rc<Engine>,
     waiter: Rc<Waiter>,
     prefill: Duration,
+    /// When the model is in memory.
+    loaded: Instant,
+    /// What it waited for that, with its slot.
+    load: Duration,
+    /// Decode times so far.
+    decoded: Duration,
     output: u64,
     /// Tokens that have left.
     sent: u64,
@@ -144,6 +166,16 @@ pub struct Passage {
     decode: Draw,
     released: bool,
     sleep: Option<Pin<Box<crate::load::Sleep>>>,
+}
+
+/// Where a request's time went.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    pub arrived: Instant,
+    pub load: Duration,
+    pub prefill: Duration,
+    /// Up to the next token, or the last one.
+    pub decode: Duration,
 }
 
 /// What happens next to a request.
@@ -167,6 +199,7 @@ impl Passage {
             waker: RefCell::new(None),
             gone: Cell::new(false),
         });
+        let loaded = engine.loaded(waiter.arrived);
         let decode = Draw::new(&[engine.seed, DRAW_DECODE, number]);
         engine.state.borrow_mut().waiting.push_back(waiter.clone());
         engine.admit(waiter.arrived);
@@ -175,6 +208,9 @@ impl Passage {
             engine,
             waiter,
             prefill: Duration::from_secs_f64(prefill),
+            loaded,
+            load: Duration::ZERO,
+            decoded: Duration::ZERO,
             output,
             sent: 0,
             due: None,
@@ -187,10 +223,17 @@ impl Passage {
 
     fn decode_time(&mut self) -> Duration {
         let mean = self.engine.settings.decode_per_token_s;
-        Duration::from_secs_f64(match self.engine.settings.decode_distribution {
+        let time = Duration::from_secs_f64(match self.engine.settings.decode_distribution {
             Decode::Fixed => mean,
             Decode::Exponential => self.decode.exponential(mean),
-        })
+        });
+        self.decoded += time;
+        time
+    }
+
+    /// What it has taken so far, by the schedule.
+    pub fn times(&self) -> Times {
+        Times { arrived: self.waiter.arrived, load: self.load, prefill: self.prefill, decode: self.decoded }
     }
 
     /// The next step, at its time; `None` after the last token.
@@ -200,7 +243,10 @@ impl Passage {
         }
         let due = match (self.due, self.waiter.started.get()) {
             (Some(due), _) => due,
-            (None, Some(started)) => *self.due.insert(started + self.prefill),
+            (None, Some(started)) => {
+                self.load = self.loaded.saturating_duration_since(started);
+                *self.due.insert(started + self.load + self.prefill)
+            }
             (None, None) => {
                 *self.waiter.waker.borrow_mut() = Some(context.waker().clone());
                 return Poll::Pending;

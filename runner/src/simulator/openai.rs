@@ -1,62 +1,22 @@
-//! The simulator's HTTP side: OpenAI's completions and chat, streamed or whole, and vLLM's health and metrics.
+//! OpenAI's completions and chat, as the simulator answers them: streamed or whole.
 
-use std::{
-    convert::Infallible,
-    fmt::Write,
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Poll},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::rc::Rc;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
-use hyper::{
-    Method, Request, Response, StatusCode,
-    body::{Body, Frame, Incoming},
-    header::CONTENT_TYPE,
-};
+use hyper::{Request, Response, StatusCode, body::Incoming};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::engine::{Engine, Passage, Step};
-
-/// Longest request body.
-const LONGEST_BODY: usize = 16 << 20;
-/// Output tokens of a request that does not say.
-const DEFAULT_MAX_TOKENS: u64 = 16;
-
-/// An answer: all at once, or token by token.
-pub enum Answer {
-    Whole(Option<Bytes>),
-    Stream(Box<TokenStream>),
-}
-
-impl Body for Answer {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match self.get_mut() {
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(stream) => stream.poll_event(context).map(|event| event.map(|event| Ok(Frame::data(event)))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(None))
-    }
-
-    fn size_hint(&self) -> hyper::body::SizeHint {
-        match self {
-            Self::Whole(bytes) => hyper::body::SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Stream(_) => hyper::body::SizeHint::default(),
-        }
-    }
-}
+use super::{
+    answer::{
+        Answer, DEFAULT_MAX_TOKENS, TokenStream, Wording, body_of, response, stamps, streamed_token, token, whole,
+        whole_json, words,
+    },
+    engine::{Engine, Passage, Step},
+};
+use crate::load::truth::unix_ns;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Api {
+pub enum Api {
     Completions,
     Chat,
 }
@@ -86,46 +46,19 @@ struct StreamOptions {
 }
 
 impl Question {
-    /// Words of the input; a number in a list counts as one token.
     fn input_tokens(&self) -> u64 {
         let of_messages = self.messages.iter().flatten().filter_map(|message| message.content.as_ref());
         self.prompt.iter().chain(of_messages).map(words).sum()
     }
 }
 
-fn words(value: &Value) -> u64 {
-    match value {
-        Value::String(text) => text.split_whitespace().count() as u64,
-        Value::Array(parts) => parts.iter().map(words).sum(),
-        // A part of a message: `{"type": "text", "text": "…"}`.
-        Value::Object(part) => part.get("text").map_or(0, words),
-        Value::Number(_) => 1,
-        Value::Null | Value::Bool(_) => 0,
-    }
-}
-
-/// Answers one request.
-pub async fn answer(engine: Rc<Engine>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
-    let path = request.uri().path().to_owned();
-    Ok(match (request.method(), path.as_str()) {
-        (&Method::POST, "/v1/completions") => complete(engine, request, Api::Completions).await,
-        (&Method::POST, "/v1/chat/completions") => complete(engine, request, Api::Chat).await,
-        (&Method::GET, "/health") => whole(StatusCode::OK, "text/plain", String::new()),
-        (&Method::GET, "/version") => whole_json(StatusCode::OK, &json!({ "version": env!("CARGO_PKG_VERSION") })),
-        (&Method::GET, "/metrics") => whole(StatusCode::OK, "text/plain; version=0.0.4", metrics(&engine)),
-        (&Method::GET, "/v1/models") => {
-            let model = json!({ "id": engine.settings.model, "object": "model", "owned_by": "simulator" });
-            whole_json(StatusCode::OK, &json!({ "object": "list", "data": [model] }))
-        }
-        _ => error(StatusCode::NOT_FOUND, "there is no such path"),
-    })
-}
-
-async fn complete(engine: Rc<Engine>, request: Request<Incoming>, api: Api) -> Response<Answer> {
-    let Ok(body) = Limited::new(request.into_body(), LONGEST_BODY).collect().await else {
+/// Answers a request for a completion.
+pub async fn complete(engine: Rc<Engine>, request: Request<Incoming>, api: Api) -> Response<Answer> {
+    let Some(body) = body_of(request).await else {
         return error(StatusCode::PAYLOAD_TOO_LARGE, "the request cannot be read");
     };
-    let question: Question = match serde_json::from_slice(&body.to_bytes()) {
+    let received_ns = unix_ns();
+    let question: Question = match serde_json::from_slice(&body) {
         Ok(question) => question,
         Err(err) => return error(StatusCode::BAD_REQUEST, &format!("the request is not what was expected: {err}")),
     };
@@ -150,23 +83,18 @@ async fn complete(engine: Rc<Engine>, request: Request<Incoming>, api: Api) -> R
     if engine.fails(number) {
         return error(StatusCode::INTERNAL_SERVER_ERROR, "simulated failure");
     }
-    let passage = Passage::new(engine.clone(), number, input, output);
-    let include_usage = question.stream_options.is_some_and(|options| options.include_usage);
-    let mut stream = TokenStream {
-        engine,
-        passage,
-        api,
-        number,
-        usage: json!({ "prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output }),
-        include_usage,
-        ended: false,
-    };
+    let mut passage = Passage::new(engine.clone(), number, input, output);
+    let usage = json!({ "prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output });
     if question.stream {
-        let body = Answer::Stream(Box::new(stream));
+        let include_usage = question.stream_options.is_some_and(|options| options.include_usage);
+        let usage = include_usage.then_some(usage);
+        let head = head(&engine, api, number, true);
+        let wording = Box::new(Events { engine, api, head, usage, received_ns });
+        let body = Answer::Stream(Box::new(TokenStream { passage, wording, ended: false }));
         return response(StatusCode::OK, "text/event-stream", body);
     }
     let mut text = String::new();
-    while let Some(step) = stream.passage.next().await {
+    while let Some(step) = passage.next().await {
         if let Step::Token { number, .. } = step {
             text.push_str(&token(number));
         }
@@ -176,128 +104,69 @@ async fn complete(engine: Rc<Engine>, request: Request<Incoming>, api: Api) -> R
         Api::Completions => choice["text"] = json!(text),
         Api::Chat => choice["message"] = json!({ "role": "assistant", "content": text }),
     }
-    let mut answer = stream.envelope(vec![choice], false);
-    answer["usage"] = stream.usage.clone();
-    whole_json(StatusCode::OK, &answer)
+    let (head, stamps) = (head(&engine, api, number, false), stamps(&engine, received_ns));
+    let answer = format!("{head}\"choices\":[{choice}],\"usage\":{usage}{stamps}}}");
+    whole(StatusCode::OK, "application/json", answer)
 }
 
-/// Token `number` as text.
-fn token(number: u64) -> String {
-    format!(" t{number}")
+/// How every object of an answer begins.
+fn head(engine: &Engine, api: Api, number: u64, chunk: bool) -> String {
+    let (prefix, object) = match (api, chunk) {
+        (Api::Completions, _) => ("cmpl", "text_completion"),
+        (Api::Chat, true) => ("chatcmpl", "chat.completion.chunk"),
+        (Api::Chat, false) => ("chatcmpl", "chat.completion"),
+    };
+    let (created, model) = (unix_ns() / 1_000_000_000, json!(engine.settings.model));
+    format!("{{\"id\":\"{prefix}-{number}\",\"object\":\"{object}\",\"created\":{created},\"model\":{model},")
 }
 
-/// The events of one streamed answer.
-pub struct TokenStream {
+/// Server-sent events.
+struct Events {
     engine: Rc<Engine>,
-    passage: Passage,
     api: Api,
-    number: u64,
-    usage: Value,
-    include_usage: bool,
-    ended: bool,
+    head: String,
+    usage: Option<Value>,
+    received_ns: u64,
 }
 
-impl TokenStream {
-    /// One frame an event that has its own time: a token, or the role at the end of prefill (chat only). What
-    /// follows the last token comes with it.
-    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        while !self.ended {
-            let step = std::task::ready!(self.passage.poll_next(context));
-            let mut events = String::new();
-            match step {
-                None => self.ended = true,
-                Some(Step::Prefilled) if self.api == Api::Completions => continue,
-                Some(Step::Prefilled) => {
-                    let delta = json!({ "role": "assistant", "content": "" });
-                    let choice = json!({ "index": 0, "delta": delta, "finish_reason": null });
-                    event(&mut events, &self.envelope(vec![choice], true));
-                }
-                Some(Step::Token { number, last }) => {
-                    let reason = if last { json!("length") } else { Value::Null };
-                    let mut choice = json!({ "index": 0, "finish_reason": reason });
-                    match self.api {
-                        Api::Completions => choice["text"] = json!(token(number)),
-                        Api::Chat => choice["delta"] = json!({ "content": token(number) }),
-                    }
-                    event(&mut events, &self.envelope(vec![choice], true));
-                    if last {
-                        self.ended = true;
-                        if self.include_usage {
-                            let mut chunk = self.envelope(Vec::new(), true);
-                            chunk["usage"] = self.usage.clone();
-                            event(&mut events, &chunk);
-                        }
-                        events.push_str("data: [DONE]\n\n");
-                    }
-                }
+impl Events {
+    fn text(&self, number: u64) -> String {
+        streamed_token(&self.engine, number, self.received_ns)
+    }
+
+    fn event(&self, rest: &str) -> String {
+        format!("data: {}{rest}{}}}\n\n", self.head, stamps(&self.engine, self.received_ns))
+    }
+}
+
+impl Wording for Events {
+    /// A chat begins with the role.
+    fn prefilled(&mut self) -> Option<String> {
+        let role = r#""choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]"#;
+        (self.api == Api::Chat).then(|| self.event(role))
+    }
+
+    fn token(&mut self, number: u64, last: bool, _passage: &Passage) -> String {
+        let (reason, text) = (if last { "\"length\"" } else { "null" }, self.text(number));
+        let mut events = self.event(&match self.api {
+            Api::Completions => format!(r#""choices":[{{"index":0,"text":"{text}","finish_reason":{reason}}}]"#),
+            Api::Chat => {
+                format!(r#""choices":[{{"index":0,"delta":{{"content":"{text}"}},"finish_reason":{reason}}}]"#)
             }
-            return Poll::Ready(Some(events.into()));
-        }
-        Poll::Ready(None)
-    }
-
-    fn envelope(&self, choices: Vec<Value>, chunk: bool) -> Value {
-        let (prefix, object) = match (self.api, chunk) {
-            (Api::Completions, _) => ("cmpl", "text_completion"),
-            (Api::Chat, true) => ("chatcmpl", "chat.completion.chunk"),
-            (Api::Chat, false) => ("chatcmpl", "chat.completion"),
-        };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let mut answer = json!({
-            "id": format!("{prefix}-{}", self.number),
-            "object": object,
-            "created": now.as_secs(),
-            "model": self.engine.settings.model,
-            "choices": choices,
         });
-        if self.engine.settings.send_stamps {
-            answer["sent_ns"] = json!(now.as_nanos() as u64);
+        if last {
+            if let Some(usage) = &self.usage {
+                events.push_str(&self.event(&format!("\"choices\":[],\"usage\":{usage}")));
+            }
+            events.push_str("data: [DONE]\n\n");
         }
-        answer
+        events
     }
 }
 
-fn event(out: &mut String, data: &Value) {
-    // Writing to a string cannot fail.
-    let _ = write!(out, "data: {data}\n\n");
-}
-
-fn metrics(engine: &Engine) -> String {
-    let occupancy = engine.occupancy();
-    let counters = &engine.counters;
-    let mut text = String::new();
-    for (name, kind, value) in [
-        ("num_requests_running", "gauge", f64::from(occupancy.running)),
-        ("num_requests_waiting", "gauge", occupancy.waiting as f64),
-        ("kv_cache_usage_perc", "gauge", occupancy.kv_share),
-        ("prompt_tokens_total", "counter", counters.prompt_tokens.get() as f64),
-        ("generation_tokens_total", "counter", counters.generation_tokens.get() as f64),
-        ("request_success_total", "counter", counters.succeeded.get() as f64),
-    ] {
-        let model = engine.settings.model.escape_default();
-        let _ = write!(text, "# TYPE vllm:{name} {kind}\nvllm:{name}{{model_name=\"{model}\"}} {value}\n");
-    }
-    text
-}
-
-fn error(status: StatusCode, message: &str) -> Response<Answer> {
+pub fn error(status: StatusCode, message: &str) -> Response<Answer> {
     whole_json(
         status,
         &json!({ "error": { "message": message, "type": status.canonical_reason(), "code": status.as_u16() } }),
     )
-}
-
-fn whole_json(status: StatusCode, value: &Value) -> Response<Answer> {
-    whole(status, "application/json", value.to_string())
-}
-
-fn whole(status: StatusCode, content_type: &'static str, body: String) -> Response<Answer> {
-    response(status, content_type, Answer::Whole(Some(body.into())))
-}
-
-fn response(status: StatusCode, content_type: &'static str, body: Answer) -> Response<Answer> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
-    response
 }

@@ -153,7 +153,8 @@ fn check(request: &Request, window_end_s: f64) -> Result<(), RecordError> {
     ];
     let Request { client, request_id, .. } = *request;
     let steps = request.steps_s.values().map(|value| ("steps_s", Some(*value)));
-    for (field, value) in times.into_iter().chain(steps) {
+    let server = request.server_s.values().map(|value| ("server_s", Some(*value)));
+    for (field, value) in times.into_iter().chain(steps).chain(server) {
         if let Some(value) = value
             && (!value.is_finite() || value < 0.0)
         {
@@ -178,6 +179,10 @@ struct Tally {
     bytes_received: u64,
     output_tokens: TokenSum,
     input_tokens: TokenSum,
+    cached_tokens: TokenSum,
+    /// Tokens of the requests whose server counts them, and these requests' chunks.
+    chunked: [u64; 2],
+    counted_by_chunk: u64,
     recall: RecallCounts,
     operations: BTreeMap<String, OperationTally>,
     schedule: Option<Schedule>,
@@ -272,6 +277,12 @@ impl Tally {
         self.bytes_received += request.bytes_received;
         self.output_tokens.add(request.output_tokens);
         self.input_tokens.add(request.input_tokens);
+        self.cached_tokens.add(request.cached_tokens);
+        self.counted_by_chunk += u64::from(request.tokens_by_chunk);
+        if let (Some(tokens), Some(_), false) = (request.output_tokens, request.ttft_s, request.tokens_by_chunk) {
+            self.chunked[0] += tokens;
+            self.chunked[1] += request.content_chunks.unwrap_or(tokens);
+        }
         self.recall.add(request.recall);
     }
 }
@@ -290,6 +301,7 @@ struct Samples {
     itl: Sample,
     operations: BTreeMap<String, Sample>,
     steps: BTreeMap<String, Sample>,
+    server: BTreeMap<String, Sample>,
 }
 
 impl Samples {
@@ -311,6 +323,7 @@ impl Samples {
             itl: sample(),
             operations: BTreeMap::new(),
             steps: BTreeMap::new(),
+            server: BTreeMap::new(),
             permilles,
         }
     }
@@ -338,6 +351,9 @@ impl Samples {
         act_on(&mut self.operations, &request.operation, latency);
         for (name, time) in &request.steps_s {
             act_on(&mut self.steps, name, nanoseconds(*time));
+        }
+        for (name, time) in &request.server_s {
+            act_on(&mut self.server, name, nanoseconds(*time));
         }
         if self.open {
             act(&mut self.service_time, nanoseconds(request.service_time()));
@@ -369,7 +385,7 @@ impl Samples {
             &self.tpot,
             &self.itl,
         ];
-        named.into_iter().chain(self.operations.values()).chain(self.steps.values())
+        named.into_iter().chain(self.operations.values()).chain(self.steps.values()).chain(self.server.values())
     }
 
     fn any(&self, ask: impl Fn(&Sample) -> bool) -> bool {
@@ -387,7 +403,7 @@ impl Samples {
             &mut self.tpot,
             &mut self.itl,
         ];
-        let others = self.operations.values_mut().chain(self.steps.values_mut());
+        let others = self.operations.values_mut().chain(self.steps.values_mut()).chain(self.server.values_mut());
         named.into_iter().chain(others).for_each(&mut act);
     }
 
@@ -464,6 +480,9 @@ fn assemble(facts: &Facts, limits: &Limits, tally: Tally, samples: Samples, time
         tokens_per_second,
         avg_output_tokens: tally.output_tokens.average(),
         avg_input_tokens: tally.input_tokens.average(),
+        avg_cached_tokens: tally.cached_tokens.average(),
+        counted_by_chunk: tally.counted_by_chunk,
+        tokens_per_chunk: (tally.chunked[1] > 0).then(|| tally.chunked[0] as f64 / tally.chunked[1] as f64),
         bytes_sent_per_second: per_second(tally.bytes_sent),
         bytes_received_per_second: per_second(tally.bytes_received),
         requested_rate: match facts.arrival {
@@ -472,6 +491,7 @@ fn assemble(facts: &Facts, limits: &Limits, tally: Tally, samples: Samples, time
         },
         operations: operations.collect(),
         steps_s: samples.steps.iter().map(|(name, sample)| (name.clone(), sample.percentiles())).collect(),
+        server_s: samples.server.iter().map(|(name, sample)| (name.clone(), sample.percentiles())).collect(),
         goodput,
         slo: limits.outcomes(|limit| match limit {
             Limit::SuccessRate => success_rate,

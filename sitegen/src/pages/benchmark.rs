@@ -240,10 +240,12 @@ fn percentiles(summary: &Summary) -> Option<Table> {
         ("TPOT", summary.tpot_s.as_ref()),
         ("ITL", summary.itl_s.as_ref()),
     ];
+    let server: Vec<_> = summary.server_s.iter().map(|(name, figures)| (format!("server: {name}"), figures)).collect();
     let samples: Vec<_> = samples
         .into_iter()
         .filter_map(|(name, sample)| Some((name, &sample?.figures)))
         .chain(summary.steps_s.iter().map(|(name, figures)| (name.as_str(), figures)))
+        .chain(server.iter().map(|(name, figures)| (name.as_str(), *figures)))
         .filter(|(_, figures)| figures.count > 0)
         .collect();
     let largest = samples.iter().filter_map(|(_, figures)| figures.p99).fold(0.0, f64::max);

@@ -6,7 +6,7 @@
 use crate::load::Recall;
 
 /// Identifies a spool and its version; every spool begins with it.
-pub const MAGIC: &[u8; 8] = b"spool-1\n";
+pub const MAGIC: &[u8; 8] = b"spool-2\n";
 
 /// Longest record that is believed: longer ones are a broken spool.
 pub const LONGEST: usize = 1 << 26;
@@ -25,6 +25,7 @@ const BY_CHUNK: u64 = 1 << 5;
 const FIRST_BYTE: u64 = 1 << 6;
 const RECALL: u64 = 1 << 7;
 const STEPS: u64 = 1 << 8;
+const SERVER: u64 = 1 << 9;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
@@ -33,7 +34,7 @@ pub enum Record {
     Header {
         /// Wall clock at offset 0, in microseconds since the Unix epoch.
         started_at_us: u64,
-        /// Of operations, and behind them of steps.
+        /// Of operations, behind them of steps, and behind these of the server's own times.
         names: Vec<String>,
     },
     /// The text of the next error number; they count from 1 in every spool.
@@ -63,6 +64,7 @@ pub struct RequestRecord {
     pub first_byte_ns: Option<u64>,
     pub recall: Option<Recall>,
     pub steps: Option<StepsRecord>,
+    pub server: Option<ServerRecord>,
     pub streamed: Option<StreamedRecord>,
 }
 
@@ -81,6 +83,14 @@ pub struct StepsRecord {
     pub ns: Vec<u64>,
 }
 
+/// Times that the server reports.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServerRecord {
+    /// Which of the names is the first's.
+    pub first: u8,
+    pub ns: Vec<Option<u64>>,
+}
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamedRecord {
     /// From `start_ns`.
@@ -88,6 +98,7 @@ pub struct StreamedRecord {
     pub first_ns: Option<u64>,
     pub gaps_us: Vec<u32>,
     pub input_tokens: Option<u64>,
+    pub cached_tokens: Option<u64>,
     pub output_tokens: Option<u64>,
     pub tokens_by_chunk: bool,
 }
@@ -137,7 +148,8 @@ impl RequestRecord {
                 | flag(by_chunk, BY_CHUNK)
                 | flag(self.first_byte_ns.is_some(), FIRST_BYTE)
                 | flag(self.recall.is_some(), RECALL)
-                | flag(self.steps.is_some(), STEPS);
+                | flag(self.steps.is_some(), STEPS)
+                | flag(self.server.is_some(), SERVER);
             out.push(REQUEST);
             put(out, flags);
             out.push(self.operation);
@@ -168,10 +180,16 @@ impl RequestRecord {
                 put(out, steps.ns.len() as u64);
                 steps.ns.iter().for_each(|time| put(out, *time));
             }
+            if let Some(server) = &self.server {
+                out.push(server.first);
+                put(out, server.ns.len() as u64);
+                server.ns.iter().for_each(|time| put_option(out, *time));
+            }
             if let Some(streamed) = &self.streamed {
                 put_option(out, streamed.first_chunk_ns);
                 put_option(out, streamed.first_ns);
                 put_option(out, streamed.input_tokens);
+                put_option(out, streamed.cached_tokens);
                 put_option(out, streamed.output_tokens);
                 put(out, streamed.gaps_us.len() as u64);
                 streamed.gaps_us.iter().for_each(|gap| put(out, u64::from(*gap)));
@@ -180,11 +198,11 @@ impl RequestRecord {
     }
 }
 
-pub fn write_header(out: &mut Vec<u8>, started_at_us: u64, operations: &[&str], steps: &[&str]) {
+pub fn write_header(out: &mut Vec<u8>, started_at_us: u64, names: [&[&str]; 3]) {
     framed(out, |out| {
         out.push(HEADER);
         put(out, started_at_us);
-        for name in operations.iter().chain(steps) {
+        for name in names.into_iter().flatten() {
             put(out, name.len() as u64);
             out.extend_from_slice(name.as_bytes());
         }
@@ -313,15 +331,30 @@ fn parse_request(bytes: &mut Bytes<'_>) -> Option<RequestRecord> {
             Some(StepsRecord { first, ns: (0..count).map(|_| bytes.number()).collect::<Option<_>>()? })
         }
     };
+    let server = match flags & SERVER {
+        0 => None,
+        _ => {
+            let (first, count) = (bytes.byte()?, bytes.number()?);
+            Some(ServerRecord { first, ns: (0..count).map(|_| bytes.option()).collect::<Option<_>>()? })
+        }
+    };
     let streamed = match flags & STREAMED {
         0 => None,
         _ => {
             let (first_chunk_ns, first_ns) = (bytes.option()?, bytes.option()?);
-            let (input_tokens, output_tokens) = (bytes.option()?, bytes.option()?);
+            let (input_tokens, cached_tokens, output_tokens) = (bytes.option()?, bytes.option()?, bytes.option()?);
             let gaps = bytes.number()?;
             let gaps_us = (0..gaps).map(|_| u32::try_from(bytes.number()?).ok()).collect::<Option<_>>()?;
             let tokens_by_chunk = flags & BY_CHUNK != 0;
-            Some(StreamedRecord { first_chunk_ns, first_ns, gaps_us, input_tokens, output_tokens, tokens_by_chunk })
+            Some(StreamedRecord {
+                first_chunk_ns,
+                first_ns,
+                gaps_us,
+                input_tokens,
+                cached_tokens,
+                output_tokens,
+                tokens_by_chunk,
+            })
         }
     };
     Some(RequestRecord {
@@ -339,6 +372,7 @@ fn parse_request(bytes: &mut Bytes<'_>) -> Option<RequestRecord> {
         first_byte_ns,
         recall,
         steps,
+        server,
         streamed,
     })
 }
@@ -351,12 +385,13 @@ pub mod tests {
 
     fn streamed() -> impl Strategy<Value = StreamedRecord> {
         let times = (option::of(0..u64::MAX - 1), option::of(0..1u64 << 40));
-        let tokens = (option::of(0..1u64 << 50), option::of(0..1u64 << 20), any::<bool>());
+        let tokens = (option::of(0..1u64 << 50), option::of(0..1u64 << 20), any::<bool>(), option::of(0..u64::MAX - 1));
         (times, vec(any::<u32>(), 0..200), tokens).prop_map(|(times, gaps_us, tokens)| StreamedRecord {
             first_chunk_ns: times.0,
             first_ns: times.1,
             gaps_us,
             input_tokens: tokens.0,
+            cached_tokens: tokens.3,
             output_tokens: tokens.1,
             tokens_by_chunk: tokens.2,
         })
@@ -367,7 +402,10 @@ pub mod tests {
         let times = (0..1u64 << 60, 0..1u64 << 60, option::of(0..=100u64));
         let rest = (0..3u64, option::of(any::<u16>()), any::<u64>(), any::<u64>(), option::of(streamed()));
         let steps = (any::<u8>(), vec(any::<u64>(), 0..20)).prop_map(|(first, ns)| StepsRecord { first, ns });
-        let more = (option::of(any::<u64>()), option::of((any::<u32>(), any::<u32>())), option::of(steps));
+        let server =
+            (any::<u8>(), vec(option::of(0..u64::MAX - 1), 0..8)).prop_map(|(first, ns)| ServerRecord { first, ns });
+        let recall = option::of((any::<u32>(), any::<u32>()));
+        let more = (option::of(any::<u64>()), recall, option::of(steps), option::of(server));
         (place, times, rest, more).prop_map(|(place, (start_ns, took, late_percent), rest, more)| RequestRecord {
             warmup: place.0,
             operation: place.1,
@@ -383,6 +421,7 @@ pub mod tests {
             first_byte_ns: more.0,
             recall: more.1.map(|(found, of)| Recall { found, of }),
             steps: more.2,
+            server: more.3,
             streamed: rest.4,
         })
     }
@@ -420,7 +459,7 @@ pub mod tests {
     #[test]
     fn definitions_are_read_back() {
         let mut bytes = Vec::new();
-        write_header(&mut bytes, 1_772_366_405_000_120, &["SET", "GET"], &["a"]);
+        write_header(&mut bytes, 1_772_366_405_000_120, [&["SET", "GET"], &["a"], &["load"]]);
         write_error(&mut bytes, &"long ".repeat(100));
         write_window(&mut bytes, 5);
         let (mut rest, mut read) = (&bytes[..], Vec::new());
@@ -430,7 +469,7 @@ pub mod tests {
         }
         let header = Record::Header {
             started_at_us: 1_772_366_405_000_120,
-            names: vec!["SET".into(), "GET".into(), "a".into()],
+            names: ["SET", "GET", "a", "load"].map(str::to_owned).to_vec(),
         };
         assert_eq!(read, [header, Record::Error("long ".repeat(100)), Record::Window { start_ns: 5 }]);
     }

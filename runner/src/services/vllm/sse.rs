@@ -3,6 +3,8 @@
 //! By the WHATWG's parsing rules, of which only `data` matters here; comments, ids, names and retry times are
 //! passed over.
 
+use crate::services::llm::stream::Framing;
+
 /// Longest data of one event.
 const LONGEST: usize = 16 << 20;
 
@@ -17,9 +19,9 @@ pub struct Reader {
     after_return: bool,
 }
 
-impl Reader {
-    /// Hands the data of every event that `input` completes to `take`, in order.
-    pub fn feed(&mut self, mut input: &[u8], mut take: impl FnMut(&[u8])) -> Result<(), String> {
+impl Framing for Reader {
+    /// A piece is the data of an event.
+    fn feed(&mut self, mut input: &[u8], mut take: impl FnMut(&[u8])) -> Result<(), String> {
         while let Some(first) = input.first() {
             if std::mem::take(&mut self.after_return) && *first == b'\n' {
                 input = &input[1..];
@@ -52,7 +54,7 @@ impl Reader {
     }
 
     /// Hands on the event whose lines are whole though no empty line ended it: some servers leave the last out.
-    pub fn finish(&mut self, mut take: impl FnMut(&[u8])) {
+    fn finish(&mut self, mut take: impl FnMut(&[u8])) {
         if let Some(data) = self.data.take() {
             take(&data);
         }

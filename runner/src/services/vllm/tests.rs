@@ -1,20 +1,25 @@
 //! The streaming clients against the simulator, and against servers that misbehave.
 
+use std::{sync::Arc, time::Duration};
+
 use serde_json::json;
 
 use super::*;
 use crate::{
-    load::{Arrival, LoadSpec, Stop, Warmup},
+    load::{Arrival, Control, LoadJob, LoadSpec, Stop, Warmup},
     services::{
         Decode, SimulatorSettings,
-        fixtures::{Driven, Fault, RedisServer, drive, faulty, free_port, local, probe, spec},
+        fixtures::{
+            Driven, Fault, RedisServer, drive, drive_job, drive_service, faulty, faulty_by, free_port, local, probe,
+            spec,
+        },
         http,
     },
-    simulator::tests::start as simulator,
+    simulator::tests::{Mortal, start as simulator},
 };
 
-const STRESS: &VllmClient = &VllmClient { smoke: false };
-const SMOKE: &VllmClient = &VllmClient { smoke: true };
+const STRESS: &VllmStress = &VllmStress;
+const SMOKE: &VllmSmoke = &VllmSmoke;
 
 /// 2 ms + 0.1 ms a word of input + 1 ms a token: 14 ms for 40 words and 8 tokens.
 fn settings(slots: u32) -> SimulatorSettings {
@@ -142,10 +147,10 @@ fn a_client_that_goes_away_frees_its_slot() {
     let endpoint = simulator(slow);
     let driven = drive(STRESS, endpoint.clone(), LoadSpec { clients: 3, timeout_s: 0.2, ..spec(1) }, stress());
     assert_eq!(driven.expect("driven").errors(), ["timeout"]);
-    let patience = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let patience = std::time::Instant::now() + Duration::from_secs(30);
     while metric(&endpoint, "num_requests_running") + metric(&endpoint, "num_requests_waiting") > 0.0 {
         assert!(std::time::Instant::now() < patience, "a slot is held for nobody");
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -157,6 +162,11 @@ fn an_open_loop_streams_too() {
     let driven = drive(STRESS, endpoint, spec, stress()).expect("driven");
     assert_eq!((driven.errors(), driven.report.window_s), (vec![], [0.0, 0.5]));
     assert!(driven.requests.iter().all(|request| request.send_lag() >= 0.0 && request.intended() < 0.5));
+}
+
+/// A whole answer with this status and body.
+fn answer(status: &str, body: &str) -> Fault {
+    Fault::Answer(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes())
 }
 
 /// An answer of 200 with this body in one chunk, its end left open.
@@ -193,6 +203,13 @@ fn every_fault_is_a_counted_failure() {
         (Fault::AnswerAndClose(b"+OK\r\n".to_vec()), "wrong answer: not HTTP: invalid HTTP version"),
         (Fault::Stall, "timeout"),
         (Fault::Answer(stream(TOKEN)), "timeout"),
+        // Slow loris: something arrives all the time, and never an answer.
+        (slowly(&stream(&TOKEN.repeat(9)), Duration::from_millis(20)), "timeout"),
+        (answer("503 Busy", "{\"detail\": \"come back later\"}"), "status 503: come back later"),
+        // Half an event, and then the end.
+        (Fault::Parts { parts: vec![stream(TOKEN), chunk(&TOKEN[..30])], pause: PAUSE, close: true }, "connection closed within the answer"),
+        // An error before any token.
+        (Fault::Answer(ended("data: {\"error\":{\"message\":\"no such adapter\",\"code\":404}}\n\ndata: [DONE]\n\n")), "error in the stream: no such adapter"),
     ] {
         let name = format!("{fault:?} {expect}");
         let spec = LoadSpec { timeout_s: 0.5, ..spec(2) };
@@ -200,6 +217,167 @@ fn every_fault_is_a_counted_failure() {
         assert_eq!((driven.errors(), driven.requests.len()), (vec![expect], 2), "{name}");
         assert!(!driven.report.interrupted && driven.requests.iter().all(|request| !request.success), "{name}");
     }
+}
+
+/// Long enough for a read to return before what comes next.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A further chunk of a body.
+fn chunk(body: &str) -> Vec<u8> {
+    format!("{:x}\r\n{body}\r\n", body.len()).into_bytes()
+}
+
+/// Byte after byte.
+fn slowly(bytes: &[u8], pause: Duration) -> Fault {
+    Fault::Parts { parts: bytes.iter().map(|byte| vec![*byte]).collect(), pause, close: false }
+}
+
+#[test]
+fn streams_may_be_cut_anywhere() {
+    let body = format!("{TOKEN}{TOKEN}data: [DONE]\n\n");
+    let two_events_and_a_half = TOKEN.repeat(2) + &TOKEN[..30];
+    let rest = format!("{}data: [DONE]\n\n", &TOKEN[30..]);
+    let halves = vec![stream(&two_events_and_a_half), [chunk(&rest), b"0\r\n\r\n".to_vec()].concat()];
+    for (fault, tokens) in [
+        (slowly(&ended(&body), Duration::ZERO), 2),
+        (Fault::Parts { parts: halves, pause: PAUSE, close: false }, 3),
+        (Fault::Answer(ended(&body.replace('\n', "\r\n"))), 2),
+    ] {
+        let name = format!("{fault:?}");
+        let driven = drive(SMOKE, faulty(fault), spec(2), json!({ "model": "any" })).expect(&name);
+        assert_eq!(driven.errors(), [""; 0], "{name}");
+        assert!(driven.requests.iter().all(|request| request.output_tokens == Some(tokens)), "{name}");
+    }
+}
+
+#[test]
+fn a_token_is_stamped_when_its_own_bytes_come() {
+    // The role at once, the first token a pause later, and two more in one chunk another pause later.
+    let role = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+    let text = "data: {\"choices\":[{\"delta\":{\"content\":\" a\"}}]}\n\n";
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":3,\
+        \"prompt_tokens_details\":{\"cached_tokens\":2}}}\n\ndata: [DONE]\n\n";
+    let parts = vec![stream(role), chunk(text), [chunk(&format!("{text}{usage}")), b"0\r\n\r\n".to_vec()].concat()];
+    let pause = Duration::from_millis(40);
+    let endpoint = faulty(Fault::Parts { parts, pause, close: false });
+    let driven = drive(SMOKE, endpoint, spec(3), json!({ "model": "any", "api": "chat" })).expect("driven");
+    assert_eq!(driven.errors(), [""; 0]);
+    for request in &driven.requests {
+        let (ttft, first) = (request.ttft_s.expect("a token"), request.ttft_first_chunk_s.expect("a chunk"));
+        assert!(first >= 0.040 && ttft >= 0.080 && ttft >= first, "{first} {ttft}");
+        assert_eq!((request.output_tokens, request.content_chunks, request.cached_tokens), (Some(3), Some(2), Some(2)));
+        // One gap between chunks; three tokens have two gaps, and the time to share is the rest.
+        assert_eq!(request.chunk_gaps_us.len(), 1);
+        let tpot = request.tpot().expect("several tokens");
+        assert!((tpot - (request.service_time() - ttft) / 2.0).abs() < 1e-9, "{tpot}");
+    }
+}
+
+#[test]
+fn the_key_is_shown_and_a_wrong_one_is_a_failure() {
+    let right = Arc::new(|request: &[u8]| {
+        let shown = String::from_utf8_lossy(request).contains("\r\nAuthorization: Bearer right\r\n");
+        match shown {
+            true => Fault::Answer(ended(&format!("{TOKEN}data: [DONE]\n\n"))),
+            false => answer("401 Unauthorized", "{\"error\":\"Unauthorized\"}"),
+        }
+    });
+    let endpoint = faulty_by(right);
+    for (settings, expect) in [
+        (json!({ "api_key": "right" }), vec![]),
+        (json!({ "api_key": "wrong" }), vec!["status 401: Unauthorized"]),
+        (json!({}), vec!["status 401: Unauthorized"]),
+    ] {
+        let service = (endpoint.clone(), settings);
+        let driven = drive_service(SMOKE, service, spec(2), json!({ "model": "any" }), &Control::default());
+        let driven = driven.expect("driven");
+        assert_eq!((driven.errors(), driven.requests.len()), (expect, 2));
+    }
+}
+
+#[test]
+fn a_server_that_never_names_its_model_does_not_hold_the_load() {
+    for (client, settings) in [(SMOKE as &dyn ClientType, json!({})), (STRESS, json!({}))] {
+        let spec = LoadSpec { timeout_s: 0.3, ..spec(1) };
+        let err = drive(client, faulty(Fault::Stall), spec, settings).map(|_| ()).expect_err("no model");
+        assert!(format!("{err:#}").contains("it does not name its model within 0.3 s"), "{err:#}");
+    }
+}
+
+#[test]
+fn a_server_killed_under_load_is_counted_failures_and_an_end() {
+    let server = Mortal::start(settings(64));
+    let endpoint = server.endpoint.clone();
+    let stop = Stop { requests: None, duration_s: Some(60.0) };
+    let spec = LoadSpec { clients: 8, threads: 2, timeout_s: 1.0, stop, ..spec(1) };
+    let driven = std::thread::scope(|scope| {
+        let asked = endpoint.clone();
+        let load = scope.spawn(move || drive(STRESS, asked, spec, json!({ "max_tokens": 500 })));
+        let patience = std::time::Instant::now() + Duration::from_secs(30);
+        while metric(&endpoint, "generation_tokens_total") < 100.0 {
+            assert!(std::time::Instant::now() < patience, "no load arrives");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        server.kill();
+        load.join().expect("no panic").expect("driven")
+    });
+    assert!(driven.report.interrupted && driven.report.window_s[1] < 60.0);
+    let reason = driven.report.interruption.as_deref().unwrap_or_default();
+    assert!(reason.contains("could not reach the service"), "{reason}");
+    let errors = driven.errors().join("\n");
+    assert!(errors.contains("within the answer") && errors.contains("cannot connect: Connection refused"), "{errors}");
+    assert!(driven.requests.iter().all(|request| request.success || request.error.is_some()));
+}
+
+#[test]
+fn stamps_of_the_server_tell_its_own_time_to_the_first_token() {
+    let endpoint = simulator(SimulatorSettings { send_stamps: true, ..settings(4) });
+    let driven = drive(STRESS, endpoint, spec(5), stress()).expect("driven");
+    assert_eq!(driven.errors(), [""; 0]);
+    for request in &driven.requests {
+        // Prefill of 40 words and one decode time, by the server's clock; what the client saw is more.
+        let server = request.server_s["ttft"];
+        assert!(server >= 0.007 && request.ttft_s.expect("a token") >= server - 1e-4, "{request:?}");
+    }
+    let without = drive(STRESS, simulator(settings(4)), spec(1), stress()).expect("driven");
+    assert!(without.requests[0].server_s.is_empty());
+}
+
+#[test]
+fn a_file_of_prompts_and_drawn_lengths_are_what_is_asked() {
+    let endpoint = simulator(SimulatorSettings { decode_per_token_s: 0.0, ..settings(64) });
+    let text = "{\"prompt\": \"one two three\"}\n{\"prompt\": \"one\", \"max_tokens\": 2}\n";
+    let file = |job: LoadJob| LoadJob { files: [("prompt_file".to_owned(), text.to_owned())].into(), ..job };
+    let running = crate::services::fixtures::Running::at(endpoint.clone());
+    let driven = drive_job(STRESS, file(running.job(spec(4), &json!({ "max_tokens": 3 })))).expect("driven");
+    let asked: Vec<_> = driven.requests.iter().map(|request| (request.input_tokens, request.output_tokens)).collect();
+    assert_eq!(asked, [(Some(3), Some(3)), (Some(1), Some(2)), (Some(3), Some(3)), (Some(1), Some(2))]);
+
+    let lengths = json!({
+        "prompt_lengths": { "distribution": "uniform", "min": 2, "max": 9 },
+        "output_lengths": { "distribution": "normal", "mean": 5, "stddev": 2, "min": 1, "max": 9 },
+        "shared_prefix_length": 10,
+    });
+    let drawn = |threads| {
+        let spec = LoadSpec { clients: 8, threads, ..spec(20) };
+        let driven = drive(STRESS, endpoint.clone(), spec, lengths.clone()).expect("driven");
+        assert_eq!(driven.errors(), [""; 0]);
+        let mut asked: Vec<_> = driven
+            .requests
+            .iter()
+            .map(|request| (request.client, request.request_id, request.input_tokens, request.output_tokens))
+            .collect();
+        asked.sort_unstable();
+        asked
+    };
+    let one = drawn(1);
+    assert_eq!(one, drawn(4));
+    let different = |lengths: Vec<Option<u64>>, from: u64, to: u64| {
+        let all: std::collections::BTreeSet<u64> = lengths.into_iter().flatten().collect();
+        assert!(all.len() > 4 && all.iter().all(|length| (from..=to).contains(length)), "{all:?}");
+    };
+    different(one.iter().map(|asked| asked.2).collect(), 12, 19);
+    different(one.iter().map(|asked| asked.3).collect(), 1, 9);
 }
 
 #[test]
@@ -305,6 +483,21 @@ fn settings_become_arguments() {
         Vllm.launch(&request).expect("a launch").args.join(" "),
         "serve m --host 0.0.0.0 --port 8000 --tensor-parallel-size 4 --max-model-len 4096 --dtype bfloat16"
     );
+    let settings = json!({
+        "model": "m", "served_model_name": "n", "pipeline_parallel_size": 2, "gpu_memory_utilization": 0.9,
+        "quantization": "awq", "kv_cache_dtype": "fp8", "max_num_seqs": 64, "max_num_batched_tokens": 8192,
+        "enable_prefix_caching": false, "hf_home": "/hub", "hf_token": "${HF_TOKEN}", "api_key": "${VLLM_API_KEY}",
+        "extra_args": ["--swap-space", "4"],
+    });
+    let all = Vllm.launch(&LaunchRequest { settings: &settings, ..request.clone() }).expect("a launch");
+    assert_eq!(
+        all.args.join(" "),
+        "serve m --host 0.0.0.0 --port 8000 --gpu-memory-utilization 0.9 --quantization awq --served-model-name n \
+         --pipeline-parallel-size 2 --kv-cache-dtype fp8 --max-num-seqs 64 --max-num-batched-tokens 8192 \
+         --no-enable-prefix-caching --swap-space 4"
+    );
+    let env = [("HF_HOME", "/hub"), ("HF_TOKEN", "${HF_TOKEN}"), ("VLLM_API_KEY", "${VLLM_API_KEY}")];
+    assert_eq!(all.env, env.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
     let simulated = json!({ "slots": 3 });
     let request = LaunchRequest { settings: &simulated, host: "127.0.0.1", ..request };
     let args = crate::services::simulator::Simulator.launch(&request).expect("a launch").args;
