@@ -83,9 +83,12 @@ pub struct Point {
     pub estimated_s: Option<f64>,
     /// The recorded arrivals that `load` replays.
     pub trace: Option<Arc<Trace>>,
-    /// Files that the client's settings name: sha256 and text.
-    pub files: Vec<(String, Arc<str>)>,
+    /// Files that the client's settings name.
+    pub files: Vec<InputFile>,
 }
+
+/// The sha256 of a file that a recipe names, and its text.
+pub type InputFile = (String, Arc<str>);
 
 /// One execution of a point.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,7 +220,7 @@ impl Traces<'_> {
         &mut self,
         file: &FileSetting,
         settings: &Map<String, Value>,
-    ) -> Result<Option<(String, Arc<str>)>, (&'static str, String)> {
+    ) -> Result<Option<InputFile>, (&'static str, String)> {
         let text = |key: &str| settings.get(key).and_then(Value::as_str);
         let Some(name) = text(file.setting) else { return Ok(None) };
         let path = self.folder.join(name);

@@ -176,10 +176,12 @@ fn every_file_that_we_ship_is_fine() {
 #[test]
 fn a_resolved_recipe_is_a_recipe_with_the_same_hash() {
     let folder = tempfile::tempdir().expect("a folder");
-    // What a recipe replays is found beside it.
-    fs::create_dir(folder.path().join("traces")).expect("a folder");
-    fs::copy(Path::new(MANIFEST).join("../campaigns/traces/chat.csv"), folder.path().join("traces/chat.csv"))
-        .expect("copied");
+    // What a recipe replays or asks is found beside it.
+    for file in ["traces/chat.csv", "prompts/questions.jsonl"] {
+        let copy = folder.path().join(file);
+        fs::create_dir(copy.parent().expect("a folder")).expect("made");
+        fs::copy(Path::new(MANIFEST).join("../campaigns").join(file), copy).expect("copied");
+    }
     for file in fine_files() {
         for point in plan(&file, &[])["points"].as_array().expect("points") {
             let again = folder.path().join("again.yaml");

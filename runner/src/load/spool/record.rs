@@ -28,6 +28,7 @@ const STEPS: u64 = 1 << 8;
 const SERVER: u64 = 1 << 9;
 
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly every record is a request, and none shall allocate a box")]
 pub enum Record {
     Request(RequestRecord),
     /// The first record of a spool.
