@@ -248,9 +248,10 @@ fn service_plan(recipe: &recipe::Recipe) -> Result<ServicePlan> {
 }
 
 /// Gives the service a value of its own for every secret setting that the recipe leaves out. A service that
-/// runs already has its secrets.
+/// runs already, or starts by a command of the recipe, has its secrets.
 fn draw_secrets(service: &mut ServicePlan, secrets: &mut BTreeMap<String, String>) -> Result<()> {
-    let Some(settings) = service.settings.as_object_mut().filter(|_| service.endpoint.is_none()) else { return Ok(()) };
+    let starts = service.endpoint.is_none() && service.command.is_none();
+    let Some(settings) = service.settings.as_object_mut().filter(|_| starts) else { return Ok(()) };
     for secret in services::of_recipe(&service.kind)?.secret_settings() {
         if settings.contains_key(secret.setting) {
             continue;

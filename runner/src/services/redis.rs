@@ -11,7 +11,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{BoxFuture, ClientType, Launch, LaunchRequest, LoadDefaults, Probe, ServiceType};
+use super::{BoxFuture, ClientType, Launch, LaunchRequest, LoadDefaults, Probe, SecretSetting, ServiceType};
 use crate::load::{self, Control, Endpoint, LoadJob, LoadReport};
 
 mod resp;
@@ -39,6 +39,8 @@ pub struct RedisSettings {
     pub save: String,
     /// Folder for the data; a scratch folder that is removed afterwards when not given.
     pub data_dir: Option<String>,
+    /// What every client must show, best as `${NAME}`; drawn anew for every start when not given.
+    pub password: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
@@ -63,6 +65,7 @@ impl Default for RedisSettings {
             maxmemory_policy: MaxmemoryPolicy::Noeviction,
             save: String::new(),
             data_dir: None,
+            password: None,
         }
     }
 }
@@ -84,6 +87,10 @@ impl ServiceType for Redis {
         schema_for!(RedisSettings)
     }
 
+    fn secret_settings(&self) -> &'static [SecretSetting] {
+        &[SecretSetting { setting: "password", variable: "REDIS_PASSWORD" }]
+    }
+
     fn clients(&self) -> &'static [&'static dyn ClientType] {
         &[&RedisStress]
     }
@@ -95,7 +102,9 @@ impl ServiceType for Redis {
         let settings = RedisSettings::deserialize(request.settings)?;
         let port = request.port.to_string();
         let scratch = request.scratch.display().to_string();
-        let mut args: Vec<&str> = vec!["--port", &port, "--bind", request.host, "--daemonize", "no"];
+        let file = request.scratch.join("redis.conf");
+        let config = file.display().to_string();
+        let mut args: Vec<&str> = vec![&config, "--port", &port, "--bind", request.host, "--daemonize", "no"];
         args.extend(["--dir", settings.data_dir.as_deref().unwrap_or(&scratch)]);
         args.extend(["--appendonly", if settings.appendonly { "yes" } else { "no" }]);
         // No words at all would be no value; one empty word switches snapshots off.
@@ -113,23 +122,52 @@ impl ServiceType for Redis {
         let loopback = request.host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback());
         args.extend(["--protected-mode", if loopback { "yes" } else { "no" }]);
         let args = args.into_iter().map(str::to_owned).collect();
-        Ok(Launch { program: "redis-server".into(), args, ..Launch::default() })
+        // Arguments are everybody's to read.
+        let password = settings.password.map(|password| format!("requirepass {}\n", quoted(&password)));
+        let files = vec![(file, password.unwrap_or_default())];
+        Ok(Launch { program: "redis-server".into(), args, files, ..Launch::default() })
     }
 
-    fn probe<'a>(&'a self, endpoint: &'a Endpoint, _settings: &'a Value) -> BoxFuture<'a, Probe> {
-        Box::pin(async move { probe(endpoint).await.unwrap_or_else(Probe::NotYet) })
+    fn probe<'a>(&'a self, endpoint: &'a Endpoint, settings: &'a Value) -> BoxFuture<'a, Probe> {
+        Box::pin(async move { probe(endpoint, password_of(settings)).await.unwrap_or_else(Probe::NotYet) })
+    }
+}
+
+/// A word of a configuration file, whatever is in it.
+fn quoted(word: &str) -> String {
+    format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn password_of(service_settings: &Value) -> Option<&str> {
+    service_settings.get("password").and_then(Value::as_str)
+}
+
+/// Shows the password, if there is one. An error is what the server says of it.
+async fn log_in(stream: &mut TcpStream, password: Option<&str>) -> Result<(), String> {
+    let Some(password) = password else { return Ok(()) };
+    match ask(stream, &[b"AUTH", password.as_bytes()]).await? {
+        Answer::Text(text) if text == "OK" => Ok(()),
+        Answer::Text(text) | Answer::Error(text) | Answer::Other(text) => Err(text),
     }
 }
 
 /// An error is a reason to try again.
-async fn probe(endpoint: &Endpoint) -> Result<Probe, String> {
+async fn probe(endpoint: &Endpoint, password: Option<&str>) -> Result<Probe, String> {
     let connecting = TcpStream::connect((endpoint.host.as_str(), endpoint.port));
     let mut stream = connecting.await.map_err(|err| format!("cannot connect to {endpoint}: {err}"))?;
-    match ask(&mut stream, b"PING").await? {
+    match log_in(&mut stream, password).await {
+        Err(text) if text.starts_with("WRONGPASS") || text.starts_with("ERR") => {
+            return Ok(Probe::Wrong(format!("the Redis on {endpoint} refuses the password: {text}")));
+        }
+        outcome => outcome?,
+    }
+    match ask(&mut stream, &[b"PING"]).await? {
         Answer::Text(text) if text == "PONG" => {}
         Answer::Error(text) if text.starts_with("LOADING") || text.starts_with("MASTERDOWN") => return Err(text),
         Answer::Error(text) if text.starts_with("NOAUTH") => {
-            return Ok(Probe::Wrong(format!("the Redis on {endpoint} asks for a password: {text}")));
+            return Ok(Probe::Wrong(format!(
+                "the Redis on {endpoint} asks for a password: {text}; give `service.settings.password`"
+            )));
         }
         Answer::Text(text) | Answer::Error(text) | Answer::Other(text) => {
             return Ok(Probe::Wrong(format!(
@@ -137,7 +175,7 @@ async fn probe(endpoint: &Endpoint) -> Result<Probe, String> {
             )));
         }
     }
-    let version = match ask(&mut stream, b"INFO server").await? {
+    let version = match ask(&mut stream, &[b"INFO", b"server"]).await? {
         Answer::Text(info) => info.lines().find_map(|line| line.strip_prefix("redis_version:").map(str::to_owned)),
         _ => None,
     };
@@ -151,10 +189,11 @@ enum Answer {
     Other(String),
 }
 
-/// Sends an inline command and reads its answer.
-async fn ask(stream: &mut TcpStream, command: &[u8]) -> Result<Answer, String> {
-    let line = [command, b"\r\n"].concat();
-    stream.write_all(&line).await.map_err(|err| format!("connection lost: {err}"))?;
+/// Sends a command and reads its answer.
+async fn ask(stream: &mut TcpStream, words: &[&[u8]]) -> Result<Answer, String> {
+    let mut command = Vec::new();
+    resp::command(&mut command, words);
+    stream.write_all(&command).await.map_err(|err| format!("connection lost: {err}"))?;
     let (mut reader, mut value, mut answer) = (resp::Reader::default(), Vec::new(), None);
     let mut input = [0; 4096];
     while answer.is_none() {

@@ -79,6 +79,7 @@ struct Key {
 #[derive(Clone)]
 pub struct RedisLoad {
     endpoint: Endpoint,
+    password: Option<String>,
     seed: u64,
     mode: Mode,
     /// Sequences of requests there are: clients in closed loop, one in open loop.
@@ -113,6 +114,7 @@ impl RedisLoad {
         };
         Ok(Self {
             endpoint: job.endpoint.clone(),
+            password: super::password_of(&job.service_settings).map(str::to_owned),
             seed: spec.seed,
             mode,
             owners,
@@ -195,7 +197,7 @@ impl RedisLoad {
         commands: impl Iterator<Item = impl FnOnce(&mut Vec<u8>)>,
         expect: &str,
     ) -> Result<(), String> {
-        let mut stream = within(PATIENCE, "connecting", connect(&self.endpoint)).await?;
+        let mut stream = within(PATIENCE, "connecting", self.open()).await?;
         let mut commands = commands.peekable();
         let (mut out, mut input, mut reader) = (Vec::new(), vec![0; 1 << 16], resp::Reader::default());
         while commands.peek().is_some() {
@@ -243,10 +245,15 @@ fn get_share(mix: &str) -> Result<f64> {
     }
 }
 
-async fn connect(endpoint: &Endpoint) -> Result<TcpStream, String> {
-    let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(|err| err.to_string())?;
-    stream.set_nodelay(true).map_err(|err| err.to_string())?;
-    Ok(stream)
+impl RedisLoad {
+    /// A connection that may be used.
+    async fn open(&self) -> Result<TcpStream, String> {
+        let address = (self.endpoint.host.as_str(), self.endpoint.port);
+        let mut stream = TcpStream::connect(address).await.map_err(|err| err.to_string())?;
+        stream.set_nodelay(true).map_err(|err| err.to_string())?;
+        super::log_in(&mut stream, self.password.as_deref()).await?;
+        Ok(stream)
+    }
 }
 
 impl Workload for RedisLoad {
@@ -282,7 +289,7 @@ impl Workload for RedisLoad {
     async fn connect(&self, _client: u32) -> Result<RedisClient, String> {
         let answers = self.pipeline.saturating_mul(self.value_size + 32);
         Ok(RedisClient {
-            stream: connect(&self.endpoint).await?,
+            stream: self.open().await?,
             load: self.clone(),
             out: Vec::new(),
             input: vec![0; answers.clamp(INPUT[0], INPUT[1])],

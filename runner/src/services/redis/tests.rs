@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     load::{Arrival, LoadSpec, Stop, Warmup},
-    services::fixtures::{Fault, RedisServer, drive, drive_until, faulty, faulty_by, free_port, local, probe, spec},
+    services::fixtures::{Fault, RedisServer, drive, drive_service, drive_until, faulty, faulty_by, free_port, local, probe, spec},
 };
 
 fn open(arrival: Arrival, clients: u32, requests: Option<u64>, duration_s: Option<f64>) -> LoadSpec {
@@ -321,6 +321,13 @@ fn a_probe_tells_ready_from_not_yet_from_wrong() {
     assert_eq!((driven.errors(), driven.requests.len()), (vec!["NOAUTH Authentication required."], 4));
     assert!(driven.report.left_behind.is_some_and(|left| left.starts_with("keys that begin with")));
     assert!(matches!(ask(&server.endpoint), Probe::Wrong(reason) if reason.contains("NOAUTH")));
+    let with = |password: &str| json!({ "password": password });
+    assert!(matches!(probe(&Redis, &server.endpoint, &with("secret")), Probe::Ready { version: Some(_) }));
+    let refused = probe(&Redis, &server.endpoint, &with("guess"));
+    assert!(matches!(refused, Probe::Wrong(reason) if reason.contains("refuses the password: WRONGPASS")));
+    let service = (server.endpoint.clone(), with("secret"));
+    let driven = drive_service(&RedisStress, service, spec(4), json!({}), &Control::default()).expect("driven");
+    assert_eq!((driven.errors(), driven.requests.len()), (vec![], 4));
     assert!(matches!(ask(&local(free_port())), Probe::NotYet(reason) if reason.contains("cannot connect")));
     let loading = faulty(Fault::Answer(b"-LOADING Redis is loading the dataset in memory\r\n".to_vec()));
     assert!(matches!(ask(&loading), Probe::NotYet(reason) if reason.contains("LOADING")));
@@ -337,9 +344,13 @@ fn settings_become_arguments() {
     let launch = Redis.launch(&request).expect("a launch");
     assert_eq!(
         launch.args.join(" "),
-        "--port 7000 --bind 0.0.0.0 --daemonize no --dir /tmp/x --appendonly yes --save 900 1 \
+        "/tmp/x/redis.conf --port 7000 --bind 0.0.0.0 --daemonize no --dir /tmp/x --appendonly yes --save 900 1 \
          --maxmemory 4gb --maxmemory-policy allkeys-lru --protected-mode no"
     );
+    assert_eq!(launch.files, [("/tmp/x/redis.conf".into(), String::new())]);
+    let settings = json!({ "password": "${REDIS_PASSWORD}" });
+    let launch = Redis.launch(&LaunchRequest { settings: &settings, ..request.clone() }).expect("a launch");
+    assert_eq!(launch.files[0].1, "requirepass \"${REDIS_PASSWORD}\"\n");
     let own = LaunchRequest { command: Some("exec redis-server my.conf"), ..request };
     assert_eq!(Redis.launch(&own).expect("a launch"), Launch::shell("exec redis-server my.conf"));
 }
