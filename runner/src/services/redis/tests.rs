@@ -7,7 +7,9 @@ use serde_json::json;
 use super::*;
 use crate::{
     load::{Arrival, LoadSpec, Stop, Warmup},
-    services::fixtures::{Fault, RedisServer, drive, drive_service, drive_until, faulty, faulty_by, free_port, local, probe, spec},
+    services::fixtures::{
+        Fault, RedisServer, drive, drive_service, drive_until, faulty, faulty_by, free_port, local, probe, spec,
+    },
 };
 
 fn open(arrival: Arrival, clients: u32, requests: Option<u64>, duration_s: Option<f64>) -> LoadSpec {
