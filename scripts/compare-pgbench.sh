@@ -36,9 +36,11 @@ chmod 644 password
     -c autovacuum=off -c max_wal_size=4GB >server.log 2>&1 &
 server=$!
 until psql -qAtc 'SELECT 1' >/dev/null 2>&1; do sleep 0.1; done
-pgbench --initialize --quiet --scale="$scale" 2>/dev/null
 
+# Fresh tables every time, as the runner makes them for itself.
 theirs() {
+    pgbench --initialize --quiet --scale="$scale" 2>/dev/null
+    psql -qc CHECKPOINT
     taskset -c 1 pgbench --no-vacuum --protocol=prepared --builtin="$script" --client="$clients" --jobs=1 \
         --time="$seconds" 2>peer.log | sed -n 's/^tps = \([0-9.]*\).*/\1/p'
 }

@@ -59,7 +59,7 @@ ratio() {
             split("12.71 4.303 3.182 2.776 2.571 2.447 2.365 2.306 2.262", t, " ")
             mean = sum / n
             spread = squares - n * mean * mean
-            half = n > 1 ? (n <= 10 ? t[n - 1] : 1.96) * sqrt((spread > 0 ? spread : 0) / (n - 1) / n) : 0
+            half = n > 1 ? (n <= 10 ? t[n - 1] : 1.96 + 2.7 / (n - 1)) * sqrt((spread > 0 ? spread : 0) / (n - 1) / n) : 0
             a = median(theirs, n); b = median(ours, n)
             interval = n > 1 ? sprintf("%.2f–%.2f", exp(mean - half), exp(mean + half)) : "-"
             printf "%12.1f %12.1f %7.2f   %s\n", a, b, b / a, interval

@@ -254,6 +254,16 @@ fn draw_secrets(service: &mut ServicePlan, secrets: &mut BTreeMap<String, String
     let Some(settings) = service.settings.as_object_mut().filter(|_| starts) else { return Ok(()) };
     for secret in services::of_recipe(&service.kind)?.secret_settings() {
         if settings.contains_key(secret.setting) {
+            // It goes into configuration files and tables of accounts as it is.
+            if secrets
+                .get(secret.variable)
+                .is_some_and(|value| value.contains(['"', '\\']) || value.contains(char::is_control))
+            {
+                bail!(
+                    "${{{}}} holds a quotation mark, a backslash or a control character: choose another",
+                    secret.variable
+                );
+            }
             continue;
         }
         settings.insert(secret.setting.to_owned(), format!("${{{}}}", secret.variable).into());

@@ -212,11 +212,11 @@ fn drive(
                 log.write_at(wall(end), "window_ended", None, id)?;
             }
             // A load that reached its end by itself has its result, whatever was asked at the last moment.
-            // Data that a dead service no longer shows are no wrong data.
-            let ended_otherwise = report.interrupted && why_stopped.is_some();
-            if report.left_behind.is_some() && !ended_otherwise {
+            if report.left_behind.is_some() {
                 log.write("left_behind", report.left_behind, id)?;
             }
+            // Data that a dead service no longer shows are no wrong data.
+            let ended_otherwise = report.interrupted && why_stopped.is_some();
             let doubt = match (report.wrong_data, report.unchecked_data) {
                 (Some(wrong), _) => Some(format!("the service's data are wrong: {wrong}")),
                 (None, Some(reason)) => Some(format!("the service's data could not be checked: {reason}")),

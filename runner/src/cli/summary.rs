@@ -168,7 +168,7 @@ fn figures(out: &mut String, summary: &archive::Summary) {
     if let Some(tokens) = summary.tokens_per_second {
         _ = writeln!(out, "{} output tokens/s", units::figure(tokens));
     }
-    if let Some(tokens) = summary.tokens_per_chunk.filter(|tokens| (tokens - 1.0).abs() > 0.005) {
+    if let Some(tokens) = summary.tokens_per_chunk.filter(|tokens| (tokens - 1.0).abs() > 0.1) {
         _ = writeln!(
             out,
             "{tokens:.2} output tokens in a chunk: ITL is the gap between chunks, TPOT that between tokens"

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use archive::{Archive, Audit, AuditError, BenchmarkId, Damage, DamageKind, RequestReader, Verified};
 use clap::Args;
 
@@ -32,6 +32,10 @@ pub struct Verify {
 impl Verify {
     pub fn execute(self, global: &Global) -> Result<ExitCode> {
         let archive = Archive::new(&global.results);
+        // Of nothing at all, nothing would be damaged.
+        if !archive.folder().is_dir() {
+            bail!("there is no archive in {}: give its folder with `--results`", archive.folder().display());
+        }
         let ids: Vec<BenchmarkId> = match self.ids.is_empty() {
             true => archive.ids()?,
             false => self.ids.iter().map(|text| archive.find(text)).collect::<Result<_>>()?,

@@ -142,6 +142,15 @@ pub fn probe(service: &dyn ServiceType, endpoint: &Endpoint, settings: &Value) -
     runtime.block_on(service.probe(endpoint, settings))
 }
 
+/// What `/metrics` of a vLLM or of the simulator says of itself, by name.
+pub fn metric(endpoint: &Endpoint, name: &str) -> f64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (_, body) = runtime.block_on(super::http::get(endpoint, "/metrics")).expect("answered");
+    let text = String::from_utf8_lossy(&body);
+    let line = text.lines().find(|line| line.starts_with(&format!("vllm:{name}{{"))).expect(name);
+    line.rsplit(' ').next().expect("a value").parse().expect("a number")
+}
+
 /// A service as its type starts it, with its default settings.
 pub struct Running {
     pub endpoint: Endpoint,

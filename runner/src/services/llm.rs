@@ -54,6 +54,10 @@ pub fn check_lengths(prompt_lengths: &Option<Lengths>, output_lengths: &Option<L
 pub fn recorded_lengths(settings: &Value) -> Result<(), String> {
     match ["prompt", "prompt_file"].into_iter().find(|setting| settings.get(setting).is_some_and(Value::is_string)) {
         Some(setting) => Err(format!("remove `client.settings.{setting}`, so that prompts have these lengths")),
+        // It would come on top of the length that was recorded.
+        None if settings.get("shared_prefix_length").and_then(Value::as_u64).is_some_and(|words| words > 0) => {
+            Err("remove `client.settings.shared_prefix_length`, so that prompts have these lengths".to_owned())
+        }
         None => Ok(()),
     }
 }

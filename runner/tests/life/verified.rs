@@ -74,4 +74,5 @@ fn the_archive_verifies_until_somebody_touches_it() {
     assert!(!kinds(&verify(&project, &["--append-only", "published"], 1)).is_empty());
     verify(&project, &["-002", "--append-only", "published"], 0);
     project.runner(&["verify", "--append-only", "nowhere"]).code(2);
+    project.runner(&["verify", "--results", "gone"]).code(2);
 }

@@ -359,6 +359,10 @@ impl<'a, D: Dialect> Progress<'a, D> {
             streamed.output_tokens = Some(self.content_chunks);
             streamed.tokens_by_chunk = true;
         }
+        // It would be the fastest answer of all. An end of sequence alone is counted by the server.
+        if self.content_chunks == 0 && streamed.output_tokens == Some(0) {
+            return Outcome::Failed(Cow::Borrowed("wrong answer: no output"));
+        }
         Outcome::Ok
     }
 }

@@ -226,8 +226,8 @@ impl ObjectClient {
             .map_err(|err| format!("wrong answer: not that of a begun upload: {err}"))?;
         let upload = upload.upload_id().to_owned();
         let begun = (key.clone(), upload.clone());
-        self.reopen(created.close).await?;
         load.unfinished.lock().unwrap_or_else(PoisonError::into_inner).push(begun.clone());
+        self.reopen(created.close).await?;
         let mut etags = Vec::with_capacity(parts.len());
         for (number, (pieces, etag)) in (1..).zip(parts) {
             let target = load.signer.upload_part(&key, number, &upload);

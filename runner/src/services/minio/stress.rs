@@ -71,8 +71,9 @@ impl ObjectLoad {
     async fn remove_objects(&self) -> Result<(), String> {
         let unfinished = std::mem::take(&mut *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner));
         for (key, upload) in unfinished {
-            // One that was completed after all, or never begun, is not there.
-            let _ = self.ask(&self.signer.abort_multipart(&key, &upload), "", b"").await;
+            // One that was completed after all, or never begun, is not there. A store that does not answer ends this.
+            let abort = self.signer.abort_multipart(&key, &upload);
+            signed::ask(&self.endpoint, &self.signer, &abort, b"").await?;
         }
         let mut first = String::new();
         loop {

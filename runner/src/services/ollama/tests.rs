@@ -9,7 +9,7 @@ use crate::{
     load::{Arrival, LoadSpec, Stop},
     services::{
         SimulatorSettings,
-        fixtures::{Driven, Fault, drive, faulty, free_port, local, probe, spec},
+        fixtures::{Driven, Fault, drive, faulty, free_port, local, metric, probe, spec},
     },
     simulator::tests::{Mortal, start as simulator},
 };
@@ -149,6 +149,7 @@ fn every_fault_is_a_counted_failure() {
             },
             "timeout",
         ),
+        (whole("{\"done\":true}"), "wrong answer: no output"),
     ] {
         let name = format!("{fault:?} {expect}");
         let spec = LoadSpec { timeout_s: 0.5, ..spec(2) };
@@ -168,7 +169,6 @@ fn odd_but_right_streams_are_successes() {
         (format!("{TOKEN}{TOKEN}{DONE}"), 5, false, Some(2)),
         (format!("{thought}{chat}\r\n{bare}"), 2, true, None),
         (format!("{TOKEN}{bare}\n\n"), 1, true, None),
-        (bare.to_owned(), 0, true, None),
     ] {
         let driven = drive(SMOKE, faulty(whole(&body)), spec(2), json!({ "model": "any" })).expect("driven");
         assert_eq!(driven.errors(), [""; 0], "{body}");
@@ -197,8 +197,14 @@ fn a_server_killed_under_load_is_counted_failures_and_an_end() {
     let stop = Stop { requests: None, duration_s: Some(60.0) };
     let spec = LoadSpec { clients: 4, timeout_s: 1.0, stop, ..spec(1) };
     let driven = std::thread::scope(|scope| {
-        let load = scope.spawn(|| drive(STRESS, endpoint, spec, json!({ "model": "simulator", "max_tokens": 100000 })));
-        std::thread::sleep(Duration::from_millis(300));
+        let asked = endpoint.clone();
+        let settings = json!({ "model": "simulator", "max_tokens": 100000 });
+        let load = scope.spawn(move || drive(STRESS, asked, spec, settings));
+        let patience = std::time::Instant::now() + Duration::from_secs(30);
+        while metric(&endpoint, "num_requests_running") < 4.0 {
+            assert!(std::time::Instant::now() < patience, "no load arrives");
+            std::thread::sleep(Duration::from_millis(10));
+        }
         server.kill();
         load.join().expect("no panic").expect("driven")
     });
@@ -244,15 +250,15 @@ fn a_pull_tells_how_far_it_is_and_ends_well_or_says_why_not() {
 
 #[test]
 fn the_load_waits_for_the_server_as_often_as_it_is_told_to() {
-    let ask = |retries: u32, endpoint: Endpoint| {
-        let spec = LoadSpec { timeout_s: 0.2, ..spec(1) };
+    let ask = |retries: u32, timeout_s: f64, endpoint: Endpoint| {
+        let spec = LoadSpec { timeout_s, ..spec(1) };
         drive(SMOKE, endpoint, spec, json!({ "model": "simulator", "max_retries": retries, "max_tokens": 1 }))
     };
-    let err = ask(0, faulty(Fault::Stall)).map(|_| ()).expect_err("no server");
+    let err = ask(0, 0.2, faulty(Fault::Stall)).map(|_| ()).expect_err("no server");
     assert!(format!("{err:#}").contains("no answer to /api/tags after 0 retries (`max_retries`)"), "{err:#}");
     let port = free_port();
     let driven = std::thread::scope(|scope| {
-        let load = scope.spawn(move || ask(100, local(port)));
+        let load = scope.spawn(move || ask(100, 5.0, local(port)));
         std::thread::sleep(Duration::from_millis(100));
         crate::simulator::tests::start_on(port, settings(1));
         load.join().expect("no panic")

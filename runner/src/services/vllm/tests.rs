@@ -10,8 +10,8 @@ use crate::{
     services::{
         Decode, SimulatorSettings,
         fixtures::{
-            Driven, Fault, RedisServer, drive, drive_job, drive_service, faulty, faulty_by, free_port, local, probe,
-            spec,
+            Driven, Fault, RedisServer, drive, drive_job, drive_service, faulty, faulty_by, free_port, local, metric,
+            probe, spec,
         },
         http,
     },
@@ -40,13 +40,6 @@ fn get(endpoint: &Endpoint, path: &str) -> (u16, String) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (status, body) = runtime.block_on(http::get(endpoint, path)).expect("answered");
     (status, String::from_utf8_lossy(&body).into_owned())
-}
-
-/// The figures of vLLM's metrics by name.
-fn metric(endpoint: &Endpoint, name: &str) -> f64 {
-    let (_, text) = get(endpoint, "/metrics");
-    let line = text.lines().find(|line| line.starts_with(&format!("vllm:{name}{{"))).expect(name);
-    line.rsplit(' ').next().expect("a value").parse().expect("a number")
 }
 
 #[test]
