@@ -37,6 +37,7 @@ mod recover;
 mod resume;
 
 pub use collect::{Done, status_word};
+pub use drive::Driven;
 use drive::{Deployment, Until, drive};
 use journal::{Journal, State};
 pub use recover::{Recovered, recover};
@@ -56,7 +57,7 @@ pub struct Options {
     pub detach: bool,
 }
 
-/// Runs every benchmark of the plan; returns those that were archived, in order.
+/// Runs every benchmark of the plan; returns what came of them, those that were archived in order.
 ///
 /// A benchmark that fails is a result; an error is returned only when this program cannot go on. Ends early,
 /// keeping what was measured, when `interrupt` is raised.
@@ -66,7 +67,7 @@ pub fn execute(
     options: &Options,
     console: &mut Console,
     interrupt: &Interrupt,
-) -> Result<Vec<Done>> {
+) -> Result<Driven> {
     let started = Timestamp::now();
     let execution = execution_name(started);
     let tool = tool_facts();
@@ -146,7 +147,7 @@ pub fn execute(
     {
         tracing::warn!("cannot remove the kept calibrations: {err}");
     }
-    Ok(driven.done)
+    Ok(driven)
 }
 
 /// Where the calibrations of one execution are kept for its later benchmarks.

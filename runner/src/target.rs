@@ -36,7 +36,8 @@ pub trait Target {
     fn at_once(&self) -> usize {
         1
     }
-    /// Asks whether the folder, which is complete, can be launched; errs with [`Refused`] when it never can.
+    /// Asks whether the folder, which is complete, can be launched; errs with [`Refused`] when it never can,
+    /// and with [`NotNow`] when it may be later.
     fn check(&mut self, _folder: &Path) -> Result<()> {
         Ok(())
     }
@@ -54,8 +55,12 @@ pub trait Target {
     fn adopt(&mut self, _folder: &Path) -> Result<()> {
         Ok(())
     }
-    /// Brings what the agents wrote into the folder, once they have ended.
+    /// Brings what the agents wrote into the folder, once they have ended; errs with [`Gone`] when it is lost.
     fn fetch(&mut self) -> Result<()> {
+        Ok(())
+    }
+    /// Removes the secrets where the agents were; the rest stays.
+    fn remove_secrets(&mut self) -> Result<()> {
         Ok(())
     }
     /// Removes what is left where the agents were, once all of it is archived.
@@ -80,6 +85,25 @@ pub enum AgentStatus {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(pub String);
+
+/// A target that does not take the deployment now, but may later.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct NotNow {
+    pub why: String,
+    /// There are enough jobs already: to wait is in order, however long.
+    pub limit: bool,
+}
+
+/// The target cannot be reached, however often it is tried.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreachable(pub String);
+
+/// The run folder is no longer where the agents were; holds its path there.
+#[derive(Debug, thiserror::Error)]
+#[error("the run folder is gone from the cluster: {0}")]
+pub struct Gone(pub String);
 
 /// The targets of one command; what reaches a cluster is shared by all deployments on it.
 #[derive(Debug, Default)]

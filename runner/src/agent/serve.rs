@@ -54,6 +54,9 @@ const CLIENT_PATIENCE: Duration = Duration::from_secs(300);
 /// How long the load may take to write down its last records once the runner is gone.
 const LOAD_PATIENCE: Duration = Duration::from_secs(5);
 
+/// The reason to end that nobody asked for.
+const TIME_LIMIT: &str = "the job's time limit is near";
+
 /// A longer last line of a log is no reason that anybody reads.
 const LAST_WORDS_BYTES: u64 = 4 << 10;
 
@@ -134,7 +137,7 @@ impl Ends {
         tokio::select! {
             () = self.lifeline.notified() => "the runner ended",
             _ = self.terminate.recv() => "terminated by a signal",
-            _ = self.warned.recv() => "the job's time limit is near",
+            _ = self.warned.recv() => TIME_LIMIT,
         }
     }
 }
@@ -162,7 +165,7 @@ impl Serving {
         let deadline = begun + Duration::from_secs_f64(self.plan.ready_timeout_s);
         let version = tokio::select! {
             ready = self.wait_ready(endpoint, deadline) => ready?,
-            reason = ends.reached() => return self.stopped(reason),
+            reason = ends.reached() => return self.stopped_early(reason),
         };
         state.version = version;
         state.endpoint = Some(endpoint.clone());
@@ -181,7 +184,7 @@ impl Serving {
         let endpoint = self.choose_endpoint()?;
         let (mut running, mut state) = tokio::select! {
             started = self.start(&scratch, endpoint.as_ref()) => started?,
-            reason = ends.reached() => return self.stopped(reason),
+            reason = ends.reached() => return self.stopped_early(reason),
         };
         let deadline = running.started + Duration::from_secs_f64(self.plan.ready_timeout_s);
         let version = match &endpoint {
@@ -192,7 +195,7 @@ impl Serving {
                     status = running.child.wait() => Err(self.died("the service", status?, "before it was ready")),
                     reason = ends.reached() => {
                         self.stop(&mut running).await?;
-                        return self.stopped(reason);
+                        return self.stopped_early(reason);
                     }
                 };
                 match waited {
@@ -581,6 +584,12 @@ impl Serving {
         self.log.write("stopped", Some(reason.to_owned()), None)
     }
 
+    /// The end of a service that was not ready yet.
+    fn stopped_early(&mut self, reason: &str) -> Result<()> {
+        asked_for_before_ready(reason)?;
+        self.stopped(reason)
+    }
+
     fn died(&self, what: &str, status: ExitStatus, when: &str) -> anyhow::Error {
         let last = self.last_words().map_or_else(String::new, |line| format!("; its last words: {line}"));
         anyhow!("{what} ended {when} ({}){last}", in_words(status))
@@ -601,6 +610,14 @@ impl Serving {
         self.secrets.mask_text(&mut text);
         text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
     }
+}
+
+/// Errs when the service was ended before it was ready although nobody wanted that.
+fn asked_for_before_ready(reason: &str) -> Result<()> {
+    if reason == TIME_LIMIT {
+        bail!("not ready before the job's time limit (`service.time_limit`, or the target's)");
+    }
+    Ok(())
 }
 
 /// The address by which other nodes know this one.
@@ -630,5 +647,18 @@ fn in_words(status: ExitStatus) -> String {
             Err(_) => format!("killed by signal {signal}"),
         },
         (None, None) => "ended".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_reaches_the_time_limit_has_failed() {
+        assert!(asked_for_before_ready(TIME_LIMIT).is_err());
+        for reason in ["the runner ended", "terminated by a signal"] {
+            assert!(asked_for_before_ready(reason).is_ok(), "{reason}");
+        }
     }
 }

@@ -29,6 +29,9 @@ use crate::{
 /// Logs above this size are compressed.
 const PLAIN_LOG_BYTES: u64 = 64 << 10;
 
+/// In a run folder whose records were lost: why.
+const LOSS: &str = "loss.json";
+
 /// A benchmark that is in the archive.
 #[derive(Clone, Debug)]
 pub struct Done {
@@ -57,11 +60,13 @@ pub fn deployment(
         tracing::info!("ended {stray} processes that were left of {}", layout.folder().display());
     }
     let events = agent::read_all(layout);
+    let loss: Option<String> = agent::read_json(&layout.folder().join(LOSS)).ok();
     let mut done = Vec::new();
     for point in &plan.points {
         let sealed = archive.folder().join(point.benchmark_id.to_string());
         if !sealed.exists() {
-            let Some((status, failure)) = outcome(&events, point, remark) else { continue };
+            let outcome = outcome(&events, point, remark).map(|outcome| without_loss(outcome, loss.as_deref()));
+            let Some((status, failure)) = outcome else { continue };
             seal(archive, layout, plan, point, &events, status, failure).with_context(|| {
                 format!(
                     "{} is measured but not sealed; its files are in {}",
@@ -76,6 +81,21 @@ pub fn deployment(
     layout.remove_secrets();
     journal.write(State::Sealed)?;
     Ok(done)
+}
+
+/// Notes that what the agents wrote last could not be fetched, and why.
+pub fn note_loss(layout: &Layout, reason: &str) -> Result<()> {
+    agent::write_json(&layout.folder().join(LOSS), &reason)
+}
+
+/// What is complete by its events is not, when its records were lost.
+fn without_loss(outcome: (Status, Option<Failure>), loss: Option<&str>) -> (Status, Option<Failure>) {
+    match (outcome, loss) {
+        ((Status::Completed, _), Some(reason)) => {
+            (Status::Failed, Some(Failure { stage: Stage::Loading, reason: reason.to_owned() }))
+        }
+        (outcome, _) => outcome,
+    }
 }
 
 /// Ends what is left of a deployment whose agents have ended; returns the number of processes.
@@ -494,6 +514,15 @@ mod tests {
         let (status, failure) = outcome(&events, &point, remark)?;
         let text = failure.map(|failure| format!("{}: {}", failure.stage, failure.reason)).unwrap_or_default();
         Some((status, text))
+    }
+
+    #[test]
+    fn what_lost_its_records_is_not_completed() {
+        let failed =
+            |reason: &str| (Status::Failed, Some(Failure { stage: Stage::Loading, reason: reason.to_owned() }));
+        assert_eq!(without_loss((Status::Completed, None), Some("gone")), failed("gone"));
+        assert_eq!(without_loss((Status::Completed, None), None), (Status::Completed, None));
+        assert_eq!(without_loss(failed("first"), Some("gone")), failed("first"));
     }
 
     #[test]

@@ -2,10 +2,15 @@
 //!
 //! A deployment that another process began is taken up where its journal ends.
 
-use std::{collections::VecDeque, path::Path, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Error, Result};
-use archive::Archive;
+use archive::{Archive, Status};
 
 use super::{
     Done, RunFolder, collect,
@@ -16,8 +21,13 @@ use crate::{
     console::Console,
     interrupt::Interrupt,
     load::Progress,
-    target::{AgentStatus, Refused, Target},
+    target::{AgentStatus, Gone, NotNow, Refused, Target, Unreachable},
 };
+
+/// Between two attempts to launch what a target does not take now.
+const AGAIN: Duration = Duration::from_secs(30);
+/// How long a target that does not answer is asked again; what waits for others to end waits as long as they take.
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// A run folder, what is in it, and where it runs.
 pub struct Deployment {
@@ -29,6 +39,16 @@ pub struct Deployment {
     pub state: State,
     /// Its end was asked for.
     cancelled: bool,
+    /// By this process, or found launched.
+    launched: bool,
+    postponed: Option<Postponed>,
+}
+
+/// A launch that its target did not take.
+struct Postponed {
+    why: String,
+    since: Instant,
+    next: Instant,
 }
 
 /// How far to go with deployments.
@@ -38,7 +58,7 @@ pub enum Until {
     Archived,
     /// All of them are launched; those that go on without this process are left to themselves.
     Launched,
-    /// Each has been looked at once, and is archived if it had ended.
+    /// Each that was launched has been looked at once, and is archived if it had ended. Nothing is launched.
     Seen,
 }
 
@@ -48,11 +68,42 @@ pub struct Driven {
     pub done: Vec<Done>,
     /// Deployments that are still under way, without this process.
     pub left: usize,
+    /// Benchmarks of ended deployments that came to nothing.
+    pub not_begun: usize,
+    /// What became of deployments that could not be brought to their end; they hinder no others.
+    pub errors: Vec<String>,
+}
+
+impl Driven {
+    /// Adds what another campaign came to.
+    pub fn add(&mut self, other: Self) {
+        self.done.extend(other.done);
+        self.left += other.left;
+        self.not_begun += other.not_begun;
+        other.errors.into_iter().for_each(|text| self.say(text));
+    }
+
+    /// Keeps an error; all deployments of a campaign may have the same.
+    pub fn fail(&mut self, err: &Error) {
+        self.say(format!("{err:#}"));
+    }
+
+    fn say(&mut self, text: String) {
+        if !self.errors.contains(&text) {
+            tracing::info!("{text}");
+            self.errors.push(text);
+        }
+    }
+
+    /// Whether every benchmark was begun and completed.
+    pub fn is_fine(&self) -> bool {
+        self.not_begun == 0 && self.done.iter().all(|done| done.run.status == Status::Completed)
+    }
 }
 
 impl Deployment {
     pub fn new(run: RunFolder, plan: DeploymentPlan, target: Box<dyn Target>, journal: Journal, state: State) -> Self {
-        Self { run, plan, target, journal, state, cancelled: false }
+        Self { run, plan, target, journal, state, cancelled: false, launched: false, postponed: None }
     }
 
     fn folder(&self) -> &Path {
@@ -63,6 +114,28 @@ impl Deployment {
         if state > self.state {
             self.journal.write(state)?;
             self.state = state;
+        }
+        Ok(())
+    }
+
+    /// Launches it, unless the target puts it off: then it is to be tried again.
+    fn try_launch(&mut self) -> Result<()> {
+        if self.postponed.as_ref().is_some_and(|postponed| Instant::now() < postponed.next) {
+            return Ok(());
+        }
+        match self.launch() {
+            Ok(()) => self.launched = true,
+            Err(err) => {
+                let since = self.postponed.as_ref().map_or_else(Instant::now, |postponed| postponed.since);
+                match err.downcast_ref::<NotNow>() {
+                    Some(not_now) if not_now.limit || since.elapsed() < PATIENCE => {
+                        let why = not_now.why.clone();
+                        tracing::info!("{why}: again in {} s", AGAIN.as_secs());
+                        self.postponed = Some(Postponed { why, since, next: Instant::now() + AGAIN });
+                    }
+                    _ => return Err(err),
+                }
+            }
         }
         Ok(())
     }
@@ -94,8 +167,8 @@ impl Deployment {
     /// Asks for its early end; what was measured is kept.
     pub fn cancel(&mut self) -> Result<()> {
         if self.state < State::Ended && !self.cancelled {
-            self.cancelled = true;
             self.target.cancel()?;
+            self.cancelled = true;
         }
         Ok(())
     }
@@ -137,18 +210,35 @@ impl Deployment {
     /// From the end of its agents to the archive.
     fn finish(
         mut self,
-        remark: Option<&str>,
+        mut remark: Option<String>,
         archive: &Archive,
         keep: bool,
         console: &mut Console,
-    ) -> Result<Vec<Done>> {
+        driven: &mut Driven,
+    ) -> Result<()> {
+        let mut gone = None;
         if self.state < State::Collected {
+            match self.target.fetch() {
+                Ok(()) => {}
+                // There is nothing that a later command could fetch.
+                Err(err) if err.is::<Gone>() => {
+                    let texts = remark.into_iter().chain([err.to_string()]);
+                    remark = Some(texts.collect::<Vec<_>>().join("; "));
+                    gone.clone_from(&remark);
+                }
+                Err(err) => {
+                    self.enter(State::Ended)?;
+                    return Err(err);
+                }
+            }
             self.enter(State::Ended)?;
-            self.target.fetch()?;
         }
         // Whoever takes it up from here no longer asks where it ran.
         let kept = self.folder().join("remark.json");
         if self.state < State::Collected {
+            if let Some(gone) = &gone {
+                collect::note_loss(&self.run.layout, gone)?;
+            }
             agent::write_json(&kept, &remark)?;
             self.enter(State::Collected)?;
         }
@@ -156,17 +246,20 @@ impl Deployment {
         let collected =
             collect::deployment(archive, &self.run.layout, &self.plan, remark.as_deref(), &mut self.journal)?;
         for id in collect::not_begun(&self.plan, &collected) {
+            driven.not_begun += 1;
             let why = remark.as_ref().map(|remark| format!(": {remark}")).unwrap_or_default();
             console.warn(&format!("{id} was not begun{why}"));
         }
         for benchmark in &collected {
             console.done(benchmark);
         }
-        if !keep {
+        driven.done.extend(collected);
+        if keep {
+            self.target.remove_secrets()?;
+        } else {
             self.target.clean()?;
         }
-        self.run.retire(archive, keep)?;
-        Ok(collected)
+        self.run.retire(archive, keep)
     }
 
     /// Takes back one that its target will never take.
@@ -178,7 +271,8 @@ impl Deployment {
 }
 
 /// Goes on with the deployments, in order, until `until` holds or the person interrupts. What outlives this process
-/// is then left to itself; everything else is ended in order and archived.
+/// is then left to itself; everything else is ended in order and archived. Of deployments that outlive this process,
+/// one that fails hinders no other.
 pub fn drive(
     mut deployments: impl Iterator<Item = Result<Deployment>>,
     until: Until,
@@ -188,51 +282,104 @@ pub fn drive(
     interrupt: &Interrupt,
 ) -> Result<Driven> {
     let mut exhausted = false;
-    let mut under_way: VecDeque<Deployment> = VecDeque::new();
+    let mut under_way: Vec<Deployment> = Vec::new();
     let mut driven = Driven::default();
+    // Each would be tried for as long again.
+    let mut unreachable = BTreeSet::new();
     loop {
         // Asked for one by one: taking the next is what makes it, where it is made late.
         while !exhausted
             && !interrupt.is_raised()
-            && under_way.front().is_none_or(|first| under_way.len() < first.target.at_once())
+            && (until == Until::Seen || under_way.first().is_none_or(|first| under_way.len() < first.target.at_once()))
         {
             let Some(next) = deployments.next() else {
                 exhausted = true;
                 break;
             };
-            let mut next = next?;
+            let next = next?;
+            if until == Until::Seen && next.state < State::Submitted {
+                driven.left += 1;
+                continue;
+            }
             tracing::info!("deployment in {}", next.folder().display());
-            match next.launch() {
-                Ok(()) => under_way.push_back(next),
+            under_way.push(next);
+        }
+        // All of them before the first question, which is then one about all.
+        for mut deployment in std::mem::take(&mut under_way) {
+            let outlives = deployment.target.outlives_runner();
+            let name = deployment.plan.facts.target.name.clone();
+            if unreachable.contains(&name) {
+                driven.left += 1;
+                continue;
+            }
+            if deployment.launched || outlives && interrupt.is_raised() {
+                under_way.push(deployment);
+                continue;
+            }
+            match deployment.try_launch() {
+                Ok(()) => under_way.push(deployment),
+                Err(err) if !outlives => return Err(err),
                 Err(err) if err.is::<Refused>() => {
-                    next.withdraw(archive)?;
-                    return Err(withdraw_rest(err, deployments, archive));
+                    driven.fail(&err);
+                    if let Err(err) = deployment.withdraw(archive) {
+                        driven.fail(&err);
+                    }
                 }
-                Err(err) => return Err(err),
+                Err(err) if err.is::<Gone>() => {
+                    if let Err(err) = deployment.finish(None, archive, keep, console, &mut driven) {
+                        driven.fail(&err);
+                    }
+                }
+                Err(err) => {
+                    if err.is::<Unreachable>() {
+                        unreachable.insert(name);
+                    }
+                    driven.fail(&err);
+                }
             }
         }
         let interrupted = interrupt.is_raised();
-        let mut still = VecDeque::new();
         for mut deployment in std::mem::take(&mut under_way) {
-            let leave = deployment.target.outlives_runner() && (interrupted || until == Until::Launched);
-            if interrupted && !leave && !deployment.cancelled {
+            let outlives = deployment.target.outlives_runner();
+            let name = deployment.plan.facts.target.name.clone();
+            if outlives
+                && (interrupted || unreachable.contains(&name) || until == Until::Launched && deployment.launched)
+            {
+                driven.left += 1;
+                continue;
+            }
+            if let (false, Some(postponed)) = (deployment.launched, &deployment.postponed) {
+                console.waiting(&deployment.plan.points, &postponed.why);
+                under_way.push(deployment);
+                continue;
+            }
+            if interrupted && !deployment.cancelled {
                 console
                     .say("interrupted: ending the load; what was measured is kept (interrupt again to leave at once)");
                 deployment.cancel()?;
             }
-            if leave {
-                driven.left += 1;
-                continue;
-            }
-            match deployment.look(console)? {
-                Some(remark) => {
-                    driven.done.extend(deployment.finish(remark.as_deref(), archive, keep, console)?);
+            let looked = match deployment.look(console) {
+                Ok(None) if until == Until::Seen => {
+                    driven.left += 1;
+                    Ok(())
                 }
-                None if until == Until::Seen => driven.left += 1,
-                None => still.push_back(deployment),
+                Ok(None) => {
+                    under_way.push(deployment);
+                    Ok(())
+                }
+                Ok(Some(remark)) => deployment.finish(remark, archive, keep, console, &mut driven),
+                Err(err) => Err(err),
+            };
+            match looked {
+                Err(err) if outlives => {
+                    if err.is::<Unreachable>() {
+                        unreachable.insert(name);
+                    }
+                    driven.fail(&err);
+                }
+                looked => looked?,
             }
         }
-        under_way = still;
         if under_way.is_empty() && (exhausted || interrupt.is_raised()) {
             // Of a cluster, the next command submits them.
             driven.left += deployments.size_hint().0;
@@ -240,14 +387,4 @@ pub fn drive(
         }
         thread::sleep(Duration::from_millis(50));
     }
-}
-
-/// What was refused once is refused again: the others like it are not left behind to be tried by a later command.
-fn withdraw_rest(err: Error, rest: impl Iterator<Item = Result<Deployment>>, archive: &Archive) -> Error {
-    for deployment in rest.flatten().filter(|deployment| deployment.state == State::Planned) {
-        if let Err(err) = deployment.withdraw(archive) {
-            tracing::warn!("cannot take back a deployment: {err:#}");
-        }
-    }
-    err
 }

@@ -15,7 +15,7 @@ use crate::{
     agent::Layout,
     console::Console,
     interrupt::Interrupt,
-    target::{Targets, is_on_cluster},
+    target::{Gone, Targets, Unreachable, is_on_cluster},
 };
 
 /// What to do with the deployments that are found.
@@ -70,42 +70,70 @@ pub fn resume(
     };
     let mut adopted = Vec::new();
     let mut count = 0;
+    let mut before = Driven::default();
     for found in unfinished(archive)?.into_iter().filter(|found| wanted(&found.benchmarks)) {
-        let run = {
-            let _search = lock_work(&archive.work_folder()?)?;
-            // Another command may have finished it in the meantime.
-            if !found.folder.exists() {
-                continue;
+        match take_up(archive, found, resumption, targets, console) {
+            Ok(Some(deployment)) => {
+                count += deployment.plan.points.len();
+                adopted.push(Ok(deployment));
             }
-            RunFolder::adopt(found.folder.clone())?
-        };
-        let Some(run) = run else {
-            console.warn(&format!("{} is watched by another command", found.benchmarks[0]));
-            continue;
-        };
-        // What the journal said before the lock may be old.
-        let state = Journal::last(run.layout.folder()).context("the journal is empty")?;
-        let plan = run.layout.plan()?;
-        let Some(target) = targets.of_folder(run.layout.folder())? else { continue };
-        let journal = Journal::open(run.layout.folder())?;
-        let mut deployment = Deployment::new(run, plan, target, journal, state);
-        if resumption.stop && deployment.state == State::Planned {
-            // Nothing of it was submitted.
-            deployment.withdraw(archive)?;
-            continue;
+            Ok(None) => {}
+            Err(err) => {
+                before.fail(&err);
+                if err.is::<Unreachable>() {
+                    break;
+                }
+            }
         }
-        count += deployment.plan.points.len();
-        if resumption.stop {
-            deployment.stop()?;
-        }
-        adopted.push(Ok(deployment));
     }
     if adopted.is_empty() {
-        return Ok(Driven::default());
+        return Ok(before);
     }
     console.begin("unfinished", count);
     let until = if resumption.wait { Until::Archived } else { Until::Seen };
     let driven = drive(adopted.into_iter(), until, archive, resumption.keep, console, interrupt);
     console.finish();
-    driven
+    before.add(driven?);
+    Ok(before)
+}
+
+/// Takes over what was found, and stops it if that is asked for; `None` where there is nothing to go on with.
+fn take_up(
+    archive: &Archive,
+    found: Unfinished,
+    resumption: &Resumption,
+    targets: &mut Targets,
+    console: &Console,
+) -> Result<Option<Deployment>> {
+    let run = {
+        let _search = lock_work(&archive.work_folder()?)?;
+        // Another command may have finished it in the meantime.
+        if !found.folder.exists() {
+            return Ok(None);
+        }
+        RunFolder::adopt(found.folder.clone())?
+    };
+    let Some(run) = run else {
+        console.warn(&format!("{} is watched by another command", found.benchmarks[0]));
+        return Ok(None);
+    };
+    // What the journal said before the lock may be old.
+    let state = Journal::last(run.layout.folder()).context("the journal is empty")?;
+    let plan = run.layout.plan()?;
+    let Some(target) = targets.of_folder(run.layout.folder())? else { return Ok(None) };
+    let journal = Journal::open(run.layout.folder())?;
+    let mut deployment = Deployment::new(run, plan, target, journal, state);
+    if resumption.stop {
+        if deployment.state == State::Planned {
+            // Nothing of it was submitted.
+            deployment.withdraw(archive)?;
+            return Ok(None);
+        }
+        match deployment.stop() {
+            // Its end is found out, and archived, when it is driven.
+            Err(err) if err.is::<Gone>() => {}
+            stopped => stopped?,
+        }
+    }
+    Ok(Some(deployment))
 }

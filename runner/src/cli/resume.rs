@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use archive::{Archive, BenchmarkId, Status};
+use archive::{Archive, BenchmarkId};
 use clap::Args;
 
 use serde_json::json;
@@ -133,6 +133,9 @@ impl Which {
         if !driven.done.is_empty() {
             table::print_benchmarks(&driven.done, &[], global)?;
         }
+        if !driven.errors.is_empty() {
+            bail!(driven.errors.join("\n"));
+        }
         match driven.left {
             0 if driven.done.is_empty() && recovered.benchmarks.is_empty() && recovered.remarks.is_empty() => {
                 console.say("nothing was left unfinished");
@@ -144,7 +147,7 @@ impl Which {
         if interrupt.is_raised() {
             return Ok(ExitCode::from(2));
         }
-        let fine = stop || driven.done.iter().all(|done| done.run.status == Status::Completed);
+        let fine = stop || driven.is_fine();
         Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
 

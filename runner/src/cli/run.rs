@@ -2,13 +2,13 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Result;
-use archive::{Archive, Status};
+use anyhow::{Result, bail};
+use archive::Archive;
 use clap::Args;
 
 use super::{Global, OverrideArgs, table};
 use crate::{
-    benchmark::{self, Done, Options},
+    benchmark::{self, Driven, Options},
     console::Console,
     interrupt::Interrupt,
     plan::Plan,
@@ -76,33 +76,38 @@ pub fn execute_plans(plans: &[Plan], options: &Options, strict: bool, global: &G
     let mut console = Console::new(global.quiet);
     super::finish_leftovers(&archive, &console);
     let interrupt = Interrupt::listen()?;
-    let mut done = Vec::new();
+    let mut driven = Driven::default();
     for plan in plans {
         for note in &plan.notes {
             console.say(&format!("note: {note}"));
         }
-        done.extend(benchmark::execute(plan, &archive, options, &mut console, &interrupt)?);
+        driven.add(benchmark::execute(plan, &archive, options, &mut console, &interrupt)?);
         if interrupt.is_raised() {
             break;
         }
     }
-    table::print_benchmarks(&done, plans, global)?;
+    if driven.errors.is_empty() || !driven.done.is_empty() {
+        table::print_benchmarks(&driven.done, plans, global)?;
+    }
     let mut reserved = false;
-    for benchmark in &done {
+    for benchmark in &driven.done {
         for finding in benchmark.summary.iter().flat_map(|summary| summary.reservations()) {
             reserved = true;
             console.warn(&format!("{}: {}", benchmark.id, finding.message));
         }
     }
-    Ok(exit_code(&done, strict && reserved, interrupt.is_raised()))
+    if !driven.errors.is_empty() {
+        bail!(driven.errors.join("\n"));
+    }
+    Ok(exit_code(&driven, strict && reserved, interrupt.is_raised()))
 }
 
-fn exit_code(done: &[Done], reserved: bool, interrupted: bool) -> ExitCode {
+fn exit_code(driven: &Driven, reserved: bool, interrupted: bool) -> ExitCode {
     if interrupted {
         ExitCode::from(2)
     } else if reserved {
         ExitCode::from(1)
-    } else if done.iter().all(|benchmark| benchmark.run.status == Status::Completed) {
+    } else if driven.is_fine() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(1)
@@ -129,6 +134,12 @@ fn parse_size(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_not_begun_is_no_success() {
+        let of = |not_begun| exit_code(&Driven { not_begun, ..Driven::default() }, false, false);
+        assert_eq!((of(0), of(1)), (ExitCode::SUCCESS, ExitCode::from(1)));
+    }
 
     #[test]
     fn sizes() {

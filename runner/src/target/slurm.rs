@@ -19,7 +19,7 @@ use archive::TargetFacts;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{AgentStatus, Refused, Target, ssh::Ssh};
+use super::{AgentStatus, Gone, NotNow, Refused, Target, ssh::Ssh};
 use crate::{
     agent::{self, Layout},
     recipe::{Recipe, Resources, target_file::SlurmTarget},
@@ -29,6 +29,7 @@ mod copy;
 pub mod doctor;
 mod login;
 pub mod output;
+mod refusal;
 pub mod script;
 pub mod state;
 
@@ -36,6 +37,7 @@ pub use login::Place;
 
 use self::{
     output::JobRecord,
+    refusal::{Refusal, TIMED_OUT},
     script::{Job, Role, job_name, quoted},
     state::{Phase, blocked_for_ever},
 };
@@ -66,6 +68,45 @@ struct Followed {
     folder: PathBuf,
     jobs: Jobs,
     unknown: u32,
+    /// The jobs whose end was asked for since Slurm was asked last.
+    ending: Vec<String>,
+}
+
+impl Followed {
+    /// Takes what the accounts say of the jobs `ids`; `None` when they did not answer, which says nothing of any job.
+    fn hear(
+        &mut self,
+        ids: &[String],
+        accounts: Option<&BTreeMap<String, JobRecord>>,
+        queue: &BTreeMap<String, JobRecord>,
+    ) {
+        let Some(accounts) = accounts else { return };
+        let mut unknown = false;
+        for job in self.jobs.each() {
+            if !ids.contains(&job.id) {
+                continue;
+            }
+            match (accounts.get(&job.id), queue.contains_key(&job.id)) {
+                // The accounts are written a little later than the queue.
+                (Some(known), in_queue) if known.phase().is_over() || !in_queue => *job = known.clone(),
+                (None, false) => {
+                    unknown = true;
+                    if self.unknown + 1 >= UNKNOWN_TIMES {
+                        job.state = state::FORGOTTEN.to_owned();
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.unknown = if unknown { self.unknown + 1 } else { 0 };
+    }
+
+    /// Those of `ids` whose end was not asked for yet since Slurm was asked last.
+    fn to_end(&mut self, ids: Vec<String>) -> Vec<String> {
+        let new: Vec<String> = ids.into_iter().filter(|id| !self.ending.contains(id)).collect();
+        self.ending.extend(new.iter().cloned());
+        new
+    }
 }
 
 /// `jobs.json`: the jobs of a deployment, as far as Slurm has spoken of them.
@@ -173,6 +214,7 @@ impl Cluster {
             output::queue(&said).into_iter().map(|job| (job.id.clone(), job)).collect();
         let mut ask_account = Vec::new();
         for followed in self.followed.values_mut() {
+            followed.ending.clear();
             for job in followed.jobs.each() {
                 match found.get(&job.id) {
                     Some(known) => *job = JobRecord { exit_code: std::mem::take(&mut job.exit_code), ..known.clone() },
@@ -202,26 +244,13 @@ impl Cluster {
             output::ACCOUNTING_FORMAT
         );
         let answer = self.ssh.run(&script, b"")?;
-        let accounts = output::accounting(&answer.text());
+        let answered = answer.code == 0;
+        if !answered {
+            tracing::info!("the accounts of {} do not answer: {}", self.name, answer.stderr.trim());
+        }
+        let accounts = answered.then(|| output::accounting(&answer.text()));
         for followed in self.followed.values_mut() {
-            let mut unknown = false;
-            for job in followed.jobs.each() {
-                if !ids.contains(&job.id) {
-                    continue;
-                }
-                match (accounts.get(&job.id), queue.contains_key(&job.id)) {
-                    // The accounts are written a little later than the queue.
-                    (Some(known), in_queue) if known.phase().is_over() || !in_queue => *job = known.clone(),
-                    (None, false) => {
-                        unknown = true;
-                        if followed.unknown + 1 >= UNKNOWN_TIMES {
-                            job.state = state::FORGOTTEN.to_owned();
-                        }
-                    }
-                    _ => {}
-                }
-            }
-            followed.unknown = if unknown { followed.unknown + 1 } else { 0 };
+            followed.hear(ids, accounts.as_ref(), queue);
         }
         Ok(())
     }
@@ -341,9 +370,7 @@ impl Target for Slurm {
         for (role, text) in scripts(&name, &resources, &cluster.site, &there, &program)? {
             let answer = cluster.ssh.run("timeout 60 sbatch --test-only 2>&1", text.as_bytes())?;
             if answer.code != 0 {
-                let said = answer.text();
-                let reason = said.lines().last().unwrap_or("no reason given");
-                return Err(Refused(format!("Slurm refuses the {}'s job: {reason}", role.name())).into());
+                return Err(untaken(&format!("the {}'s job", role.name()), answer.code, &answer.text()));
             }
             fs::write(folder.join(format!("{}.sh", role.agent())), text)?;
         }
@@ -403,6 +430,7 @@ impl Target for Slurm {
                 Some(format!("the {}'s job {} would wait for ever ({}): {why}", role.name(), job.id, job.reason));
             end = [&jobs.service, &jobs.client].map(|job| job.id.clone()).to_vec();
         }
+        let end = cluster.followed.get_mut(name).map(|followed| followed.to_end(end)).unwrap_or_default();
         if !end.is_empty() {
             let ids: Vec<&str> = end.iter().map(String::as_str).collect();
             cluster.cancel("", &ids)?;
@@ -422,6 +450,9 @@ impl Target for Slurm {
         self.follow()?;
         let mut cluster = self.cluster.borrow_mut();
         let (folder, name) = self.run()?;
+        // How to stop depends on what runs now.
+        cluster.asked = None;
+        cluster.refresh()?;
         let Some(followed) = cluster.followed.get_mut(name) else { return Ok(()) };
         followed.jobs.stopped = true;
         let jobs = followed.jobs.clone();
@@ -438,6 +469,14 @@ impl Target for Slurm {
         let (folder, name) = self.run()?;
         let there = cluster.folder(name)?;
         copy::get(&mut cluster.ssh, &there, folder)
+    }
+
+    fn remove_secrets(&mut self) -> Result<()> {
+        let mut cluster = self.cluster.borrow_mut();
+        let (_, name) = self.run()?;
+        let secrets = quoted(&format!("{}/secrets.env", cluster.folder(name)?))?;
+        cluster.ssh.run(&format!("rm -f {secrets}"), b"")?.ok("cannot remove the secrets on the cluster")?;
+        Ok(())
     }
 
     fn clean(&mut self) -> Result<()> {
@@ -463,7 +502,7 @@ impl Slurm {
         let (folder, name) = self.run()?;
         if !cluster.followed.contains_key(name) {
             let jobs = Jobs::read(folder).context("the jobs of the deployment are not known")?;
-            let followed = Followed { folder: folder.to_owned(), jobs, unknown: 0 };
+            let followed = Followed { folder: folder.to_owned(), jobs, unknown: 0, ending: Vec::new() };
             cluster.followed.insert(name.to_owned(), followed);
         }
         Ok(())
@@ -479,13 +518,23 @@ impl JobRecord {
     }
 }
 
+/// The error for a job that `sbatch` did not take.
+fn untaken(what: &str, code: i32, said: &str) -> anyhow::Error {
+    let reason = said.trim().lines().last().unwrap_or("no answer");
+    match Refusal::of(code, said) {
+        Refusal::Lasting => Refused(format!("Slurm refuses {what}: {reason}")).into(),
+        Refusal::Limit => NotNow { why: format!("Slurm takes no more jobs now: {reason}"), limit: true }.into(),
+        Refusal::Again => NotNow { why: format!("Slurm did not take {what}: {reason}"), limit: false }.into(),
+    }
+}
+
 /// Submits both jobs of a folder that is in place there; submits nothing twice, however often it is called.
 fn submit(ssh: &mut Ssh, there: &str, name: &str) -> Result<Jobs> {
     let names = Role::BOTH.map(|role| quoted(&job_name(name, role)));
     let [service, client] = names;
     // `.intent`: a submission may have happened. `.job`: the number of one that has.
     let script = format!(
-        "cd {there} || exit 3\n\
+        "{enter}\n\
          exec 9>submit.lock; flock -w 100 9 || exit 4\n\
          job() {{\n\
            [ ! -s $1.job ] || return 0\n\
@@ -495,34 +544,37 @@ fn submit(ssh: &mut Ssh, there: &str, name: &str) -> Result<Jobs> {
              if [ -n \"$id\" ]; then echo \"$id\" >$1.number; mv $1.number $1.job; return 0; fi\n\
            fi\n\
            : >$1.intent\n\
-           if ! timeout 90 sbatch --parsable $3 $1.sh >$1.number 2>$1.refused; then\n\
-             cat $1.refused >&2; return 6\n\
+           timeout 90 sbatch --parsable $3 $1.sh >$1.number 2>$1.refused; code=$?\n\
+           if [ $code -ne 0 ]; then\n\
+             cat $1.refused >&2; [ $code -ne {TIMED_OUT} ] || exit 5; return 6\n\
            fi\n\
            mv $1.number $1.job\n\
          }}\n\
          job serve {service} '' || exit 6\n\
          id=$(cut -d';' -f1 serve.job)\n\
-         job load {client} \"--dependency=after:$id --kill-on-invalid-dep=yes\" || {{ scancel $id; exit 6; }}\n\
+         job load {client} \"--dependency=after:$id --kill-on-invalid-dep=yes\" || exit 6\n\
          cat serve.job load.job\n",
-        there = quoted(there)?,
+        enter = copy::enter(there)?,
         service = service?,
         client = client?,
     );
     let answer = ssh.run(&script, b"")?;
     match answer.code {
         0 => {}
-        3 => bail!("the run folder is gone from the cluster: {there}"),
+        3 => return Err(Gone(there.to_owned()).into()),
         6 => {
-            let reason = answer.stderr.trim().lines().last().unwrap_or("no reason given").to_owned();
-            // What does not answer now may answer later; what was refused stays so.
-            if !reason.contains("failed:")
-                || ["temporar", "contact", "ontroller", "timed out", "ocket"].iter().any(|word| reason.contains(word))
-            {
-                bail!("Slurm did not take the jobs ({reason}): `runner resume` submits them");
+            let err = untaken("the job", 1, &answer.stderr);
+            if err.is::<Refused>() {
+                // The service would wait for a client that never comes. What may be taken later leaves it in the queue.
+                let script = format!(
+                    "{}; [ ! -s serve.job ] || {{ timeout 60 scancel $(cut -d';' -f1 serve.job) && rm -f serve.job serve.intent; }}",
+                    copy::enter(there)?
+                );
+                ssh.run(&script, b"")?.ok("cannot cancel the service of a client that Slurm refuses")?;
             }
-            return Err(Refused(format!("Slurm refuses the job: {reason}")).into());
+            return Err(err);
         }
-        _ => bail!("Slurm could not be asked for the jobs of {name}: {}", answer.stderr.trim()),
+        _ => return Err(untaken("the job", TIMED_OUT, &answer.stderr)),
     }
     let text = answer.text();
     let ids: Vec<String> = text.lines().filter_map(output::submitted).collect();
@@ -567,5 +619,41 @@ mod tests {
         assert!(forgotten.are_over() && forgotten.remark().expect("one").contains("no longer known"));
         let stopped = Jobs { stopped: true, ..lost };
         assert_eq!(stopped.remark(), None);
+    }
+
+    #[test]
+    fn only_an_answer_of_the_accounts_makes_a_job_forgotten() {
+        let running = |id: &str| JobRecord { id: id.into(), state: "RUNNING".into(), ..JobRecord::default() };
+        let jobs = Jobs { service: running("1"), client: running("2"), ..Jobs::default() };
+        let mut followed = Followed { folder: PathBuf::new(), jobs, unknown: 0, ending: Vec::new() };
+        let (ids, none) = (["1".to_owned(), "2".to_owned()], BTreeMap::new());
+        for _ in 0..2 * UNKNOWN_TIMES {
+            followed.hear(&ids, None, &none);
+        }
+        assert!(!followed.jobs.are_over());
+        for _ in 1..UNKNOWN_TIMES {
+            followed.hear(&ids, Some(&none), &none);
+            followed.hear(&ids, None, &none);
+            assert!(!followed.jobs.are_over());
+        }
+        followed.hear(&ids, Some(&none), &none);
+        assert!(followed.jobs.are_over());
+    }
+
+    #[test]
+    fn the_end_of_a_job_is_asked_for_once_a_question() {
+        let mut followed = Followed { folder: PathBuf::new(), jobs: Jobs::default(), unknown: 0, ending: Vec::new() };
+        assert_eq!(followed.to_end(vec!["1".to_owned()]), ["1"]);
+        assert_eq!(followed.to_end(vec!["1".to_owned(), "2".to_owned()]), ["2"]);
+        assert!(followed.to_end(vec!["1".to_owned()]).is_empty());
+    }
+
+    #[test]
+    fn what_was_not_taken_is_refused_only_for_good() {
+        assert!(untaken("the job", 1, "failed: Invalid qos specification").is::<Refused>());
+        for (code, said, limit) in [(TIMED_OUT, "", false), (1, "AssocMaxSubmitJobLimit", true)] {
+            let err = untaken("the job", code, said);
+            assert_eq!(err.downcast_ref::<NotNow>().expect("not now").limit, limit);
+        }
     }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::slurm::script::quoted;
+use super::{Unreachable, slurm::script::quoted};
 
 mod settings;
 
@@ -153,15 +153,17 @@ impl Ssh {
 
     fn wait_again(&self, begun: Instant, pause: &mut Duration, said: &str) -> Result<()> {
         if let Some(cure) = hopeless(said) {
-            bail!("cannot connect to {}: {}: {cure}", self.host, last_line(said));
+            let text = format!("cannot connect to {}: {}: {cure}", self.host, last_line(said));
+            return Err(Unreachable(text).into());
         }
         if begun.elapsed() + *pause > self.patience {
-            bail!(
+            let text = format!(
                 "cannot reach {} since {} s: {}; nothing is lost: `runner resume` goes on",
                 self.host,
                 begun.elapsed().as_secs(),
                 last_line(said)
             );
+            return Err(Unreachable(text).into());
         }
         tracing::info!("the connection to {} is gone ({}): again in {} s", self.host, last_line(said), pause.as_secs());
         thread::sleep(*pause);
@@ -199,6 +201,10 @@ const MISSING: &str = "cannot start `ssh`: install OpenSSH's client";
 
 /// What to do about a failure that no patience mends; `None` where trying again may help.
 fn hopeless(said: &str) -> Option<&'static str> {
+    // The name may be right all the same.
+    if said.contains("Temporary failure in name resolution") {
+        return None;
+    }
     [
         ("Host key verification failed", "connect once by hand with `ssh`, compare the key's fingerprint with the one the site publishes, and accept it"),
         ("HOST IDENTIFICATION HAS CHANGED", "the host shows another key than before: ask the site, then remove the old key with `ssh-keygen -R`"),
@@ -252,6 +258,7 @@ mod tests {
             "kex_exchange_identification: read: reset",
             "",
             "Connection timed out",
+            "ssh: Could not resolve hostname login.example: Temporary failure in name resolution",
         ] {
             assert_eq!(hopeless(said), None, "{said}");
         }

@@ -13,9 +13,11 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use super::{Ssh, script::quoted};
+use crate::target::Gone;
 
 /// What agents need of a run folder. The rest is the runner's own.
-const INPUTS: [&str; 7] = ["plan.json", "secrets.env", "serve.sh", "load.sh", "events", "service", "points"];
+const INPUTS: [&str; 9] =
+    ["plan.json", "secrets.env", "serve.sh", "load.sh", "events", "service", "points", "traces", "inputs"];
 /// How often what came wrong is fetched again.
 const ATTEMPTS: u32 = 5;
 
@@ -25,7 +27,7 @@ pub fn put(ssh: &mut Ssh, folder: &Path, runs: &str, name: &str) -> Result<()> {
     pack.arg("-C")
         .arg(folder)
         .args(["-cf", "-", "--owner=0", "--group=0"])
-        .args(INPUTS.iter().chain(&["traces"]).filter(|name| folder.join(name).exists()));
+        .args(INPUTS.iter().filter(|name| folder.join(name).exists()));
     let packed = pack.stdin(Stdio::null()).output().context("cannot start `tar`")?;
     if !packed.status.success() {
         bail!("cannot pack {}: {}", folder.display(), String::from_utf8_lossy(&packed.stderr).trim());
@@ -39,6 +41,13 @@ pub fn put(ssh: &mut Ssh, folder: &Path, runs: &str, name: &str) -> Result<()> {
     );
     ssh.run(&script, &packed.stdout)?.ok("cannot put the run folder on the cluster")?;
     Ok(())
+}
+
+/// For a shell: goes into the folder `there`. Ends with 3 if it is gone, which a folder that cannot be looked for now is not.
+pub fn enter(there: &str) -> Result<String> {
+    let (folder, parent) =
+        (quoted(there)?, quoted(&Path::new(there).parent().unwrap_or(Path::new("/")).to_string_lossy())?);
+    Ok(format!("cd {folder} 2>/dev/null || {{ ls {parent} >/dev/null || exit 4; [ -e {folder} ] || exit 3; exit 4; }}"))
 }
 
 /// Unpacks a stream of `tar` into `folder`; what is damaged is left out, for it is asked for again.
@@ -62,16 +71,16 @@ pub fn unpack(folder: &Path, bytes: &[u8]) -> Result<()> {
 pub fn get(ssh: &mut Ssh, there: &str, folder: &Path) -> Result<()> {
     // What cannot be read there must not pass for absent.
     let digests = format!(
-        "cd {} || exit 3\n\
+        "{}\n\
          for path in events service points serve.log load.log; do [ ! -e $path ] || set -- \"$@\" $path; done\n\
          [ $# -gt 0 ] || exit 0\n\
          find \"$@\" -path service/scratch -prune -o -type f -exec sha256sum -z {{}} + || exit 4",
-        quoted(there)?
+        enter(there)?
     );
     for attempt in 1..=ATTEMPTS {
         let answer = ssh.run(&digests, b"")?;
         if answer.code == 3 {
-            bail!("the run folder is gone from the cluster: {there}");
+            return Err(Gone(there.to_owned()).into());
         }
         let answer = answer.ok("cannot read the results on the cluster")?;
         let wanted = listed(&answer.stdout)?;
@@ -165,6 +174,47 @@ fn digest_of(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        agent::{DeploymentPlan, Layout, Secrets},
+        load::Trace,
+    };
+
+    /// What is written for the agents and is not packed, they would miss.
+    #[test]
+    fn everything_that_is_written_is_uploaded() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let layout = Layout::new(folder.path().join("run"));
+        let plan: DeploymentPlan = serde_json::from_str(
+            r#"{"service": {"name": "", "kind": "command", "settings": {}, "env": {}, "pre_run_commands": [], "volumes": [],
+                "ready_timeout_s": 1}, "points": [], "facts": {"created_at": "2026-03-01T00:00:00.000000Z",
+                "target": {"name": "", "kind": ""}, "tool": {"name": "", "version": ""}, "raw_limit_bytes": 1, "commit": false}}"#,
+        )
+        .expect("a plan");
+        let secrets = Secrets::new([("NAME".to_owned(), "value".to_owned())].into());
+        layout.create(&plan, &secrets).expect("created");
+        let trace = folder.path().join("trace.csv");
+        fs::write(&trace, "time_s\n0\n1\n").expect("written");
+        layout.write_trace(&Trace::read(&trace).expect("a trace")).expect("written");
+        layout.write_input("0123", "a prompt").expect("written");
+        for entry in fs::read_dir(layout.folder()).expect("there").flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            assert!(INPUTS.contains(&name.as_str()), "{name} is not uploaded");
+        }
+        assert!(layout.folder().join("inputs/0123").exists() && layout.folder().join("secrets.env").exists());
+    }
+
+    #[test]
+    fn a_folder_is_gone_only_when_its_parent_can_be_seen() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = folder.path().join("it's run");
+        let status = |there: &Path| {
+            let script = enter(there.to_str().expect("text")).expect("a script");
+            Command::new("sh").args(["-c", &script]).stderr(Stdio::null()).status().expect("sh runs").code()
+        };
+        assert_eq!((status(&run), status(&run.join("below"))), (Some(3), Some(4)));
+        fs::create_dir(&run).expect("made");
+        assert_eq!(status(&run), Some(0));
+    }
 
     #[test]
     fn digests_are_read_and_stay_inside() {
