@@ -454,6 +454,10 @@ impl Target for Slurm {
         cluster.asked = None;
         cluster.refresh()?;
         let Some(followed) = cluster.followed.get_mut(name) else { return Ok(()) };
+        if followed.jobs.are_over() {
+            // Whatever ended them, it was not this.
+            return Ok(());
+        }
         followed.jobs.stopped = true;
         let jobs = followed.jobs.clone();
         agent::write_json(&Jobs::path(folder), &jobs)?;

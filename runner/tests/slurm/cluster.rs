@@ -80,6 +80,11 @@ impl Cluster {
         String::from_utf8(output.stdout).expect("text").lines().filter(|name| name.starts_with(execution)).count()
     }
 
+    /// Takes a deployment's folder away, as a site that cleans up does.
+    pub fn lose_run_folder(&self, deployment: &str) {
+        fs::remove_dir_all(self.folder.join("home/bench/runner/run").join(deployment)).expect("it was there");
+    }
+
     /// Run folders on the cluster.
     pub fn run_folders(&self, execution: &str) -> usize {
         let runs = fs::read_dir(self.folder.join("home/bench/runner/run")).into_iter().flatten().flatten();

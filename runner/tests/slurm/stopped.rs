@@ -27,6 +27,24 @@ fn what_is_detached_ends_without_us_and_is_collected_later() {
 }
 
 #[test]
+fn a_folder_that_is_gone_is_archived_as_lost_and_hinders_no_other() {
+    let cluster = Cluster::shared();
+    let project = cluster.project("max_jobs: 4\n");
+    project.write("redis.yaml", &redis("1, 2", 0.5).replace("redeploy: false", "redeploy: true"));
+    project.runner(&["run", "--detach", "redis.yaml"]).code(0);
+    let execution = execution(&project);
+    project.wait_until("the end of all jobs", || cluster.queued(&execution) == 0);
+    cluster.lose_run_folder(&format!("{execution}-0001"));
+    project.runner(&["collect", "--poll", "1"]).code(1);
+    let runs: Vec<_> = project.ids().into_iter().map(|id| project.run(id)).collect();
+    assert_eq!(runs.iter().map(|run| run.status).collect::<Vec<_>>(), [Status::Failed, Status::Completed]);
+    let reason = &runs[0].failure.as_ref().expect("a reason").reason;
+    assert!(reason.contains("gone from the cluster"), "{reason}");
+    project.assert_in_order();
+    assert_eq!(cluster.run_folders(&execution), 0);
+}
+
+#[test]
 fn a_stopped_benchmark_keeps_what_it_measured() {
     let cluster = Cluster::shared();
     let project = cluster.project("");

@@ -193,7 +193,7 @@ mod tests {
         let secrets = Secrets::new([("NAME".to_owned(), "value".to_owned())].into());
         layout.create(&plan, &secrets).expect("created");
         let trace = folder.path().join("trace.csv");
-        fs::write(&trace, "time_s\n0\n1\n").expect("written");
+        fs::write(&trace, "offset_s\n0\n1\n").expect("written");
         layout.write_trace(&Trace::read(&trace).expect("a trace")).expect("written");
         layout.write_input("0123", "a prompt").expect("written");
         for entry in fs::read_dir(layout.folder()).expect("there").flatten() {
