@@ -102,7 +102,7 @@ impl Followed {
     }
 
     /// Those of `ids` whose end was not asked for yet since Slurm was asked last.
-    fn to_end(&mut self, ids: Vec<String>) -> Vec<String> {
+    fn newly_ended(&mut self, ids: Vec<String>) -> Vec<String> {
         let new: Vec<String> = ids.into_iter().filter(|id| !self.ending.contains(id)).collect();
         self.ending.extend(new.iter().cloned());
         new
@@ -430,7 +430,7 @@ impl Target for Slurm {
                 Some(format!("the {}'s job {} would wait for ever ({}): {why}", role.name(), job.id, job.reason));
             end = [&jobs.service, &jobs.client].map(|job| job.id.clone()).to_vec();
         }
-        let end = cluster.followed.get_mut(name).map(|followed| followed.to_end(end)).unwrap_or_default();
+        let end = cluster.followed.get_mut(name).map(|followed| followed.newly_ended(end)).unwrap_or_default();
         if !end.is_empty() {
             let ids: Vec<&str> = end.iter().map(String::as_str).collect();
             cluster.cancel("", &ids)?;
@@ -647,9 +647,9 @@ mod tests {
     #[test]
     fn the_end_of_a_job_is_asked_for_once_a_question() {
         let mut followed = Followed { folder: PathBuf::new(), jobs: Jobs::default(), unknown: 0, ending: Vec::new() };
-        assert_eq!(followed.to_end(vec!["1".to_owned()]), ["1"]);
-        assert_eq!(followed.to_end(vec!["1".to_owned(), "2".to_owned()]), ["2"]);
-        assert!(followed.to_end(vec!["1".to_owned()]).is_empty());
+        assert_eq!(followed.newly_ended(vec!["1".to_owned()]), ["1"]);
+        assert_eq!(followed.newly_ended(vec!["1".to_owned(), "2".to_owned()]), ["2"]);
+        assert!(followed.newly_ended(vec!["1".to_owned()]).is_empty());
     }
 
     #[test]

@@ -45,6 +45,24 @@ fn a_folder_that_is_gone_is_archived_as_lost_and_hinders_no_other() {
 }
 
 #[test]
+fn collecting_submits_nothing() {
+    let cluster = Cluster::shared();
+    let project = cluster.project("max_jobs: 2\n");
+    project.write("redis.yaml", &redis("1, 2", 300.0).replace("redeploy: false", "redeploy: true"));
+    let running = project.start(&["run", "redis.yaml"]);
+    project.wait_for("progress.json", "loading");
+    running.signal(Signal::SIGINT);
+    running.finish().code(2);
+    let execution = execution(&project);
+    let finished = project.runner(&["collect", "--poll", "1"]);
+    finished.code(0);
+    assert!(finished.stderr().contains("2 deployments go on"), "{}", finished.stderr());
+    project.runner(&["stop", "--poll", "1"]).code(0);
+    project.assert_in_order();
+    assert_eq!((cluster.jobs_of(&execution).len(), cluster.run_folders(&execution)), (2, 0));
+}
+
+#[test]
 fn a_stopped_benchmark_keeps_what_it_measured() {
     let cluster = Cluster::shared();
     let project = cluster.project("");
