@@ -7,7 +7,11 @@
 mod figures;
 mod line;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
 
 use serde::Serialize;
 
@@ -22,6 +26,9 @@ const WARMUP: &str = "warmup";
 /// Different operations, phases and error texts that are told apart.
 const MOST_NAMES: usize = 1000;
 const OTHERS: &str = "other";
+
+/// Clients below this number are kept in a list.
+const FIRST_CLIENTS: usize = 1 << 16;
 
 /// What a set of requests comes to. Times are in the unit that the name ends in.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -76,6 +83,8 @@ pub struct ClientPart {
 pub struct Aggregator {
     groups: Vec<Group>,
     places: HashMap<(String, String), usize>,
+    /// The first clients, which mostly are all, without hashing; the others by number.
+    first_clients: Vec<ClientTally>,
     clients: HashMap<u64, ClientTally>,
     errors: BTreeMap<String, u64>,
     output_tokens: Option<u64>,
@@ -136,7 +145,7 @@ impl Aggregator {
             return;
         }
         if let Some(client) = line.client {
-            let client = self.clients.entry(client).or_default();
+            let client = self.client(client);
             client.count += 1;
             match line.ok {
                 true => {
@@ -156,6 +165,24 @@ impl Aggregator {
         {
             count_error(&mut self.errors, error, 1);
         }
+    }
+
+    fn client(&mut self, number: u64) -> &mut ClientTally {
+        match usize::try_from(number) {
+            Ok(place) if place < FIRST_CLIENTS => {
+                if self.first_clients.len() <= place {
+                    self.first_clients.resize(place + 1, ClientTally::default());
+                }
+                &mut self.first_clients[place]
+            }
+            _ => self.clients.entry(number).or_default(),
+        }
+    }
+
+    /// Every client of whom there are requests.
+    fn tallies(&self) -> impl Iterator<Item = (u64, &ClientTally)> {
+        let first = (0..).zip(&self.first_clients).filter(|(_, tally)| tally.count > 0);
+        first.chain(self.clients.iter().map(|(client, tally)| (*client, tally)))
     }
 
     fn place(&mut self, phase: &str, operation: &str) -> usize {
@@ -179,16 +206,16 @@ impl Aggregator {
     }
 
     /// Adds what another aggregator has seen.
-    pub fn merge(&mut self, other: Aggregator) {
-        for group in other.groups {
+    pub fn merge(&mut self, mut other: Aggregator) {
+        for group in std::mem::take(&mut other.groups) {
             let place = self.place(&group.phase, &group.operation);
             let own = &mut self.groups[place];
             own.span.include(group.span.first_start_s, group.span.last_end_s);
             own.ok.extend(group.ok);
             own.failed.extend(group.failed);
         }
-        for (client, tally) in other.clients {
-            let own = self.clients.entry(client).or_default();
+        for (client, tally) in other.tallies() {
+            let own = self.client(client);
             own.count += tally.count;
             own.failures += tally.failures;
             own.sum_ms += tally.sum_ms;
@@ -204,33 +231,54 @@ impl Aggregator {
 
     /// The figures; `le_edges_ms` are what `cumulative_le` counts up to.
     pub fn finish(self, le_edges_ms: &[f64]) -> Aggregate {
-        let part = |keep: &dyn Fn(&Group) -> bool| {
-            let kept: Vec<&Group> = self.groups.iter().filter(|group| keep(group)).collect();
-            part(&kept, le_edges_ms)
-        };
-        let measured = |group: &Group| group.phase != WARMUP;
+        let measured = |group: &&Group| group.phase != WARMUP;
         let names =
             |of: &dyn Fn(&Group) -> &String| -> BTreeSet<String> { self.groups.iter().map(of).cloned().collect() };
-        let whole = part(&measured);
-        let operations = names(&|group| &group.operation).into_iter().filter(|name| !name.is_empty()).map(|name| {
-            let figures = part(&|group| measured(group) && group.operation == name);
-            (name, figures)
-        });
+        let operations: Vec<String> =
+            names(&|group| &group.operation).into_iter().filter(|name| !name.is_empty()).collect();
         let phases = Some(names(&|group| &group.phase)).filter(|phases| phases.len() > 1).unwrap_or_default();
-        let phases = phases.into_iter().map(|name| {
-            let figures = part(&|group| group.phase == name);
-            (name, figures)
-        });
+        let mut kept: Vec<Vec<&Group>> = vec![self.groups.iter().filter(measured).collect()];
+        kept.extend(operations.iter().map(|name| {
+            self.groups.iter().filter(measured).filter(|group| group.operation == *name).collect::<Vec<_>>()
+        }));
+        kept.extend(phases.iter().map(|name| self.groups.iter().filter(|group| group.phase == *name).collect()));
+        let mut parts = parts(&kept, le_edges_ms).into_iter();
+        let Some(whole) = parts.next() else { unreachable!("there is always a whole") };
+        let operations = operations.into_iter().zip(parts.by_ref()).collect::<Vec<_>>().into_iter();
+        let phases = phases.into_iter().zip(parts);
         let per_second = |count: u64| (whole.duration_s > 0.0).then(|| count as f64 / whole.duration_s);
         Aggregate {
             tokens_per_second: self.output_tokens.and_then(per_second),
             operations: operations.filter(|(_, figures)| figures.count > 0).collect(),
             phases: phases.collect(),
-            clients: self.clients.iter().map(|(client, tally)| (*client, tally.part())).collect(),
+            clients: self.tallies().map(|(client, tally)| (client, tally.part())).collect(),
             error_summary: self.errors.clone(),
             whole,
         }
     }
+}
+
+/// Figures of each list of groups, on every core.
+fn parts(kept: &[Vec<&Group>], le_edges_ms: &[f64]) -> Vec<Part> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(groups) = kept.get(place) else { return done };
+            done.push((place, part(groups, le_edges_ms)));
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(kept.len());
+    let mut all: Vec<(usize, Part)> = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        let theirs =
+            others.into_iter().flat_map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        own.into_iter().chain(theirs).collect()
+    });
+    all.sort_unstable_by_key(|(place, _)| *place);
+    all.into_iter().map(|(_, part)| part).collect()
 }
 
 /// Figures of groups taken together.

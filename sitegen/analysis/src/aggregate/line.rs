@@ -146,6 +146,20 @@ fn fast(bytes: &[u8]) -> Option<(Fields<'_>, &[u8])> {
     }
 }
 
+/// The number that eight digits are, by pairs, fours and eights at once; `None` when one is no digit.
+fn eight_digits(text: &[u8; 8]) -> Option<u64> {
+    let word = u64::from_le_bytes(*text);
+    let above_zero = word.wrapping_sub(0x3030_3030_3030_3030);
+    let below_nine = word.wrapping_add(0x4646_4646_4646_4646);
+    if (above_zero | below_nine) & 0x8080_8080_8080_8080 != 0 {
+        return None;
+    }
+    let pairs = above_zero.wrapping_mul(10).wrapping_add(above_zero >> 8);
+    let fours = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(0x000f_4240_0000_0064);
+    let eights = (pairs >> 16 & 0x0000_00ff_0000_00ff).wrapping_mul(0x0000_2710_0000_0001);
+    Some(fours.wrapping_add(eights) >> 32)
+}
+
 struct Cursor<'a> {
     bytes: &'a [u8],
     place: usize,
@@ -205,6 +219,10 @@ impl<'a> Cursor<'a> {
 
     fn digits(&mut self, mantissa: &mut u64) -> usize {
         let from = self.place;
+        while let Some(eight) = self.bytes[self.place..].first_chunk::<8>().and_then(eight_digits) {
+            *mantissa = mantissa.wrapping_mul(100_000_000).wrapping_add(eight);
+            self.place += 8;
+        }
         while let Some(digit @ b'0'..=b'9') = self.peek() {
             *mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
             self.place += 1;
