@@ -258,6 +258,24 @@ impl<'a> Cursor<'a> {
         Some(Some(if negative { -size } else { size }))
     }
 
+    /// Passes over a number without exponent, whatever it is.
+    fn pass_number(&mut self) -> Option<()> {
+        self.literal(b"-");
+        let leading_zero = self.peek() == Some(b'0');
+        let whole = self.pass_digits();
+        if whole == 0 || leading_zero && whole > 1 || self.literal(b".") && self.pass_digits() == 0 {
+            return None;
+        }
+        (!matches!(self.peek(), Some(b'e' | b'E'))).then_some(())
+    }
+
+    fn pass_digits(&mut self) -> usize {
+        let rest = &self.bytes[self.place..];
+        let count = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+        self.place += count;
+        count
+    }
+
     fn count(&mut self) -> Option<Option<u64>> {
         if self.literal(b"null") {
             return Some(None);
@@ -273,14 +291,14 @@ impl<'a> Cursor<'a> {
     fn skip(&mut self) -> Option<()> {
         match self.peek()? {
             b'"' => self.string().and_then(|text| std::str::from_utf8(text).ok()).map(|_| ()),
-            b'-' | b'0'..=b'9' => self.number().map(|_| ()),
+            b'-' | b'0'..=b'9' => self.pass_number(),
             b'[' => {
                 self.place += 1;
                 if self.literal(b"]") {
                     return Some(());
                 }
                 loop {
-                    self.number()??;
+                    self.pass_number()?;
                     match self.next()? {
                         b',' => self.space(),
                         b']' => return Some(()),
