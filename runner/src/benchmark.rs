@@ -13,13 +13,14 @@ use std::{
 
 use anyhow::{Context, Error, Result, bail};
 use archive::{Archive, BenchmarkId, CampaignFacts, RecipeFacts, Repository, Seeds, Timestamp, ToolFacts};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     agent::{DeploymentPlan, Layout, PointPlan, SealFacts, Secrets, ServicePlan},
     console::Console,
     interrupt::Interrupt,
     node,
-    plan::{Plan, PlannedBenchmark, Point, scripts},
+    plan::{Machine, Plan, PlannedBenchmark, Point, scripts},
     recipe::{
         self,
         formats::{parse_endpoint, parse_slurm_time},
@@ -35,6 +36,7 @@ mod drive;
 mod journal;
 mod recover;
 mod resume;
+mod search;
 
 pub use collect::{Done, status_word};
 pub use drive::Driven;
@@ -42,9 +44,10 @@ use drive::{Deployment, Until, drive};
 use journal::{Journal, State};
 pub use recover::{Recovered, recover};
 pub use resume::{Resumption, resume, unfinished};
+pub use search::resume as resume_searches;
 
 /// What the person who starts a campaign decides about the archive.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Options {
     pub commit: bool,
     /// Keep run folders, in `.work/kept`.
@@ -63,20 +66,20 @@ pub struct Options {
 /// keeping what was measured, when `interrupt` is raised.
 pub fn execute(
     plan: &Plan,
+    machine: Machine<'_>,
     archive: &Archive,
     options: &Options,
     console: &mut Console,
     interrupt: &Interrupt,
 ) -> Result<Driven> {
-    let started = Timestamp::now();
-    let execution = execution_name(started);
-    let tool = tool_facts();
-    let git_commit = Repository::around(existing_parent(archive.folder())).and_then(|repository| repository.head);
+    let session = Session::new(execution_name(Timestamp::now()), archive, options, interrupt);
+    if let Some(search) = &plan.search {
+        return search::execute(plan, search, machine, &session, console);
+    }
     let mut targets = Targets::new(options.poll_s);
-    let campaign_folder = Path::new(&plan.campaign.file).parent().unwrap_or(Path::new("")).to_owned();
     let on_cluster = plan.campaign.target != LOCAL;
     if on_cluster {
-        let mut target = targets.of_name(&plan.campaign.target, &campaign_folder)?;
+        let mut target = targets.of_name(&plan.campaign.target, campaign_folder(plan))?;
         scripts::check(plan)?;
         if options.detach && plan.deployments.len() > target.at_once() {
             bail!(
@@ -90,43 +93,24 @@ pub fn execute(
     }
     console.begin(&plan.campaign.name, plan.benchmarks.len());
     let mut create = |(number, members): (usize, &Vec<usize>)| {
-        let target = targets.of_name(&plan.campaign.target, &campaign_folder)?;
-        let facts = SealFacts {
-            created_at: Timestamp::now(),
-            target: target.facts(),
-            tool: tool.clone(),
-            git_commit: git_commit.clone(),
-            rerun_of: options.rerun_of,
-            raw_limit_bytes: options.raw_limit_bytes,
-            commit: options.commit,
-        };
-        let mut deployment = deployment_plan(plan, members, &execution, archive, facts)?;
-        let mut secrets = plan.secrets.clone();
-        draw_secrets(&mut deployment.service, &mut secrets)?;
-        let run = RunFolder::create(archive, &format!("{execution}-{:04}", number + 1))?;
-        run.layout.create(&deployment, &Secrets::new(secrets))?;
-        for member in members {
-            if let Some(trace) = &plan.points[plan.benchmarks[*member].point].trace {
-                run.layout.write_trace(trace)?;
-            }
-            for (sha256, text) in &plan.points[plan.benchmarks[*member].point].files {
-                run.layout.write_input(sha256, text)?;
-            }
-        }
-        targets.describe(&plan.campaign.target, run.layout.folder())?;
-        let mut journal = Journal::open(run.layout.folder())?;
-        journal.write(State::Planned)?;
         tracing::info!("deployment {} of {}", number + 1, plan.deployments.len());
-        Ok(Deployment::new(run, deployment, target, journal, State::Planned))
+        let points = members.iter().map(|member| session.point(plan, &plan.benchmarks[*member]));
+        let opening = Opening {
+            points: points.collect::<Result<_>>()?,
+            needs: members.iter().map(|member| &plan.points[plan.benchmarks[*member].point]).collect(),
+            open: false,
+            number: number + 1,
+        };
+        session.create(plan, opening, &mut targets)
     };
     let until = if options.detach { Until::Launched } else { Until::Archived };
     let all = plan.deployments.iter().enumerate();
     let driven = if on_cluster {
         // All of them first: a campaign that is submitted is finished, by whichever command.
         let created: Vec<Result<Deployment>> = all.map(&mut create).collect();
-        drive(created.into_iter(), until, archive, options.keep, console, interrupt)
+        drive(created.into_iter(), until, None, archive, options.keep, console, interrupt)
     } else {
-        drive(all.map(&mut create), until, archive, options.keep, console, interrupt)
+        drive(all.map(&mut create), until, None, archive, options.keep, console, interrupt)
     };
     console.finish();
     targets.account().iter().for_each(|line| tracing::info!("{line}"));
@@ -142,12 +126,88 @@ pub fn execute(
             plan.campaign.target
         ));
     }
-    if let Err(err) = fs::remove_dir_all(calibrations(archive, &execution)?)
-        && err.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::warn!("cannot remove the kept calibrations: {err}");
-    }
+    session.forget_calibrations()?;
     Ok(driven)
+}
+
+/// Where the paths in a campaign count from.
+fn campaign_folder(plan: &Plan) -> &Path {
+    Path::new(&plan.campaign.file).parent().unwrap_or(Path::new(""))
+}
+
+/// What all deployments of an execution share.
+struct Session<'a> {
+    execution: String,
+    tool: ToolFacts,
+    git_commit: Option<String>,
+    archive: &'a Archive,
+    options: &'a Options,
+    interrupt: &'a Interrupt,
+}
+
+/// What a deployment begins with.
+struct Opening<'a> {
+    points: Vec<PointPlan>,
+    /// The points whose files it needs; the service is that of the first.
+    needs: Vec<&'a Point>,
+    /// Further points may follow.
+    open: bool,
+    /// From 1.
+    number: usize,
+}
+
+impl<'a> Session<'a> {
+    fn new(execution: String, archive: &'a Archive, options: &'a Options, interrupt: &'a Interrupt) -> Self {
+        let git_commit = Repository::around(existing_parent(archive.folder())).and_then(|repository| repository.head);
+        Self { execution, tool: tool_facts(), git_commit, archive, options, interrupt }
+    }
+
+    /// Plans one benchmark, which gets its id.
+    fn point(&self, plan: &Plan, planned: &PlannedBenchmark) -> Result<PointPlan> {
+        point_plan(plan, planned, &self.execution, self.archive)
+    }
+
+    /// Makes the run folder of a deployment.
+    fn create(&self, plan: &Plan, opening: Opening<'_>, targets: &mut Targets) -> Result<Deployment> {
+        let target = targets.of_name(&plan.campaign.target, campaign_folder(plan))?;
+        let facts = SealFacts {
+            created_at: Timestamp::now(),
+            target: target.facts(),
+            tool: self.tool.clone(),
+            git_commit: self.git_commit.clone(),
+            rerun_of: self.options.rerun_of,
+            raw_limit_bytes: self.options.raw_limit_bytes,
+            commit: self.options.commit,
+        };
+        let Opening { points, needs, open, number } = opening;
+        let first = needs.first().context("a deployment has a point")?;
+        let mut deployment = DeploymentPlan { service: service_plan(&first.recipe)?, points, open, facts };
+        let mut secrets = plan.secrets.clone();
+        draw_secrets(&mut deployment.service, &mut secrets)?;
+        let run = RunFolder::create(self.archive, &format!("{}-{number:04}", self.execution))?;
+        run.layout.create(&deployment, &Secrets::new(secrets))?;
+        for point in needs {
+            if let Some(trace) = &point.trace {
+                run.layout.write_trace(trace)?;
+            }
+            for (sha256, text) in &point.files {
+                run.layout.write_input(sha256, text)?;
+            }
+        }
+        targets.describe(&plan.campaign.target, run.layout.folder())?;
+        let mut journal = Journal::open(run.layout.folder())?;
+        journal.write(State::Planned)?;
+        Ok(Deployment::new(run, deployment, target, journal, State::Planned))
+    }
+
+    fn forget_calibrations(&self) -> Result<()> {
+        if let Err(err) = fs::remove_dir_all(calibrations(self.archive, &self.execution)?)
+            && err.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!("cannot remove the kept calibrations: {err}");
+        }
+        Ok(())
+    }
 }
 
 /// Where the calibrations of one execution are kept for its later benchmarks.
@@ -155,40 +215,14 @@ fn calibrations(archive: &Archive, execution: &str) -> Result<PathBuf> {
     Ok(std::path::absolute(archive.work_folder()?)?.join("calibrations").join(execution))
 }
 
-/// The plan of one deployment, with ids taken for its benchmarks.
-fn deployment_plan(
-    plan: &Plan,
-    members: &[usize],
-    execution: &str,
-    archive: &Archive,
-    facts: SealFacts,
-) -> Result<DeploymentPlan> {
-    let mut points = Vec::new();
-    let calibrations = calibrations(archive, execution)?;
-    for &member in members {
-        let planned = &plan.benchmarks[member];
-        points.push(point_plan(plan, planned, &plan.points[planned.point], execution, archive.allocate()?)?);
-        if let Some(point) = points.last_mut() {
-            // Of a cluster's nodes each is calibrated for itself.
-            point.calibration_cache = (plan.campaign.target == LOCAL).then(|| calibrations.clone());
-        }
-    }
-    let recipe = &plan.points[plan.benchmarks[members[0]].point].recipe;
-    Ok(DeploymentPlan { service: service_plan(recipe)?, points, facts })
-}
-
-fn point_plan(
-    plan: &Plan,
-    planned: &PlannedBenchmark,
-    point: &Point,
-    execution: &str,
-    benchmark_id: BenchmarkId,
-) -> Result<PointPlan> {
+/// The plan of one benchmark, with an id taken for it.
+fn point_plan(plan: &Plan, planned: &PlannedBenchmark, execution: &str, archive: &Archive) -> Result<PointPlan> {
+    let point = &plan.points[planned.point];
     let client = &point.recipe.client;
     let mut load = point.load.clone();
     load.seed = planned.seed;
     Ok(PointPlan {
-        benchmark_id,
+        benchmark_id: archive.allocate()?,
         client_name: client.name.clone().unwrap_or_default(),
         // A command wins over the type.
         client_kind: match (&client.command, &client.kind) {
@@ -212,6 +246,7 @@ fn point_plan(
             swept: point.swept.clone(),
             slo: point.slo.clone(),
             thresholds: plan.campaign.thresholds.clone(),
+            search: None,
             other: serde_json::Map::new(),
         },
         recipe: RecipeFacts {
@@ -225,7 +260,11 @@ fn point_plan(
         seeds: Seeds { campaign: plan.campaign.seed, benchmark: planned.seed },
         num_clients: point.recipe.benchmarks.num_clients,
         calibration_s: point.recipe.benchmarks.calibration,
-        calibration_cache: None,
+        // Of a cluster's nodes each is calibrated for itself.
+        calibration_cache: match plan.campaign.target == LOCAL {
+            true => Some(calibrations(archive, execution)?),
+            false => None,
+        },
     })
 }
 

@@ -104,6 +104,11 @@ impl Console {
         }
     }
 
+    /// It comes to another number of benchmarks than was thought at the beginning.
+    pub fn expect(&mut self, benchmarks: usize) {
+        self.total = benchmarks;
+    }
+
     pub fn finish(&mut self) {
         self.bar.finish_and_clear();
         self.say(&format!(

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -25,7 +26,11 @@ use crate::{
 mod order;
 mod resolve;
 pub mod scripts;
+mod search;
 mod workload;
+
+pub use order::benchmark_seed;
+pub use search::{PlannedSearch, resolved_point};
 
 /// Everything that will run, and what it was made from.
 #[derive(Clone, Debug)]
@@ -38,13 +43,15 @@ pub struct Plan {
     pub deployments: Vec<Vec<usize>>,
     /// Values of the `${NAME}`s in the recipe. Never printed, stored or passed as an argument.
     pub secrets: BTreeMap<String, String>,
+    /// The load that is searched: `points` and `benchmarks` are then only its first steps.
+    pub search: Option<PlannedSearch>,
     /// Things a person should know before the start, such as keys that the target leaves out.
     pub notes: Vec<String>,
     /// The cluster that the target is; `None` for this machine.
     pub site: Option<SlurmTarget>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Campaign {
     pub name: String,
     pub title: Option<String>,
@@ -144,7 +151,13 @@ fn from_reading(
     let machine = Machine { cores: site.as_ref().map_or(machine.cores, |site| site.client_cpus), ..machine };
     let points = points(&mut reading, folder, machine, &mut secrets);
     let target = target(&mut reading.findings, &reading.drafts, needs_target);
-    let Reading { mut findings, file, text, campaign, .. } = reading;
+    let Reading { mut findings, file, text, campaign, searched, .. } = reading;
+    let search = match searched {
+        Some(searched) if !findings.has_errors() => {
+            search::planned(&mut findings, searched, &points, &target, campaign.redeploy)
+        }
+        _ => None,
+    };
     if findings.has_errors() {
         findings.drop_notes();
         return Outcome { findings, plan: None };
@@ -172,7 +185,8 @@ fn from_reading(
         points,
         benchmarks,
         secrets,
-        notes: rules::notes(&findings),
+        notes: rules::notes(&findings).into_iter().chain(search.as_ref().map(PlannedSearch::note)).collect(),
+        search,
         site,
     };
     Outcome { findings, plan: Some(plan) }

@@ -28,8 +28,8 @@ pub use read::{Archive, Benchmark, LogLines, ReadError};
 pub use request::{Request, RequestReader, RequestWriter};
 pub use resource::{DiskSample, GpuSample, InterfaceSample, ResourceReader, ResourceSample, Role};
 pub use run::{
-    CampaignFacts, ClientFacts, Event, Failure, ImageFacts, NodeFacts, RecipeFacts, Run, Seeds, ServiceFacts, Stage,
-    Status, TargetFacts, ToolFacts,
+    CampaignFacts, ClientFacts, Event, Failure, ImageFacts, NodeFacts, RecipeFacts, Run, SearchFacts, Seeds,
+    ServiceFacts, Stage, Status, TargetFacts, ToolFacts,
 };
 pub use seal::{SealError, SealOptions, Sealed, files_below, seal};
 pub use summary::{

@@ -129,6 +129,26 @@ pub struct CampaignFacts {
     /// Metric → how much worse it may become before `runner compare` calls it a regression, in percent or points.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub thresholds: BTreeMap<String, f64>,
+    /// Where the load was not listed but searched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchFacts>,
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// Why a load was measured that a search chose.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SearchFacts {
+    /// Dotted path of the load.
+    pub path: String,
+    /// From 1, in the order of measuring.
+    pub step: usize,
+    /// Why this load, in words.
+    pub reason: String,
+    /// Name and version of what chose it.
+    pub method: String,
+    /// Goal, range, precision and budget: with the archived steps, all that the next step follows from.
+    pub wanted: Map<String, Value>,
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }

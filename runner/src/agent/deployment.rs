@@ -29,6 +29,9 @@ pub struct DeploymentPlan {
     pub service: ServicePlan,
     /// In order of execution.
     pub points: Vec<PointPlan>,
+    /// Further points follow those that are here, once these have ended.
+    #[serde(default)]
+    pub open: bool,
     pub facts: SealFacts,
 }
 
@@ -127,6 +130,19 @@ impl Layout {
             fs::create_dir_all(self.point(point.benchmark_id).join("logs"))?;
         }
         secrets.write(&self.folder.join("secrets.env"))?;
+        write_json(&self.plan_file(), plan)
+    }
+
+    /// Adds a point to a deployment that is open.
+    pub fn add(&self, plan: &mut DeploymentPlan, point: PointPlan) -> Result<()> {
+        fs::create_dir_all(self.point(point.benchmark_id).join("logs"))?;
+        plan.points.push(point);
+        write_json(&self.plan_file(), plan)
+    }
+
+    /// Ends a deployment that was open after the points it has.
+    pub fn close(&self, plan: &mut DeploymentPlan) -> Result<()> {
+        plan.open = false;
         write_json(&self.plan_file(), plan)
     }
 

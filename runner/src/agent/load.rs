@@ -20,7 +20,7 @@ use archive::Role;
 
 use super::{
     Agent, EventLog, JobArgs, Layout, PointPlan, Secrets, calibrate,
-    deployment::{ServiceState, write_json},
+    deployment::{DeploymentPlan, ServiceState, write_json},
     events::find,
     partner::{Beat, Partner},
     sample::Sampler,
@@ -42,12 +42,10 @@ pub fn run(folder: &Path, lifeline: bool, job: &JobArgs) -> Result<()> {
     let ends = Ends::watch(lifeline, partner)?;
     let outcome = wait_ready(&layout, &ends).and_then(|state| {
         let Some(state) = state else { return Ok(()) };
-        for point in &plan.points {
-            // Whoever answers in place of a service that has ended must not be measured.
-            if ends.reached() || service_ended(&layout).is_some() {
-                break;
-            }
-            drive(&layout, point, &plan.service.settings, &plan.service.name, &state, &secrets, &ends, &mut log)?;
+        let mut driven = 0;
+        while let Some(point) = following(&layout, &plan, driven, &ends)? {
+            driven += 1;
+            drive(&layout, &point, &plan.service.settings, &plan.service.name, &state, &secrets, &ends, &mut log)?;
         }
         Ok(())
     });
@@ -55,6 +53,27 @@ pub fn run(folder: &Path, lifeline: bool, job: &JobArgs) -> Result<()> {
         log.write("failed", Some(format!("{err:#}")), None)?;
     }
     log.write("finished", None, None)
+}
+
+/// The point after so many, for which an open deployment is waited for; `None` after the last one, or when it is time to
+/// end.
+fn following(layout: &Layout, plan: &DeploymentPlan, driven: usize, ends: &Ends) -> Result<Option<PointPlan>> {
+    let mut point = plan.points.get(driven).cloned();
+    let mut open = plan.open;
+    loop {
+        // Whoever answers in place of a service that has ended must not be measured.
+        if ends.reached() || service_ended(layout).is_some() {
+            return Ok(None);
+        }
+        if point.is_some() || !open {
+            return Ok(point);
+        }
+        let now = layout.plan()?;
+        (point, open) = (now.points.get(driven).cloned(), now.open);
+        if point.is_none() && open {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 /// Reasons to end that come from outside.

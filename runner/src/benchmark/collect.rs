@@ -63,19 +63,8 @@ pub fn deployment(
     let loss: Option<String> = agent::read_json(&layout.folder().join(LOSS)).ok();
     let mut done = Vec::new();
     for point in &plan.points {
-        let sealed = archive.folder().join(point.benchmark_id.to_string());
-        if !sealed.exists() {
-            let outcome = outcome(&events, point, remark).map(|outcome| without_loss(outcome, loss.as_deref()));
-            let Some((status, failure)) = outcome else { continue };
-            seal(archive, layout, plan, point, &events, status, failure).with_context(|| {
-                format!(
-                    "{} is measured but not sealed; its files are in {}",
-                    point.benchmark_id,
-                    layout.folder().display()
-                )
-            })?;
-        }
-        done.push(commit(archive, point.benchmark_id)?);
+        let outcome = outcome(&events, point, remark).map(|outcome| without_loss(outcome, loss.as_deref()));
+        done.extend(benchmark(archive, layout, plan, point, &events, outcome)?);
     }
     // Not before: they are what masks themselves in the logs.
     layout.remove_secrets();
@@ -96,6 +85,39 @@ fn without_loss(outcome: (Status, Option<Failure>), loss: Option<&str>) -> (Stat
         }
         (outcome, _) => outcome,
     }
+}
+
+/// Seals and commits one benchmark of a deployment that goes on, if it has ended.
+pub fn ended(archive: &Archive, layout: &Layout, plan: &DeploymentPlan, point: &PointPlan) -> Result<Option<Done>> {
+    let events = agent::read_all(layout);
+    let ends = ["point_ended", "point_failed"];
+    let is_end = |event: &Event| event.benchmark_id == Some(point.benchmark_id) && ends.contains(&event.event.as_str());
+    match events.iter().any(is_end) {
+        true => {
+            let outcome = outcome(&events, point, None);
+            benchmark(archive, layout, plan, point, &events, outcome)
+        }
+        false => Ok(None),
+    }
+}
+
+/// Seals one benchmark, if it came to anything and is not sealed yet, and commits it.
+fn benchmark(
+    archive: &Archive,
+    layout: &Layout,
+    plan: &DeploymentPlan,
+    point: &PointPlan,
+    events: &[Event],
+    outcome: Option<(Status, Option<Failure>)>,
+) -> Result<Option<Done>> {
+    let id = point.benchmark_id;
+    if !archive.folder().join(id.to_string()).exists() {
+        let Some((status, failure)) = outcome else { return Ok(None) };
+        seal(archive, layout, plan, point, events, status, failure).with_context(|| {
+            format!("{id} is measured but not sealed; its files are in {}", layout.folder().display())
+        })?;
+    }
+    commit(archive, id).map(Some)
 }
 
 /// Ends what is left of a deployment whose agents have ended; returns the number of processes.

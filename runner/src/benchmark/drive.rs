@@ -10,14 +10,14 @@ use std::{
 };
 
 use anyhow::{Error, Result};
-use archive::{Archive, Status};
+use archive::{Archive, BenchmarkId, Status};
 
 use super::{
     Done, RunFolder, collect,
     journal::{Journal, State},
 };
 use crate::{
-    agent::{self, Agent, DeploymentPlan},
+    agent::{self, Agent, DeploymentPlan, PointPlan},
     console::Console,
     interrupt::Interrupt,
     load::Progress,
@@ -42,6 +42,8 @@ pub struct Deployment {
     /// By this process, or found launched.
     launched: bool,
     postponed: Option<Postponed>,
+    /// Benchmarks that were archived while it went on.
+    told: Vec<BenchmarkId>,
 }
 
 /// A launch that its target did not take.
@@ -50,6 +52,9 @@ struct Postponed {
     since: Instant,
     next: Instant,
 }
+
+/// Gives the next benchmark of an open deployment after each, as long as there is one.
+pub type Following<'a> = &'a mut dyn FnMut(&Done, &mut Console) -> Result<Option<PointPlan>>;
 
 /// How far to go with deployments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +108,8 @@ impl Driven {
 
 impl Deployment {
     pub fn new(run: RunFolder, plan: DeploymentPlan, target: Box<dyn Target>, journal: Journal, state: State) -> Self {
-        Self { run, plan, target, journal, state, cancelled: false, launched: false, postponed: None }
+        let told = Vec::new();
+        Self { run, plan, target, journal, state, cancelled: false, launched: false, postponed: None, told }
     }
 
     fn folder(&self) -> &Path {
@@ -207,6 +213,19 @@ impl Deployment {
         Ok(None)
     }
 
+    /// Archives the last benchmark of an open deployment if it has ended, and plans what follows it.
+    fn follow(&mut self, following: Following<'_>, archive: &Archive, console: &mut Console) -> Result<()> {
+        let layout = &self.run.layout;
+        let Some(last) = self.plan.points.last() else { return Ok(()) };
+        let Some(done) = collect::ended(archive, layout, &self.plan, last)? else { return Ok(()) };
+        console.done(&done);
+        self.told.push(done.id);
+        match following(&done, console)? {
+            Some(point) => layout.add(&mut self.plan, point),
+            None => layout.close(&mut self.plan),
+        }
+    }
+
     /// From the end of its agents to the archive.
     fn finish(
         mut self,
@@ -250,7 +269,7 @@ impl Deployment {
             let why = remark.as_ref().map(|remark| format!(": {remark}")).unwrap_or_default();
             console.warn(&format!("{id} was not begun{why}"));
         }
-        for benchmark in &collected {
+        for benchmark in collected.iter().filter(|benchmark| !self.told.contains(&benchmark.id)) {
             console.done(benchmark);
         }
         driven.done.extend(collected);
@@ -272,10 +291,11 @@ impl Deployment {
 
 /// Goes on with the deployments, in order, until `until` holds or the person interrupts. What outlives this process
 /// is then left to itself; everything else is ended in order and archived. Of deployments that outlive this process,
-/// one that fails hinders no other.
+/// one that fails hinders no other. `following` plans what open deployments do next.
 pub fn drive(
     mut deployments: impl Iterator<Item = Result<Deployment>>,
     until: Until,
+    mut following: Option<Following<'_>>,
     archive: &Archive,
     keep: bool,
     console: &mut Console,
@@ -357,6 +377,9 @@ pub fn drive(
                 console
                     .say("interrupted: ending the load; what was measured is kept (interrupt again to leave at once)");
                 deployment.cancel()?;
+            }
+            if let (Some(following), true, false) = (&mut following, deployment.plan.open, deployment.cancelled) {
+                deployment.follow(*following, archive, console)?;
             }
             let looked = match deployment.look(console) {
                 Ok(None) if until == Until::Seen => {

@@ -91,7 +91,7 @@ pub fn resume(
     }
     console.begin("unfinished", count);
     let until = if resumption.wait { Until::Archived } else { Until::Seen };
-    let driven = drive(adopted.into_iter(), until, archive, resumption.keep, console, interrupt);
+    let driven = drive(adopted.into_iter(), until, None, archive, resumption.keep, console, interrupt);
     console.finish();
     before.add(driven?);
     Ok(before)

@@ -35,7 +35,11 @@ impl Check {
             match outcome.plan {
                 Some(plan) if !global.quiet => {
                     let (points, benchmarks) = (plan.points.len(), plan.benchmarks.len());
-                    print(&format!("{file}: fine ({})\n", counted(points, benchmarks)))?;
+                    let counted = match &plan.search {
+                        Some(search) => format!("searched, at most {} benchmarks", search.most_benchmarks()),
+                        None => counted(points, benchmarks),
+                    };
+                    print(&format!("{file}: fine ({counted})\n"))?;
                 }
                 Some(_) => {}
                 None => print(&format!("{file}: not fine, {}\n", errors(outcome.findings.errors())))?,

@@ -86,6 +86,7 @@ fn as_json(planned: &Planned) -> Value {
             "seed": benchmark.seed,
         })).collect::<Vec<_>>(),
         "deployments": planned.deployments,
+        "search": planned.search.as_ref().map(|search| json!({ "path": search.path, "searches": search.searches })),
         "estimated_s": estimated(planned).0,
         "scripts": scripts::scripts(planned).into_iter().map(|script| json!({
             "points": script.points,
@@ -113,10 +114,16 @@ fn for_people(planned: &Planned) -> String {
     line("target", campaign.target.clone());
     let deployments = planned.deployments.len();
     let starts = if deployments == 1 { "1 deployment".into() } else { format!("{deployments} deployments") };
-    line("benchmarks", format!("{}, {starts}", counted(planned.points.len(), planned.benchmarks.len())));
+    match &planned.search {
+        Some(search) => {
+            line("benchmarks", format!("at most {}; only the first steps stand below", search.most_benchmarks()))
+        }
+        None => line("benchmarks", format!("{}, {starts}", counted(planned.points.len(), planned.benchmarks.len()))),
+    }
     line(
         "time",
         match estimated(planned) {
+            _ if planned.search.is_some() => "unknown: what is measured decides how many benchmarks follow".into(),
             (Some(seconds), _) => {
                 format!("about {}, without starting and stopping services", format_duration(seconds.ceil()))
             }

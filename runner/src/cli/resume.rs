@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{Global, print, table};
 use crate::{
-    benchmark::{self, Resumption},
+    benchmark::{self, Driven, Resumption},
     console::Console,
     interrupt::Interrupt,
     target::{Targets, slurm::Jobs},
@@ -136,7 +136,20 @@ impl Which {
         if !driven.errors.is_empty() {
             bail!(driven.errors.join("\n"));
         }
+        // A search goes on from what is archived, once all of it is.
+        let going_on = wait && !stop && self.ids.is_empty();
+        let searches = match going_on {
+            true => benchmark::resume_searches(&archive, super::this_machine(), &mut console, &interrupt)?,
+            false => Vec::new(),
+        };
+        let (plans, searched): (Vec<_>, Vec<_>) = searches.into_iter().unzip();
+        let mut all = Driven::default();
+        searched.into_iter().for_each(|searched| all.add(searched));
+        if !all.done.is_empty() {
+            table::print_benchmarks(&all.done, &plans, global)?;
+        }
         match driven.left {
+            0 if !plans.is_empty() => {}
             0 if driven.done.is_empty() && recovered.benchmarks.is_empty() && recovered.remarks.is_empty() => {
                 console.say("nothing was left unfinished");
             }
@@ -147,7 +160,7 @@ impl Which {
         if interrupt.is_raised() {
             return Ok(ExitCode::from(2));
         }
-        let fine = stop || driven.is_fine();
+        let fine = stop || (driven.is_fine() && all.is_fine());
         Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
 

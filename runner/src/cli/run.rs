@@ -81,7 +81,7 @@ pub fn execute_plans(plans: &[Plan], options: &Options, strict: bool, global: &G
         for note in &plan.notes {
             console.say(&format!("note: {note}"));
         }
-        driven.add(benchmark::execute(plan, &archive, options, &mut console, &interrupt)?);
+        driven.add(benchmark::execute(plan, super::this_machine(), &archive, options, &mut console, &interrupt)?);
         if interrupt.is_raised() {
             break;
         }

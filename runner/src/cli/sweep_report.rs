@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write, process::ExitCode};
 
 use analysis::{
+    Search, SearchEnd, Step,
     saturation::{Archived, Found, LOAD_AXES, LimitVerdict, Saturation, Verdict, of_archived},
     series::{Along, series as in_series},
     slo,
@@ -39,6 +40,8 @@ struct Series<'a> {
     axis: &'static str,
     benchmarks: Vec<Archived<'a>>,
     saturation: Saturation,
+    /// How the search for its load went, where it was searched.
+    search: Option<(Search, Step)>,
 }
 
 impl SweepReport {
@@ -129,7 +132,8 @@ fn series<'a>(loaded: &'a [Loaded], slo: &BTreeMap<String, f64>) -> Vec<Series<'
         let mut benchmarks: Vec<Archived<'a>> = archived.collect();
         benchmarks.sort_by(|a, b| a.load.total_cmp(&b.load));
         let saturation = of_archived(&benchmarks, slo);
-        Series { label: found.label, axis: found.unit, benchmarks, saturation }
+        let search = analysis::searched(&benchmarks);
+        Series { label: found.label, axis: found.unit, benchmarks, saturation, search }
     };
     in_series(&runs, Along::Load).into_iter().map(one).collect()
 }
@@ -142,6 +146,8 @@ fn row(benchmark: &Archived<'_>) -> Value {
         "throughput": summary.and_then(Summary::throughput),
         "latency_p99_s": summary.and_then(|summary| summary.latency_s.figures.p99),
         "success_rate": summary.and_then(|summary| summary.success_rate),
+        "search_step": benchmark.run.campaign.search.as_ref().map(|search| search.step),
+        "search_reason": benchmark.run.campaign.search.as_ref().map(|search| &search.reason),
         "used": benchmark.observation().is_some(),
     })
 }
@@ -155,6 +161,10 @@ fn as_json(series: &[Series<'_>]) -> Value {
             "axis": one.axis,
             "benchmark_ids": one.benchmarks.iter().map(|one| one.run.benchmark_id).collect::<Vec<_>>(),
             "analysis": one.saturation,
+            "search": one.search.as_ref().map(|(search, step)| match step {
+                Step::End { end, reason } => json!({ "wanted": search, "end": end, "reason": reason }),
+                Step::Measure { load, reason } => json!({ "wanted": search, "next": load, "reason": reason }),
+            }),
             "sweep_results": one.benchmarks.iter().map(row).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
     })
@@ -168,6 +178,14 @@ fn for_people(series: &[Series<'_>]) -> String {
             _ = writeln!(out, "── {}", one.label);
         }
         answers(&mut out, axis, &one.saturation);
+        match &one.search {
+            Some((_, Step::End { end: SearchEnd::Found, reason })) => _ = writeln!(out, "{:<22} {reason}", "search"),
+            Some((_, Step::End { reason, .. })) => _ = writeln!(out, "{:<22} not found: {reason}", "search"),
+            Some((_, Step::Measure { .. })) => {
+                _ = writeln!(out, "{:<22} has not ended: `runner resume` goes on with it", "search");
+            }
+            None => {}
+        }
         _ = writeln!(out, "\n{}\n", figures(axis, &one.benchmarks));
         let observations: Vec<_> = one.benchmarks.iter().filter_map(Archived::observation).collect();
         let points = |of: fn(&analysis::saturation::Observation) -> Option<f64>| -> Vec<(f64, f64)> {

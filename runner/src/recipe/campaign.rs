@@ -18,9 +18,12 @@ use super::{
 use crate::services::{ClientType, RAW_CLIENT, RAW_SERVICE, ServiceType, client_type, service_type};
 
 mod overrides;
+mod search;
 mod sweep;
 
 pub use overrides::Overrides;
+pub use search::{SearchKeys, Searched};
+pub use sweep::MAX_BENCHMARKS;
 
 /// A campaign as far as it could be read; without errors among the findings, it is whole.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub struct Reading {
     pub file: String,
     pub text: String,
     pub campaign: CampaignFile,
+    /// The load that is searched; the drafts have its smallest value.
+    pub searched: Option<Searched>,
     /// One for every combination of the sweep and every recipe.
     pub drafts: Vec<Draft>,
 }
@@ -85,15 +90,16 @@ pub fn read_bytes(path: &Path, bytes: Vec<u8>, overrides: &Overrides) -> Reading
             let at = Span { source, line, column, width: 1 };
             reader.findings.error(at, "", "the file is not UTF-8: save it as UTF-8");
             let findings = reader.findings;
-            return Reading { findings, file, text, campaign: CampaignFile::default(), drafts: Vec::new() };
+            let campaign = CampaignFile::default();
+            return Reading { findings, file, text, campaign, searched: None, drafts: Vec::new() };
         }
     };
     let source = reader.findings.add_source(&file, text.clone(), false);
-    let (campaign, drafts) = match reader.tree(source) {
+    let (campaign, searched, drafts) = match reader.tree(source) {
         Some(tree) => reader.campaign(tree, path.parent().unwrap_or(Path::new("")), overrides),
         None => Default::default(),
     };
-    Reading { findings: reader.findings, file, text, campaign, drafts }
+    Reading { findings: reader.findings, file, text, campaign, searched, drafts }
 }
 
 /// A recipe before the sweep.
@@ -127,11 +133,17 @@ impl Reader {
         None
     }
 
-    fn campaign(&mut self, tree: Node, folder: &Path, overrides: &Overrides) -> (CampaignFile, Vec<Draft>) {
+    fn campaign(
+        &mut self,
+        tree: Node,
+        folder: &Path,
+        overrides: &Overrides,
+    ) -> (CampaignFile, Option<Searched>, Vec<Draft>) {
         let recipe_keys = keys(&schema::recipe(None, None));
         let campaign_schema = schema::campaign();
         let (mut tree, mut bases) = self.split(tree, &recipe_keys, &keys(&campaign_schema));
         self.recipe_files(&tree, folder, &recipe_keys, &mut bases);
+        let searched = self.searched(&mut tree, overrides);
         let mut sweep = tree.get("sweep").map_or(Node::empty_mapping(tree.span), |entry| entry.node.clone());
         self.overrides(overrides, &mut tree, &mut bases, &mut sweep, &recipe_keys);
         let value = check(&mut self.findings, &campaign_schema, &campaign_schema, &tree, "").unwrap_or_default();
@@ -142,7 +154,7 @@ impl Reader {
         });
         let axes = self.axes(&sweep);
         let drafts = self.drafts(&bases, &axes, &campaign);
-        (campaign, drafts)
+        (campaign, searched, drafts)
     }
 
     /// Tells a recipe from a campaign by its keys, and takes the recipe out.

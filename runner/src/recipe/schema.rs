@@ -78,6 +78,11 @@ pub fn target() -> Value {
     generate::<SlurmTarget>()
 }
 
+/// Schema of a search, which may stand in place of the values of a load.
+pub fn search() -> Value {
+    generate::<super::campaign::SearchKeys>()
+}
+
 /// The default of every setting in a settings schema that has one.
 pub fn default_settings(schema: schemars::Schema) -> Map<String, Value> {
     let schema = plain(schema.into());
@@ -185,6 +190,12 @@ pub fn published() -> Value {
     settings_by_type(&mut recipe["properties"]["client"], clients, RAW_CLIENT.settings_schema().into());
     let mut campaign = campaign();
     campaign["properties"]["recipe"] = json!({ "$ref": "#/$defs/recipe" });
+    let mut search = search();
+    for_editors(&mut search);
+    for (load, _) in analysis::saturation::LOAD_AXES {
+        let values = campaign["properties"]["sweep"]["additionalProperties"].clone();
+        campaign["properties"]["sweep"]["properties"][load] = json!({ "anyOf": [values, { "const": "auto" }, search] });
+    }
     for schema in [&mut recipe, &mut campaign] {
         for_editors(schema);
     }
@@ -306,7 +317,7 @@ mod tests {
     }
 
     fn all() -> Vec<Value> {
-        let mut all = vec![campaign()];
+        let mut all = vec![campaign(), search()];
         for service in SERVICES.iter().chain([&RAW_SERVICE]) {
             for client in client_types().iter().chain([&RAW_CLIENT]) {
                 all.push(recipe(Some(*service), Some(*client)));

@@ -3,6 +3,7 @@
 //! Pure: no I/O, no network, no command line, no clock, no randomness but from fixed seeds, so that the same
 //! records give the same figures everywhere. The definitions stand in `docs/metrics.md`.
 
+mod adaptive;
 mod aggregate;
 pub mod assessment;
 pub mod bottleneck;
@@ -26,6 +27,10 @@ mod sweep;
 mod two_sample;
 mod usl;
 
+pub use adaptive::{
+    ADAPTIVE_METHOD, End as SearchEnd, Estimate, Goal, Measured, Says, Search, Step, estimate, measured, next_step,
+    searched,
+};
 pub use aggregate::{Aggregate, Aggregator, ClientPart, LE_EDGES_MS, LatencyFigures, LineError, Part};
 pub use assessment::{Assessment, assess};
 pub use change_points::{ALPHA as CHANGE_POINT_ALPHA, ChangePoint, METHOD as CHANGE_POINT_METHOD, change_points};

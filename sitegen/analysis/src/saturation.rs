@@ -8,6 +8,7 @@ mod limit;
 
 use serde::Serialize;
 
+pub(crate) use self::limit::grows_with_load;
 pub use self::{
     archived::{Archived, LOAD_AXES, limit_curves, load_of, of_archived},
     limit::{LIMIT_METHOD, LimitCurve, LimitVerdict, SloLimit, slo_limit},

@@ -99,6 +99,11 @@ fn one(text: &str) -> Result<(String, f64), SloError> {
     Ok((name, limit))
 }
 
+/// Whether a stored metric keeps its limit by staying below it.
+pub fn is_at_most(metric: &str) -> bool {
+    Limit::parse(metric).is_none_or(|kind| kind.sense() == Sense::AtMost)
+}
+
 /// The stored name of a metric as people write it: `p99` and `latency_p99` are `latency_p99_s`.
 pub fn metric(key: &str) -> Result<String, SloError> {
     let known = match key {

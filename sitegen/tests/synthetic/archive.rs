@@ -251,6 +251,7 @@ fn run(made: &Made) -> Run {
             swept,
             slo: slo.into_iter().map(|(name, limit)| (name.to_owned(), limit)).collect(),
             thresholds: Default::default(),
+            search: None,
             other: Map::new(),
         },
         target: TargetFacts { name: "local".into(), kind: "local".into(), other: Map::new() },

@@ -102,14 +102,17 @@ impl Execution {
         _ = writeln!(out, "client   {} ({})", run.client.name, run.client.kind);
         _ = writeln!(out, "run      {}, execution {}", run.created_at.to_human(), campaign.execution);
         let valid: usize = points.iter().map(|point| point.valid().count()).sum();
-        _ = writeln!(
-            out,
-            "benchmarks  {} of {}: {valid} valid; {} points, {} repetitions each",
-            self.0.len(),
-            campaign.points.saturating_mul(campaign.repetitions as usize).max(self.0.len()),
-            points.len(),
-            campaign.repetitions,
-        );
+        let (count, several) = (self.0.len(), points.len());
+        _ = match &campaign.search {
+            // A search decides as it goes how many there are.
+            Some(_) => writeln!(out, "benchmarks  {count}, searched: {valid} valid; {several} points"),
+            None => writeln!(
+                out,
+                "benchmarks  {count} of {}: {valid} valid; {several} points, {} repetitions each",
+                campaign.points.saturating_mul(campaign.repetitions as usize).max(count),
+                campaign.repetitions,
+            ),
+        };
 
         let mut limits: Vec<&str> = assessments
             .iter()

@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use archive::{Run, Severity, Status, Summary};
 
 use super::{LimitCurve, Observation, Saturation, saturation};
-use crate::{
-    slo::{self, Sense},
-    summary::limits::Limit,
-};
+use crate::slo;
 
 /// Swept paths that are a load, and what each counts: more of it asks more of the service.
 pub const LOAD_AXES: [(&str, &str); 2] =
@@ -59,7 +56,7 @@ impl Archived<'_> {
     }
 
     /// The figure that a limit is put on: `Some(None)` where the service failed, `None` where nothing can be said.
-    fn against(&self, metric: &str, limit: f64) -> Option<Option<f64>> {
+    pub(crate) fn against(&self, metric: &str, limit: f64) -> Option<Option<f64>> {
         match self.says() {
             Says::Failure => Some(None),
             Says::Nothing => None,
@@ -91,7 +88,7 @@ pub fn limit_curves(benchmarks: &[Archived<'_>], slo: &BTreeMap<String, f64>) ->
         limits.extend(benchmarks.iter().flat_map(|one| one.run.campaign.slo.clone()));
     }
     let curve = |(metric, limit): (String, f64)| LimitCurve {
-        at_most: Limit::parse(&metric).is_none_or(|kind| kind.sense() == Sense::AtMost),
+        at_most: slo::is_at_most(&metric),
         points: benchmarks.iter().filter_map(|one| Some((one.load, one.against(&metric, limit)?))).collect(),
         metric,
         limit,

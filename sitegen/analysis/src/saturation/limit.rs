@@ -70,7 +70,7 @@ impl SloLimit {
 }
 
 /// Whether more load gives more of the metric, so that little load says nothing against the service.
-fn grows_with_load(metric: &str) -> bool {
+pub(crate) fn grows_with_load(metric: &str) -> bool {
     matches!(Limit::parse(metric), Some(Limit::Throughput | Limit::TokensPerSecond))
 }
 

@@ -3,6 +3,7 @@
 //! Small here; `CURVES=20000 cargo test --release -p analysis --test saturation -- --nocapture` runs the same tests on
 //! more curves and prints the tables of `docs/methodology.md`; `SEED` makes other ones.
 
+mod adaptive;
 mod families;
 
 use std::collections::BTreeMap;
