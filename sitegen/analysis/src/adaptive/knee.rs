@@ -17,6 +17,9 @@ const PAST: f64 = 0.7;
 const STRETCHES: [(f64, f64, f64); 4] =
     [(0.0, 0.5, 0.2), (0.55, 1.05, 0.8), (1.1, 1.9, 1.4), (1.7, f64::INFINITY, 3.0)];
 
+/// Share of the knee up to which a load lies before it without doubt.
+const WELL_BELOW: f64 = 0.8;
+
 /// Multiples of the knee at which a benchmark may tell something.
 const CANDIDATES: [f64; 9] = [0.05, 0.1, 0.2, 0.4, 0.8, 1.1, 1.5, 2.2, 3.5];
 
@@ -118,10 +121,19 @@ fn mean_at(points: &[(f64, f64)], load: f64) -> f64 {
 
 /// A load for a stretch around the knee without any, the smallest first.
 fn unmeasured(history: &[Measured], centre: f64, within: impl Fn(f64) -> f64) -> Option<f64> {
+    let new = |load: f64| count(history, load) == 0;
+    // A break up to the second load leaves the line before it without a slope of its own.
+    let mut below: Vec<f64> = history.iter().map(|one| one.load).filter(|load| *load < WELL_BELOW * centre).collect();
+    below.sort_unstable_by(f64::total_cmp);
+    below.dedup();
+    let second = within(centre / 2.0);
+    if below.len() < 2 && new(second) && second < WELL_BELOW * centre {
+        return Some(second);
+    }
     STRETCHES.iter().find_map(|(from, to, at)| {
         let inside = |load: f64| (from * centre..to * centre).contains(&load);
         let load = within(at * centre);
-        let known = history.iter().any(|one| inside(one.load)) || count(history, load) > 0;
+        let known = history.iter().any(|one| inside(one.load)) || !new(load);
         (!known && inside(load)).then_some(load)
     })
 }

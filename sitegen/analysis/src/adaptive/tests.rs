@@ -61,6 +61,16 @@ fn the_knee_and_the_limit_of_forty_slots_are_found_with_few_steps() {
     }
 }
 
+/// The knee lies on a load of the first steps, of which only one is smaller.
+#[test]
+fn a_small_knee_is_told_from_the_start_of_the_range() {
+    for knee in [3.0, 4.0, 5.0, 6.0] {
+        let (history, end, reason) = run(&search(Goal::Knee), |load, place| slots(load * 40.0 / knee, place));
+        let loads: Vec<f64> = history.iter().map(|one| one.load).collect();
+        assert!(end == End::Found && loads.len() <= 14, "{knee}, {reason}: {loads:?}");
+    }
+}
+
 #[test]
 fn a_rate_is_searched_with_three_digits() {
     let search = Search { whole: false, min: 12.5, max: 3000.0, ..search(Goal::Knee) };
