@@ -172,8 +172,8 @@ mod tests {
             deployment: "20260101T000000-abcdef-0001",
             resources,
             site,
-            folder: "/work/run/d",
-            program: "/work/bin/runner",
+            folder: "/scratch/run/d",
+            program: "/scratch/bin/runner",
         }
     }
 
@@ -189,7 +189,7 @@ mod tests {
             "#SBATCH --mem=0",
             "#SBATCH --no-requeue",
             "module load 'env/1'",
-            "exec '/work/bin/runner' 'agent' 'serve' '--job' '--silence=120' '--client-patience=300' '/work/run/d'",
+            "exec '/scratch/bin/runner' 'agent' 'serve' '--job' '--silence=120' '--client-patience=300' '/scratch/run/d'",
         ] {
             assert!(text.lines().any(|given| given == line), "{line} is not in\n{text}");
         }
@@ -231,7 +231,7 @@ mod tests {
             let body: String = text.split_inclusive('\n').filter(|line| !line.starts_with("#SBATCH")).collect();
             let traced = format!("module() {{ printf '%s\\0' \"$@\"; }}\nexec() {{ printf 'exec %s\\0' \"$1\"; }}\n{body}");
             let output = Command::new("bash").args(["-c", &traced]).output().expect("bash runs");
-            let expect = format!("load\0{name}\0exec /work/bin/runner\0");
+            let expect = format!("load\0{name}\0exec /scratch/bin/runner\0");
             prop_assert_eq!(String::from_utf8_lossy(&output.stdout), expect);
         }
     }
