@@ -1,6 +1,7 @@
 //! The testbed as tests use it.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     path::PathBuf,
     process::{Command, Output},
@@ -66,10 +67,12 @@ impl Cluster {
         project
     }
 
-    /// The numbers of all jobs, over or not, whose names begin with an execution's.
-    pub fn jobs_of(&self, execution: &str) -> Vec<String> {
-        let output = self.slurm("sacct", &["-X", "-n", "-P", "-a", "-S", "now-1days", "-o", "JobIDRaw,JobName"]);
-        let text = String::from_utf8(output.stdout).expect("text");
+    /// The numbers of all jobs, over or not, whose names begin with an execution's. The accounts hear of a job seconds
+    /// later; the controller knows the jobs of the last minutes at once.
+    pub fn jobs_of(&self, execution: &str) -> BTreeSet<String> {
+        let accounts = self.slurm("sacct", &["-X", "-n", "-P", "-a", "-S", "now-1days", "-o", "JobIDRaw,JobName"]);
+        let controller = self.slurm("squeue", &["-h", "-t", "all", "-o", "%i|%j"]);
+        let text = [accounts, controller].map(|output| String::from_utf8(output.stdout).expect("text")).concat();
         let jobs = text.lines().filter_map(|line| line.split_once('|'));
         jobs.filter(|(_, name)| name.starts_with(execution)).map(|(id, _)| id.to_owned()).collect()
     }
