@@ -293,16 +293,14 @@ fn draw_secrets(service: &mut ServicePlan, secrets: &mut BTreeMap<String, String
     let starts = service.endpoint.is_none() && service.command.is_none();
     let Some(settings) = service.settings.as_object_mut().filter(|_| starts) else { return Ok(()) };
     for secret in services::of_recipe(&service.kind)?.secret_settings() {
-        if settings.contains_key(secret.setting) {
+        if let Some(given) = settings.get(secret.setting) {
             // It goes into configuration files and tables of accounts as it is.
-            if secrets
-                .get(secret.variable)
-                .is_some_and(|value| value.contains(['"', '\\']) || value.contains(char::is_control))
-            {
-                bail!(
-                    "${{{}}} holds a quotation mark, a backslash or a control character: choose another",
-                    secret.variable
-                );
+            let text = given.as_str().unwrap_or_default();
+            let used = secrets.iter().filter(|(name, _)| text.contains(&format!("${{{name}}}")));
+            for (name, value) in used {
+                if value.contains(|letter: char| matches!(letter, '"' | '\\') || letter.is_control()) {
+                    bail!("${{{name}}} holds a quotation mark, a backslash or a control character: choose another");
+                }
             }
             continue;
         }
