@@ -40,7 +40,13 @@ pub struct Draw(u64);
 impl Draw {
     /// The stream that belongs to these numbers, and to no other list of numbers.
     pub fn new(parts: &[u64]) -> Self {
-        Self(parts.iter().fold(0, |state, part| mix(state.wrapping_add(GOLDEN) ^ mix(part.wrapping_add(GOLDEN)))))
+        parts.iter().fold(Self(0), |draw, part| draw.with(*part))
+    }
+
+    /// The stream that belongs to these numbers and one more.
+    #[inline]
+    pub fn with(&self, part: u64) -> Self {
+        Self(mix(self.0.wrapping_add(GOLDEN) ^ mix(part.wrapping_add(GOLDEN))))
     }
 
     #[inline]

@@ -42,6 +42,8 @@ const ERRORS: usize = 1000;
 const ERROR_BYTES: usize = 400;
 /// From the moment at which enough is known to the end of the window, so that all loops have noticed.
 const END_NOTICE: Duration = Duration::from_millis(20);
+/// Buffers of which the times are shown, of one half of a second.
+const BUFFERS_READ: u64 = 8;
 /// Between two writings of the progress.
 const PROGRESS: Duration = Duration::from_millis(500);
 
@@ -98,12 +100,22 @@ pub struct WriterState {
 struct Buffer {
     thread: usize,
     bytes: Vec<u8>,
+    counts: Counts,
+}
+
+/// Requests, failed ones among them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    requests: u64,
+    failures: u64,
 }
 
 /// The event loop's end.
 pub struct Recorder {
     thread: usize,
     buffer: Vec<u8>,
+    /// Of what is in the buffer.
+    counts: Counts,
     opened: Instant,
     out: mpsc::Sender<Buffer>,
     back: mpsc::Receiver<Vec<u8>>,
@@ -200,6 +212,8 @@ impl Recorder {
             streamed.gaps_us = written.gaps_us;
         }
         self.recorded += 1;
+        self.counts.requests += 1;
+        self.counts.failures += u64::from(error != 0);
         if self.buffer.len() >= BUFFER - 128 {
             self.hand_over();
         }
@@ -225,7 +239,7 @@ impl Recorder {
         };
         let bytes = std::mem::replace(&mut self.buffer, empty);
         // The writer lives until the last recorder is gone.
-        let _ = self.out.send(Buffer { thread: self.thread, bytes });
+        let _ = self.out.send(Buffer { thread: self.thread, bytes, counts: std::mem::take(&mut self.counts) });
     }
 
     fn error_number(&mut self, reason: &str) -> u64 {
@@ -281,6 +295,7 @@ pub fn open(folder: &Path, threads: usize, state: WriterState) -> Result<(Writer
         recorders.push(Recorder {
             thread,
             buffer: Vec::with_capacity(BUFFER),
+            counts: Counts::default(),
             opened: Instant::now(),
             out: out.clone(),
             back: returned,
@@ -309,9 +324,12 @@ impl Writer {
                 Err(mpsc::RecvTimeoutError::Timeout) => None,
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
             };
-            if let Some(Buffer { thread, mut bytes }) = buffer {
+            if let Some(Buffer { thread, mut bytes, counts }) = buffer {
                 if result.is_ok() {
-                    self.take_in(&bytes, origin);
+                    // A rule wants every time, the display some.
+                    if self.live.count(counts) || self.rule.is_some() {
+                        self.take_in(&bytes, origin);
+                    }
                     result = self.files[thread]
                         .write_all(&bytes)
                         .with_context(|| format!("cannot write {}", spool::path(&self.folder, thread).display()));
@@ -340,7 +358,7 @@ impl Writer {
         while let Ok(Some((body, rest))) = record::split(bytes) {
             bytes = rest;
             let Some(Record::Request(request)) = record::parse(body) else { continue };
-            self.live.add(&request);
+            self.live.time(&request);
             let Some(rule) = &mut self.rule else { continue };
             if request.warmup || request.error != 0 || self.state.end_ns.load(Ordering::Relaxed) != u64::MAX {
                 continue;
@@ -380,11 +398,16 @@ impl Writer {
     }
 }
 
-/// Live figures: everything so far, and the last second as two halves.
+/// Live figures: everything so far, and the last second as two halves. The times are those of every so manieth buffer where
+/// there are many: reading them all would take time from the load on the same core.
 struct Live {
     requests: u64,
     failures: u64,
     halves: [Histogram<u64>; 2],
+    /// Buffers of this half.
+    buffers: u64,
+    /// Of these, one in so many is read.
+    stride: u64,
     counts: [u64; 2],
     since: [Instant; 2],
 }
@@ -394,15 +417,22 @@ impl Live {
         // From a microsecond to an hour, two digits: it is a display.
         let histogram = Histogram::new_with_bounds(1, 3_600_000_000, 2)?;
         let now = Instant::now();
-        Ok(Self { requests: 0, failures: 0, halves: [histogram.clone(), histogram], counts: [0; 2], since: [now; 2] })
+        let halves = [histogram.clone(), histogram];
+        Ok(Self { requests: 0, failures: 0, halves, buffers: 0, stride: 1, counts: [0; 2], since: [now; 2] })
     }
 
-    fn add(&mut self, request: &RequestRecord) {
-        self.requests += 1;
-        self.counts[0] += 1;
-        match request.error {
-            0 => self.halves[0].saturating_record(request.response_ns() / 1000),
-            _ => self.failures += 1,
+    /// Counts a buffer; whether its times are wanted.
+    fn count(&mut self, counts: Counts) -> bool {
+        self.requests += counts.requests;
+        self.failures += counts.failures;
+        self.counts[0] += counts.requests;
+        self.buffers += 1;
+        self.buffers.is_multiple_of(self.stride)
+    }
+
+    fn time(&mut self, request: &RequestRecord) {
+        if request.error == 0 {
+            self.halves[0].saturating_record(request.response_ns() / 1000);
         }
     }
 
@@ -417,6 +447,8 @@ impl Live {
         old.reset();
         self.halves.swap(0, 1);
         self.counts = [0, self.counts[0]];
+        self.stride = (self.buffers / BUFFERS_READ).max(1);
+        self.buffers = 0;
         self.since = [Instant::now(), self.since[0]];
         (rate, p99)
     }

@@ -113,6 +113,31 @@ fn put(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// What all records have, as far as lists do not come: three single bytes and up to thirteen numbers.
+const LONGEST_HEAD: usize = 3 + 13 * 10;
+
+struct Head {
+    bytes: [u8; LONGEST_HEAD],
+    length: usize,
+}
+
+impl Head {
+    #[inline]
+    fn push(&mut self, byte: u8) {
+        self.bytes[self.length] = byte;
+        self.length += 1;
+    }
+
+    #[inline]
+    fn put(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.push(value as u8);
+    }
+}
+
 fn put_option(out: &mut Vec<u8>, value: Option<u64>) {
     put(out, value.map_or(0, |value| value.saturating_add(1)));
 }
@@ -139,43 +164,46 @@ impl RequestRecord {
     #[inline]
     pub fn write(&self, out: &mut Vec<u8>) {
         let flag = |set: bool, bit: u64| if set { bit } else { 0 };
+        // Put together on the stack: it is done for every request.
+        let mut head = Head { bytes: [0; LONGEST_HEAD], length: 0 };
+        let by_chunk = self.streamed.as_ref().is_some_and(|streamed| streamed.tokens_by_chunk);
+        let flags = flag(self.error == 0, SUCCESS)
+            | flag(self.warmup, WARMUP)
+            | flag(self.intended_ns.is_some(), INTENDED)
+            | flag(self.http_status.is_some(), HTTP)
+            | flag(self.streamed.is_some(), STREAMED)
+            | flag(by_chunk, BY_CHUNK)
+            | flag(self.first_byte_ns.is_some(), FIRST_BYTE)
+            | flag(self.recall.is_some(), RECALL)
+            | flag(self.steps.is_some(), STEPS)
+            | flag(self.server.is_some(), SERVER);
+        head.push(REQUEST);
+        head.put(flags);
+        head.push(self.operation);
+        head.put(u64::from(self.client));
+        head.put(self.index);
+        head.put(self.start_ns);
+        head.put(self.end_ns.saturating_sub(self.start_ns));
+        if let Some(intended) = self.intended_ns {
+            head.put(self.start_ns.saturating_sub(intended));
+        }
+        if self.error != 0 {
+            head.put(self.error);
+        }
+        if let Some(status) = self.http_status {
+            head.put(u64::from(status));
+        }
+        head.put(self.bytes_sent);
+        head.put(self.bytes_received);
+        if let Some(first_byte) = self.first_byte_ns {
+            head.put(first_byte);
+        }
+        if let Some(recall) = self.recall {
+            head.put(u64::from(recall.found));
+            head.put(u64::from(recall.of));
+        }
         framed(out, |out| {
-            let by_chunk = self.streamed.as_ref().is_some_and(|streamed| streamed.tokens_by_chunk);
-            let flags = flag(self.error == 0, SUCCESS)
-                | flag(self.warmup, WARMUP)
-                | flag(self.intended_ns.is_some(), INTENDED)
-                | flag(self.http_status.is_some(), HTTP)
-                | flag(self.streamed.is_some(), STREAMED)
-                | flag(by_chunk, BY_CHUNK)
-                | flag(self.first_byte_ns.is_some(), FIRST_BYTE)
-                | flag(self.recall.is_some(), RECALL)
-                | flag(self.steps.is_some(), STEPS)
-                | flag(self.server.is_some(), SERVER);
-            out.push(REQUEST);
-            put(out, flags);
-            out.push(self.operation);
-            put(out, u64::from(self.client));
-            put(out, self.index);
-            put(out, self.start_ns);
-            put(out, self.end_ns.saturating_sub(self.start_ns));
-            if let Some(intended) = self.intended_ns {
-                put(out, self.start_ns.saturating_sub(intended));
-            }
-            if self.error != 0 {
-                put(out, self.error);
-            }
-            if let Some(status) = self.http_status {
-                put(out, u64::from(status));
-            }
-            put(out, self.bytes_sent);
-            put(out, self.bytes_received);
-            if let Some(first_byte) = self.first_byte_ns {
-                put(out, first_byte);
-            }
-            if let Some(recall) = self.recall {
-                put(out, u64::from(recall.found));
-                put(out, u64::from(recall.of));
-            }
+            out.extend_from_slice(&head.bytes[..head.length]);
             if let Some(steps) = &self.steps {
                 out.push(steps.first);
                 put(out, steps.ns.len() as u64);

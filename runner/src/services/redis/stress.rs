@@ -2,8 +2,9 @@
 //!
 //! A key is `<token><kind><owner><number>`, padded to its length with `x`: an eight-character token of this
 //! run, `p` for pooled, `s` for phased and `w` for warm-up keys, the owner in five and the number in ten
-//! hexadecimal digits. A value is a SplitMix64 stream that its key (without the token) and the seed begin, so
-//! every GET can be verified byte for byte, whoever wrote the value and when. Owners are clients in closed loop;
+//! hexadecimal digits. A value begins with 16 random bytes of its own and goes on as a part of a random body that all
+//! share, from a place of its own; its key (without the token) and the seed say which, so every GET can be verified
+//! byte for byte, whoever wrote the value and when, for the price of a comparison. Owners are clients in closed loop;
 //! in open loop every key belongs to owner 0.
 
 use std::{
@@ -39,10 +40,18 @@ const OPERATIONS: &[&str] = &["SET", "GET"];
 
 /// Bytes of a key before its padding, the token in front included.
 const KEY: usize = 24;
+/// Of these, without the token.
+const OWN_KEY: usize = 16;
+
+/// Bytes of a value's own.
+const HEAD: usize = 16;
+/// Places in the body at which the rest of a value may begin.
+const PLACES: u64 = 1 << 16;
 
 /// Streams of draws, apart from each other.
 const DRAW_OPERATION: u64 = 1;
 const DRAW_VALUE: u64 = 2;
+const DRAW_BODY: u64 = 3;
 
 /// Commands in one batch while preloading and cleaning up.
 const BULK: u64 = 500;
@@ -89,6 +98,12 @@ pub struct RedisLoad {
     value_size: usize,
     pipeline: usize,
     token: String,
+    /// What every command consists of besides key and value.
+    frame: Arc<Frame>,
+    /// What values are made of, from their heads on.
+    body: Arc<[u8]>,
+    /// The stream that the draws of values begin with.
+    values: Draw,
     /// Phased and warm-up keys that each owner may have written: numbers below these.
     written: Arc<Vec<[AtomicU64; 2]>>,
 }
@@ -112,6 +127,8 @@ impl RedisLoad {
             // Time would cut the phases anywhere.
             (None, _, _) => Mode::Mix { get_share: 0.5, keys: pooled, zipf },
         };
+        let (key_size, value_size) = (settings.key_size_bytes as usize, settings.value_size_bytes as usize);
+        let token = token();
         Ok(Self {
             endpoint: job.endpoint.clone(),
             password: super::password_of(&job.service_settings).map(str::to_owned),
@@ -119,10 +136,13 @@ impl RedisLoad {
             mode,
             owners,
             warmup_keys: settings.num_keys,
-            key_size: settings.key_size_bytes as usize,
-            value_size: settings.value_size_bytes as usize,
+            key_size,
+            value_size,
             pipeline: spec.pipeline as usize,
-            token: token(),
+            frame: Arc::new(Frame::new(&token, key_size, value_size)),
+            body: body(spec.seed, value_size),
+            values: Draw::new(&[spec.seed, DRAW_VALUE]),
+            token,
             written: Arc::new((0..owners).map(|_| <[AtomicU64; 2]>::default()).collect()),
         })
     }
@@ -155,40 +175,42 @@ impl RedisLoad {
         }
     }
 
-    /// Appends the key without its token; the padding included.
-    fn write_key(&self, key: Key, out: &mut Vec<u8>) {
-        let hex = |value: u64, digits: usize, out: &mut Vec<u8>| {
-            out.extend((0..digits).rev().map(|digit| b"0123456789abcdef"[(value >> (4 * digit)) as usize & 15]));
-        };
-        out.push(key.kind as u8);
-        hex(u64::from(key.owner), 5, out);
-        hex(key.number, 10, out);
-        out.resize(out.len() + self.key_size - KEY, b'x');
+    /// The key whole.
+    fn key_bytes(&self, key: Key) -> Vec<u8> {
+        [self.token.as_bytes(), &key.own(), &self.frame.padding].concat()
     }
 
-    fn value(&self, key: Key) -> ValueStream {
-        let parts = [self.seed, DRAW_VALUE, key.kind as u64, u64::from(key.owner), key.number];
-        ValueStream(Draw::new(&parts).next_u64())
+    fn value(&self, key: Key) -> Value<'_> {
+        let mut draw = self.values.with(key.identity());
+        let mut head = [0; HEAD];
+        for word in head.as_chunks_mut().0 {
+            *word = draw.next_u64().to_le_bytes();
+        }
+        let (head_size, place) = (HEAD.min(self.value_size), draw.below(PLACES) as usize);
+        Value { head, head_size, rest: &self.body[place..place + self.value_size - head_size] }
     }
 
-    /// Appends the command of a request. Returns the mix of its content, the run's token left out.
+    /// Appends the command of a request. Returns the mix of its content, the run's token left out: of a value, its head.
     #[inline]
     fn write_command(&self, operation: u8, key: Key, out: &mut Vec<u8>) -> u64 {
-        out.extend_from_slice(if operation == SET { b"*3\r\n$3\r\nSET\r\n" } else { b"*2\r\n$3\r\nGET\r\n" });
-        resp::number(out, b'$', self.key_size);
-        out.extend_from_slice(self.token.as_bytes());
-        let begin = out.len();
-        self.write_key(key, out);
-        let mut content = content_mix(&out[begin..], u64::from(operation));
-        out.extend_from_slice(b"\r\n");
-        if operation == SET {
-            resp::number(out, b'$', self.value_size);
-            let begin = out.len();
-            self.value(key).append(self.value_size, out);
-            content = content_mix(&out[begin..], content);
+        let frame = &*self.frame;
+        let own = key.own();
+        let content = content_mix(&own, u64::from(operation));
+        if operation != SET {
+            out.extend_from_slice(&frame.get);
+            out.extend_from_slice(&own);
+            out.extend_from_slice(&frame.padding);
             out.extend_from_slice(b"\r\n");
+            return content;
         }
-        content
+        let value = self.value(key);
+        out.extend_from_slice(&frame.set);
+        out.extend_from_slice(&own);
+        out.extend_from_slice(&frame.set_value);
+        out.extend_from_slice(&value.head[..value.head_size]);
+        out.extend_from_slice(value.rest);
+        out.extend_from_slice(b"\r\n");
+        content_mix(&value.head, content ^ self.value_size as u64)
     }
 
     /// Sends `commands` in batches over one connection and awaits every answer.
@@ -308,57 +330,79 @@ impl Workload for RedisLoad {
                 .into_iter()
                 .flat_map(move |(kind, count)| (0..count).map(move |number| Key { kind, owner: owner as u32, number }))
         });
-        let mut key_bytes = Vec::new();
-        let commands = all.map(|key| {
-            key_bytes.clear();
-            key_bytes.extend_from_slice(self.token.as_bytes());
-            self.write_key(key, &mut key_bytes);
-            let key_bytes = key_bytes.clone();
-            move |out: &mut Vec<u8>| resp::command(out, &[b"UNLINK", &key_bytes])
-        });
+        let commands = all.map(|key| move |out: &mut Vec<u8>| resp::command(out, &[b"UNLINK", &self.key_bytes(key)]));
         let token = &self.token;
         self.bulk(commands, "").await.map_err(|reason| format!("keys that begin with `{token}`: {reason}"))
     }
 }
 
-/// The bytes of a value: eight a draw.
-#[derive(Clone, Copy, Debug)]
-struct ValueStream(u64);
+/// Commands up to the key's own part, and what follows it.
+#[derive(Debug)]
+struct Frame {
+    get: Vec<u8>,
+    set: Vec<u8>,
+    padding: Vec<u8>,
+    /// After a key: its padding, and what announces the value.
+    set_value: Vec<u8>,
+}
 
-impl ValueStream {
+impl Frame {
+    fn new(token: &str, key_size: usize, value_size: usize) -> Self {
+        let command = |head: &[u8]| {
+            let mut out = head.to_vec();
+            resp::number(&mut out, b'$', key_size);
+            out.extend_from_slice(token.as_bytes());
+            out
+        };
+        let padding = vec![b'x'; key_size - KEY];
+        let mut set_value = [padding.as_slice(), b"\r\n"].concat();
+        resp::number(&mut set_value, b'$', value_size);
+        Self { get: command(b"*2\r\n$3\r\nGET\r\n"), set: command(b"*3\r\n$3\r\nSET\r\n"), padding, set_value }
+    }
+}
+
+impl Key {
+    /// Tells it from every other.
     #[inline]
-    fn word(self, number: u64) -> [u8; 8] {
-        mix(self.0.wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15))).to_le_bytes()
+    fn identity(self) -> u64 {
+        u64::from(self.kind as u8) << 60 ^ u64::from(self.owner) << 40 ^ self.number
     }
 
-    fn append(self, size: usize, out: &mut Vec<u8>) {
-        let end = out.len() + size;
-        out.reserve(size + 8);
-        for number in 0..size.div_ceil(8) as u64 {
-            out.extend_from_slice(&self.word(number));
+    /// Its bytes without token and padding.
+    #[inline]
+    fn own(self) -> [u8; OWN_KEY] {
+        let mut own = [self.kind as u8; OWN_KEY];
+        let digits = u64::from(self.owner) << 40 | self.number;
+        for (place, digit) in own[1..].iter_mut().enumerate() {
+            *digit = b"0123456789abcdef"[(digits >> (56 - 4 * place)) as usize & 15];
         }
-        out.truncate(end);
+        own
     }
+}
 
-    /// Whether `bytes` stand in the value from `offset` on.
-    fn matches(self, offset: usize, bytes: &[u8]) -> bool {
-        let within = offset % 8;
-        let mut number = (offset / 8) as u64;
-        let (head, body) = bytes.split_at(bytes.len().min((8 - within) % 8));
-        if !head.is_empty() {
-            if self.word(number)[within..][..head.len()] != *head {
-                return false;
-            }
-            number += 1;
-        }
-        let (words, tail) = body.as_chunks::<8>();
-        for word in words {
-            if self.word(number) != *word {
-                return false;
-            }
-            number += 1;
-        }
-        self.word(number)[..tail.len()] == *tail
+/// Random bytes, enough for a value from every place.
+fn body(seed: u64, value_size: usize) -> Arc<[u8]> {
+    let mut draw = Draw::new(&[seed, DRAW_BODY]);
+    let words = (PLACES as usize + value_size).div_ceil(8);
+    std::iter::repeat_with(|| draw.next_u64().to_le_bytes()).take(words).flatten().collect()
+}
+
+/// The bytes of a value.
+#[derive(Clone, Copy, Debug)]
+struct Value<'a> {
+    head: [u8; HEAD],
+    /// Of these, so many: a value may be shorter.
+    head_size: usize,
+    rest: &'a [u8],
+}
+
+impl Value<'_> {
+    /// Whether `bytes`, which end within the value, stand in it from `offset` on.
+    fn matches(&self, offset: usize, bytes: &[u8]) -> bool {
+        let head = &self.head[offset.min(self.head_size)..self.head_size];
+        let (first, rest) = bytes.split_at(bytes.len().min(head.len()));
+        let begin = offset.max(self.head_size) - self.head_size;
+        *first == head[..first.len()] && *rest == self.rest[begin..][..rest.len()]
     }
 }
 
