@@ -146,18 +146,31 @@ fn fast(bytes: &[u8]) -> Option<(Fields<'_>, &[u8])> {
     }
 }
 
-/// The number that eight digits are, by pairs, fours and eights at once; `None` when one is no digit.
-fn eight_digits(text: &[u8; 8]) -> Option<u64> {
-    let word = u64::from_le_bytes(*text);
-    let above_zero = word.wrapping_sub(0x3030_3030_3030_3030);
-    let below_nine = word.wrapping_add(0x4646_4646_4646_4646);
-    if (above_zero | below_nine) & 0x8080_8080_8080_8080 != 0 {
-        return None;
-    }
-    let pairs = above_zero.wrapping_mul(10).wrapping_add(above_zero >> 8);
+/// How many of eight characters, from the first on, are digits. Bytes are looked at all at once; what one that is no digit
+/// carries over spoils only those behind it.
+fn leading_digits(text: u64) -> usize {
+    let above_zero = text.wrapping_sub(0x3030_3030_3030_3030);
+    let below_nine = text.wrapping_add(0x4646_4646_4646_4646);
+    ((above_zero | below_nine) & 0x8080_8080_8080_8080).trailing_zeros() as usize / 8
+}
+
+/// The number that the first `count` of eight characters are, 1 to 8 digits: by pairs, fours and eights at once.
+fn number_of(text: u64, count: usize) -> u64 {
+    // The others fall off, and zeros come in front.
+    let digits = text.wrapping_sub(0x3030_3030_3030_3030) << (64 - 8 * count);
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
     let fours = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(0x000f_4240_0000_0064);
     let eights = (pairs >> 16 & 0x0000_00ff_0000_00ff).wrapping_mul(0x0000_2710_0000_0001);
-    Some(fours.wrapping_add(eights) >> 32)
+    fours.wrapping_add(eights) >> 32
+}
+
+/// How many of eight characters, from the first on, are neither a quote, a backslash nor a control character.
+fn leading_plain(text: u64) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let control = text.wrapping_sub(ONES * 0x20) & !text;
+    let found = zero(text ^ (ONES * 0x22)) | zero(text ^ (ONES * 0x5c)) | control;
+    (found & (ONES * 0x80)).trailing_zeros() as usize / 8
 }
 
 struct Cursor<'a> {
@@ -180,10 +193,15 @@ impl<'a> Cursor<'a> {
         (self.next()? == byte).then_some(())
     }
 
+    /// Passes over a byte if it is the next.
+    fn pass(&mut self, byte: u8) -> bool {
+        let is = self.peek() == Some(byte);
+        self.place += usize::from(is);
+        is
+    }
+
     fn space(&mut self) {
-        if self.peek() == Some(b' ') {
-            self.place += 1;
-        }
+        self.pass(b' ');
     }
 
     fn literal(&mut self, word: &[u8]) -> bool {
@@ -192,13 +210,27 @@ impl<'a> Cursor<'a> {
         is
     }
 
+    /// The next eight characters, the first in the lowest byte.
+    fn eight(&self) -> Option<u64> {
+        self.bytes.get(self.place..)?.first_chunk().map(|chunk| u64::from_le_bytes(*chunk))
+    }
+
     /// A string without escapes or control characters; its bytes may not be UTF-8.
     fn string(&mut self) -> Option<&'a [u8]> {
         self.expect(b'"')?;
-        let rest = &self.bytes[self.place..];
-        let length = rest.iter().position(|byte| *byte == b'"' || *byte == b'\\' || *byte < b' ')?;
-        self.place += length + 1;
-        (rest[length] == b'"').then_some(&rest[..length])
+        let begin = self.place;
+        while let Some(plain) = self.eight().map(leading_plain) {
+            self.place += plain;
+            if plain < 8 {
+                break;
+            }
+        }
+        while !matches!(self.peek()?, b'"' | b'\\' | ..b' ') {
+            self.place += 1;
+        }
+        let text = &self.bytes[begin..self.place];
+        self.expect(b'"')?;
+        Some(text)
     }
 
     fn text(&mut self) -> Option<Option<Cow<'a, str>>> {
@@ -218,10 +250,17 @@ impl<'a> Cursor<'a> {
     }
 
     fn digits(&mut self, mantissa: &mut u64) -> usize {
+        const POWERS: [u64; 9] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
         let from = self.place;
-        while let Some(eight) = self.bytes[self.place..].first_chunk::<8>().and_then(eight_digits) {
-            *mantissa = mantissa.wrapping_mul(100_000_000).wrapping_add(eight);
-            self.place += 8;
+        while let Some(text) = self.eight() {
+            let count = leading_digits(text);
+            if count > 0 {
+                *mantissa = mantissa.wrapping_mul(POWERS[count]).wrapping_add(number_of(text, count));
+                self.place += count;
+            }
+            if count < 8 {
+                return self.place - from;
+            }
         }
         while let Some(digit @ b'0'..=b'9') = self.peek() {
             *mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
@@ -232,10 +271,10 @@ impl<'a> Cursor<'a> {
 
     /// A number without exponent and of at most 15 digits, which a division gives to the last bit (Clinger 1990).
     fn number(&mut self) -> Option<Option<f64>> {
-        if self.literal(b"null") {
+        if self.peek() == Some(b'n') && self.literal(b"null") {
             return Some(None);
         }
-        let negative = self.literal(b"-");
+        let negative = self.pass(b'-');
         let leading_zero = self.peek() == Some(b'0');
         let mut mantissa = 0;
         let whole = self.digits(&mut mantissa);
@@ -243,7 +282,7 @@ impl<'a> Cursor<'a> {
             return None;
         }
         let mut fraction = 0;
-        if self.literal(b".") {
+        if self.pass(b'.') {
             fraction = self.digits(&mut mantissa);
             if fraction == 0 {
                 return None;
@@ -260,20 +299,27 @@ impl<'a> Cursor<'a> {
 
     /// Passes over a number without exponent, whatever it is.
     fn pass_number(&mut self) -> Option<()> {
-        self.literal(b"-");
+        self.pass(b'-');
         let leading_zero = self.peek() == Some(b'0');
         let whole = self.pass_digits();
-        if whole == 0 || leading_zero && whole > 1 || self.literal(b".") && self.pass_digits() == 0 {
+        if whole == 0 || leading_zero && whole > 1 || self.pass(b'.') && self.pass_digits() == 0 {
             return None;
         }
         (!matches!(self.peek(), Some(b'e' | b'E'))).then_some(())
     }
 
     fn pass_digits(&mut self) -> usize {
-        let rest = &self.bytes[self.place..];
-        let count = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
-        self.place += count;
-        count
+        let from = self.place;
+        while let Some(count) = self.eight().map(leading_digits) {
+            self.place += count;
+            if count < 8 {
+                return self.place - from;
+            }
+        }
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.place += 1;
+        }
+        self.place - from
     }
 
     fn count(&mut self) -> Option<Option<u64>> {
