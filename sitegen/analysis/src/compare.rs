@@ -28,7 +28,7 @@ pub const VERSION: u32 = 1;
 
 /// What corrected p values are held against. At most 1 % of the campaigns without any change may have a wrong verdict; the
 /// rest is for what the noise model only approximates.
-pub const SIGNIFICANCE: f64 = 0.008;
+pub const SIGNIFICANCE: f64 = 0.007;
 
 /// Of the intervals: 95 %.
 const OUTSIDE: f64 = 0.05;
