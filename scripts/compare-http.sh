@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Requests per second of `http_stress` beside wrk and oha: the same nginx, cores, connections, file and seconds, in
-# alternating pairs. Every request of http_stress is compared byte for byte and recorded.
+# alternating pairs. Every request of http_stress is compared byte for byte and recorded. Where the server's core is what
+# limits both, their throughput is alike, and what a request takes of the load's core tells them apart.
 #
 #   scripts/compare-http.sh [pairs] [seconds]
 #
@@ -32,16 +33,19 @@ server=$!
 until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do sleep 0.1; done
 
 theirs() {
+    local rate
     if [ "$peer" = wrk ]; then
-        taskset -c 1 wrk --threads 1 --connections "$clients" --duration "${seconds}s" "$url" 2>peer.log |
-            sed -n 's/^Requests\/sec: *\([0-9.]*\)/\1/p'
+        rate=$(timed taskset -c 1 wrk --threads 1 --connections "$clients" --duration "${seconds}s" "$url" 2>peer.log |
+            sed -n 's/^Requests\/sec: *\([0-9.]*\)/\1/p')
     else
-        taskset -c 1 "$OHA" --no-tui --output-format json -c "$clients" -z "${seconds}s" "$url" 2>peer.log |
-            sed -n 's/.*"requestsPerSec": *\([0-9.]*\).*/\1/p' | head -1
+        rate=$(timed taskset -c 1 "$OHA" --no-tui --output-format json -c "$clients" -z "${seconds}s" "$url" 2>peer.log |
+            sed -n 's/.*"requestsPerSec": *\([0-9.]*\).*/\1/p' | head -1)
     fi
+    their_cpu "$(awk -v rate="$rate" -v seconds="$seconds" 'BEGIN { print rate * seconds }')"
+    echo "$rate"
 }
 
-printf '%-8s %-8s %-5s%12s %12s %7s   %s\n' clients bytes peer theirs ours ratio '95 % interval'
+printf '%-8s %-8s %-5s%12s %12s %7s   %-14s %s\n' clients bytes peer theirs ours ratio '95 % interval' 'CPU µs a request'
 for clients in 1 16 64; do
     for size in 1024 65536; do
         url="http://127.0.0.1:$port/$size.bin"
@@ -54,7 +58,8 @@ YAML
         for peer in wrk ${OHA:+oha}; do
             pairs "$count"
             printf '%-8s %-8s %-5s' "$clients" "$size" "$peer"
-            ratio
+            printf '%-70s' "$(ratio)"
+            cpu
         done
     done
 done

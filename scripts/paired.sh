@@ -23,6 +23,11 @@ ours() {
         echo 'error: not every request of the runner was answered rightly' >&2
         return 1
     fi
+    # Of the threads that send and receive, in the window.
+    local cpu all
+    cpu=$(grep -o '[0-9.]* s of CPU on' results/BM-*/summary.json | grep -o '^[0-9.]*')
+    all=$(grep -o '"total_requests": *[0-9]*' results/BM-*/summary.json | head -1 | grep -o '[0-9]*$')
+    awk -v s="$cpu" -v n="$all" 'BEGIN { print s / n * 1e6 }' >>our.cpu
     grep -o '"requests_per_second": *[0-9.]*' results/BM-*/summary.json | head -1 | grep -o '[0-9.]*$'
 }
 
@@ -30,6 +35,8 @@ ours() {
 pairs() {
     local pair their our
     : >pairs
+    : >our.cpu
+    : >their.cpu
     for pair in $(seq "$1"); do
         if [ $((pair % 2)) -eq 1 ]; then
             their=$(theirs) our=$(ours)
@@ -43,6 +50,18 @@ pairs() {
         fi
         echo "$their $our" >>pairs
     done
+}
+
+# Runs a peer; `their_cpu` then says what it took a request, start and end of the program included.
+timed() { /usr/bin/time -f '%U %S' -o their.time "$@"; }
+their_cpu() { awk -v n="$1" '{ print ($1 + $2) / n * 1e6 }' their.time >>their.cpu; }
+
+# Median CPU time a request, peer and runner, in microseconds.
+cpu() {
+    for side in their our; do
+        printf '%7.1f' "$(sort -n $side.cpu | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }')"
+    done
+    echo
 }
 
 # Of the file `pairs`: median of the peer, median of the runner, ratio of these, and the 95 % interval of the ratio by
