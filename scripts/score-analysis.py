@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""Scores `runner analyze` against figures that other tools gave for the same data.
+
+    scripts/score-analysis.py FOLDER [RUNNER]
+
+FOLDER has `knee.json`, `usl.json`, `two_sample.json`, `proportions.json`, `change_points.json` and `aggregation.json`, each
+`{"cases": [{"id", data, reference figures}]}`; the data and the answers are those of docs/analyze.md, the reference figures are
+named as the answers are. What is missing is said and left out. Exit code 1 when a figure is beyond its tolerance, a knee is told
+where there is none, or less than 95 % of the knees are right.
+"""
+import json, pathlib, subprocess, sys
+
+folder = pathlib.Path(sys.argv[1])
+runner = sys.argv[2] if len(sys.argv) > 2 else "target/release/runner"
+good = True
+
+
+def scored(kind, name):
+    """Pairs of a case and the answer to it."""
+    path = folder / name
+    if not path.exists():
+        print(f"{kind}: no {name}")
+        return []
+    told = subprocess.run([runner, "analyze", kind, str(path)], capture_output=True, text=True, check=True).stdout
+    answers = {case["id"]: case["answer"] for case in json.loads(told)["cases"]}
+    return [(case, answers[case["id"]]) for case in json.loads(path.read_text())["cases"]]
+
+
+def near(found, expected, relative, absolute=0.0):
+    return abs(found - expected) <= max(relative * abs(expected), absolute)
+
+
+def apart(found, expected, relative, absolute, place):
+    """Every figure of `expected` that `found` does not have within the tolerance."""
+    if isinstance(expected, dict):
+        return [far for key, value in expected.items() for far in apart(found[key], value, relative, absolute, f"{place}.{key}")]
+    if isinstance(expected, list):
+        return [far for i, value in enumerate(expected) for far in apart(found[i], value, relative, absolute, f"{place}[{i}]")]
+    if expected is None or isinstance(expected, (bool, str)):
+        same = found == expected
+    else:
+        same = found is not None and near(found, expected, relative, absolute)
+    return [] if same else [f"{place}: {found}, expected {expected}"]
+
+
+def verdict(what, fine):
+    global good
+    good &= fine
+    print(f"{'PASS' if fine else 'FAIL'}  {what}")
+
+
+def deviations(what, cases, far):
+    if cases:
+        verdict(f"{what}: {len(cases)} cases, {len(far)} figures beyond their tolerance", not far)
+        print("".join(f"      {one}\n" for one in far), end="")
+
+
+cases = scored("knee", "knee.json")
+if cases:
+    right = false = 0
+    for case, answer in cases:
+        knee, truth = answer["knee"], case["truth"]
+        low, high = truth["accept"] or (1, 0)
+        right += truth["knee"] is None or bool(truth.get("accept_none")) if knee is None else low <= knee <= high
+        false += knee is not None and truth["knee"] is None
+    without = sum(case["truth"]["knee"] is None for case, _ in cases)
+    verdict(f"knee: {right} of {len(cases)} right; {false} told on {without} curves without one", right >= 0.95 * len(cases) and not false)
+
+far, cases = [], scored("usl", "usl.json")
+for case, answer in cases:
+    scale = sum(y * y for y in case["y"])
+    for which in ("fit_free", "fit_bounded"):
+        found, expected = answer[which], case[which]
+        if found["rss"] > expected["rss"] * (1 + 1e-6) + 1e-12 * scale:
+            far.append(f"{case['id']}.{which}.rss")
+        for name, least in (("lambda", 0.0), ("sigma", 1e-6), ("kappa", 1e-8)):
+            least = max(least, 0.01 * (case["fit_free"][name + "_se"] or 0.0))
+            far += apart(found[name], expected[name], 1e-3, least, f"{case['id']}.{which}.{name}")
+        if expected["n_max_reliable"]:
+            far += apart(found["n_max"], expected["n_max"], 2e-3, 0.0, f"{case['id']}.{which}.n_max")
+deviations("usl", cases, far)
+
+far, cases = [], scored("compare", "two_sample.json")
+for case, answer in cases:
+    result, place = case["result"], case["id"]
+    far += apart(answer["mann_whitney"], result["mann_whitney"], 1e-6, 0.0, place)
+    far += apart(answer["welch"], result["welch"], 1e-9, 0.0, place)
+    far += apart(answer["hodges_lehmann"], result["hodges_lehmann"], 1e-12, 1e-9 * result["median"][0], place)
+    far += apart(answer["cliffs_delta"], result["cliffs_delta"], 0.0, 1e-12, place)
+    found, expected = answer["bootstrap_ratio_of_medians"], result["bootstrap_ratio_of_medians"]
+    if (found is None) != (expected is None):
+        far.append(f"{place}.bootstrap_ratio_of_medians")
+    elif expected:
+        for end, bounds in zip(found["ci95"], (expected["lo_range"], expected["hi_range"])):
+            if not bounds[0] <= end <= bounds[1]:
+                far.append(f"{place}.bootstrap_ratio_of_medians: {end} not within {bounds}")
+deviations("compare", cases, far)
+
+far, cases = [], scored("proportions", "proportions.json")
+for case, answer in cases:
+    for name in ("diff_pp", "fisher_p_two_sided", "fisher_p_less", "newcombe_ci95_pp", "wilson_ci95"):
+        far += apart(answer[name], case[name], 1e-6, 1e-12, f"{case['id']}.{name}")
+    for name in ("score_z", "score_p"):
+        far += apart(answer[name], case[name], 1e-4, 0.0, f"{case['id']}.{name}")
+deviations("proportions", cases, far)
+
+cases = scored("change-points", "change_points.json")
+if cases:
+    hits = wrong = missed = alarms = 0
+    for case, answer in cases:
+        if not case["scored"]:
+            continue
+        left = list(answer["index"])
+        for truth in case["truth"]:
+            found = next((index for index in left if abs(index - truth) <= case["tolerance"]), None)
+            if found is None:
+                missed += 1
+            else:
+                left.remove(found)
+                hits += 1
+        wrong += len(left)
+        alarms += not case["truth"] and bool(left)
+    f1 = 2 * hits / max(2 * hits + wrong + missed, 1)
+    verdict(f"change points: F1 {f1:.2f} ({hits} found, {missed} missed, {wrong} wrong); alarms in {alarms} series without one", f1 >= 0.92)
+
+far, cases = [], scored("aggregate", "aggregation.json")
+for case, answer in cases:
+    for name, relative, absolute in (
+        ("count", 0.0, 0.0), ("ok", 0.0, 0.0), ("failures", 0.0, 0.0), ("success_rate", 1e-9, 0.0), ("duration_s", 0.0, 1e-6),
+        ("throughput_ok_per_s", 1e-6, 0.0), ("throughput_all_per_s", 1e-6, 0.0),
+        ("latency_ok_ms", 1e-9, 0.0), ("latency_all_ms", 1e-9, 0.0),
+    ):
+        far += apart(answer[name], case[name], relative, absolute, f"{case['id']}.{name}")
+deviations("aggregate", cases, far)
+sys.exit(not good)
