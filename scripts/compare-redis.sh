@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Throughput of redis_stress beside redis-benchmark: the same server, cores, clients, payload, pipeline and threads, in
-# alternating pairs. Every request of redis_stress is verified and recorded.
+# Throughput of redis_stress beside redis-benchmark: the same server, cores, clients, payload, number of keys, pipeline and
+# threads, in alternating pairs. Every request of redis_stress is verified and recorded.
 #
 #   scripts/compare-redis.sh [pairs] [requests]
 #
@@ -24,9 +24,12 @@ until redis-cli -p "$port" ping >/dev/null 2>&1; do sleep 0.1; done
 theirs() {
     local more=()
     [ "$threads" -eq 1 ] || more=(--threads "$threads")
-    taskset -c 1 redis-benchmark -p "$port" -c "$clients" -n "$all" -d 256 -P "$pipeline" "${more[@]}" \
+    taskset -c 1 redis-benchmark -p "$port" -c "$clients" -n "$all" -d 256 -r "$((keys * clients))" -P "$pipeline" "${more[@]}" \
         -t "${operation,,}" --csv 2>peer.log | sed -n "s/^\"$operation\",\"\([0-9.]*\)\".*/\1/p"
 }
+
+# Each client of redis_stress has so many; redis-benchmark draws from as many as all have.
+keys=1000
 
 # Clients, commands in a batch, threads, requests in all. Two threads share the second core.
 compare() {
@@ -38,7 +41,7 @@ configuration: {target: local}
 service: {type: redis, endpoint: '127.0.0.1:$port'}
 client:
   type: redis_stress
-  settings: {operation_mix: '$mix', value_size_bytes: 256, pipeline: $pipeline, threads: $threads}
+  settings: {operation_mix: '$mix', num_keys: $keys, value_size_bytes: 256, pipeline: $pipeline, threads: $threads}
 benchmarks: {num_clients: $clients, num_requests: $((all / clients)), calibration: 0}
 YAML
     pairs "$count"

@@ -1,4 +1,4 @@
-//! Flags that are another way to write a command: `runner --metrics ID` is `runner metrics ID`.
+//! Other ways to write a command: `runner --metrics ID` is `runner metrics ID`, and `-001,-002` is `-001 -002`.
 
 use std::ffi::OsString;
 
@@ -22,6 +22,9 @@ const ALIASES: &[(&str, &str)] = &[
 /// Global options that take a value, which is no command.
 const WITH_VALUE: &[&str] = &["--results"];
 
+/// Commands of which every id is one of a list. To the parser of arguments, `-001` is a number and `-001,-002` a flag.
+const WITH_IDS: &[&str] = &["report", "sweep-report", "verify"];
+
 /// The arguments with the flag replaced, when a flag stands where a command is expected.
 pub fn resolve(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut args: Vec<OsString> = args.into_iter().collect();
@@ -41,7 +44,23 @@ pub fn resolve(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
         }
         at += 1 + usize::from(WITH_VALUE.contains(&argument));
     }
+    if args.get(at).and_then(|command| command.to_str()).is_some_and(|command| WITH_IDS.contains(&command)) {
+        let rest = args.split_off(at + 1);
+        args.extend(rest.into_iter().flat_map(|argument| match argument.to_str() {
+            Some(text) if is_list_of_ends(text) => {
+                text.split(',').filter(|id| !id.is_empty()).map(OsString::from).collect()
+            }
+            _ => vec![argument],
+        }));
+    }
     args
+}
+
+/// Ends of ids with commas: `-001,-002`.
+fn is_list_of_ends(text: &str) -> bool {
+    let is_end =
+        |id: &str| id.strip_prefix('-').is_some_and(|end| !end.is_empty() && end.bytes().all(|b| b.is_ascii_digit()));
+    text.contains(',') && text.split(',').filter(|id| !id.is_empty()).all(is_end)
 }
 
 #[cfg(test)]
@@ -57,6 +76,9 @@ mod tests {
             ("runner summary --metrics", "runner summary --metrics"),
             ("runner --results --metrics list", "runner --results --metrics list"),
             ("runner", "runner"),
+            ("runner report -001,-002 --slo p99=5ms,x", "runner report -001 -002 --slo p99=5ms,x"),
+            ("runner --report -001,-002", "runner report -001 -002"),
+            ("runner compare -001,-002 -003,-004", "runner compare -001,-002 -003,-004"),
         ] {
             let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
             assert_eq!(resolve(words(given)), words(expected), "{given}");

@@ -53,7 +53,7 @@ pub struct Compare {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Gate {
-    /// A regression beyond chance.
+    /// A regression beyond chance; of what was not repeated, so that chance is not known, a figure beyond its threshold.
     Evidence,
     /// A figure beyond its threshold, noise or not.
     Threshold,
@@ -113,6 +113,9 @@ impl Compare {
                 remarks.push(format!("{}: no usable benchmark on one side", console::label(&base_point.swept)));
                 continue;
             }
+            for point in [base_point, candidate_point] {
+                remarks.extend(runs.client_bound(&point.runs)?);
+            }
             kept.push(&base_point.swept);
             pairs.push(pair);
         }
@@ -137,7 +140,7 @@ impl Compare {
         }
         let comparison = analysis::compare::compare(&pairs, &neighbours, &thresholds);
         let passed = match self.gate {
-            Gate::Evidence => comparison.verdict != Verdict::Regressed,
+            Gate::Evidence => comparison.verdict != Verdict::Regressed && !beyond_without_noise(&comparison),
             Gate::Threshold => comparison.within_thresholds,
             Gate::Strict => !matches!(comparison.verdict, Verdict::Regressed | Verdict::CannotTell),
         };
@@ -240,6 +243,12 @@ impl Compare {
         history.retain(|execution| !execution.is_empty());
         Ok(Pair { base: base_repetitions, candidate: candidate_repetitions, history })
     }
+}
+
+/// Whether a figure of which no noise is known, for want of repetitions, is beyond its threshold.
+fn beyond_without_noise(comparison: &Comparison) -> bool {
+    let mut figures = comparison.points.iter().flat_map(|point| &point.metrics);
+    figures.any(|figure| figure.verdict == Verdict::CannotTell && figure.p_value.is_none() && !figure.within_threshold)
 }
 
 /// One figure at one point through all executions.

@@ -42,7 +42,11 @@ impl Report {
         if global.json {
             command.arg("--json");
         }
-        let status = command.args(&self.ids).status().with_context(|| format!("cannot start {}", sitegen.display()))?;
+        let status = command
+            .arg("--")
+            .args(&self.ids)
+            .status()
+            .with_context(|| format!("cannot start {}", sitegen.display()))?;
         match status.code() {
             Some(code @ (0 | 1)) => Ok(ExitCode::from(code as u8)),
             _ => bail!("the report was not written"),

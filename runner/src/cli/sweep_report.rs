@@ -67,7 +67,7 @@ impl SweepReport {
             Ok(Loaded { run: benchmark.run()?, summary: benchmark.summary()? })
         };
         let words: Vec<&str> =
-            self.what.iter().flat_map(|word| word.split(',')).map(str::trim).filter(|word| !word.is_empty()).collect();
+            self.what.iter().flat_map(|word| word.split([',', ' '])).filter(|word| !word.is_empty()).collect();
         if let [word] = words[..] {
             let mut newest: Option<(Timestamp, String)> = None;
             let mut members = Vec::new();

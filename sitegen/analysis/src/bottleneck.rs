@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Raised when the same data may give another answer.
-pub const BOTTLENECK_METHOD: &str = "exhausted where throughput stops, version 1";
+pub const BOTTLENECK_METHOD: &str = "exhausted where throughput stops, version 2";
 
 /// A load from which on throughput is within this share of its peak is one at which it has stopped.
 const PLATEAU: f64 = 0.9;
@@ -382,13 +382,22 @@ fn explain<'a>(at_limit: &[&'a Looked], before: &[&Looked]) -> (Vec<&'a Measure>
     keys.sort_unstable();
     keys.dedup();
     let (mut explaining, mut busy_before) = (Vec::new(), Vec::new());
+    let stop = at_limit.iter().filter_map(|looked| looked.load).fold(f64::INFINITY, f64::min);
     for key in keys {
         let of = |looked: &'a Looked| looked.measures.iter().find(|measure| measure.key == key);
         let seen: Vec<&Measure> = at_limit.iter().filter_map(|looked| of(looked)).collect();
         let full: Vec<&Measure> = seen.iter().copied().filter(|measure| measure.exhausted).collect();
         let Some(example) = full.iter().copied().max_by(|a, b| a.share().total_cmp(&b.share())) else { continue };
-        // An event that ends the service happens once.
-        if full.len() * 2 < seen.len() && !example.decisive {
+        // An event that ends the service happens once. At a load beyond the one where throughput stopped it is not why.
+        if example.decisive {
+            let there = at_limit.iter().filter(|looked| of(looked).is_some_and(|measure| measure.exhausted));
+            let first = there.filter_map(|looked| looked.load).fold(f64::INFINITY, f64::min);
+            if first > stop {
+                let reason = format!("{}, at a load of {}: throughput had stopped before", example.says, number(first));
+                busy_before.push((example.class, reason));
+                continue;
+            }
+        } else if full.len() * 2 < seen.len() {
             continue;
         }
         let first: Vec<&Measure> =
@@ -460,6 +469,12 @@ fn idle(observation: &Observation<'_>, looked: &Looked) -> (Bottleneck, Confiden
     let success = observation.summary.and_then(|summary| summary.success_rate);
     if observation.run.status == Status::Failed || success.is_none_or(|success| success < HEALTHY_SUCCESS) {
         return unknown("requests failed, and nothing that was sampled is exhausted".to_owned());
+    }
+    let past_capacity = |summary: &Summary| summary.findings.iter().any(|finding| finding.code == "saturated");
+    if observation.summary.is_some_and(past_capacity) {
+        let text = "the service is past its capacity and nothing that was sampled is exhausted: requests wait for slots, a \
+                    lock or a pool";
+        return (Bottleneck::Queueing, Confidence::Low, text.to_owned());
     }
     let sure = looked.client_known && looked.samples >= 3 && looked.contention.is_none();
     let mut text =

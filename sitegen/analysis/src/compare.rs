@@ -24,7 +24,7 @@ use self::{
 
 /// Stands with every verdict, with the version of this method.
 pub const METHOD: &str = "moderated t test of log means, Holm's correction, equivalence within the threshold";
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What corrected p values are held against. At most 1 % of the campaigns without any change may have a wrong verdict; the
 /// rest is for what the noise model only approximates.
@@ -299,5 +299,42 @@ mod tests {
             assert_eq!(answer.within_thresholds, within, "{point:?}");
             assert_eq!(answer.verdict == Verdict::CannotTell, only.is_some(), "{point:?}");
         }
+    }
+
+    /// Twenty more failures a repetition are a regression unless so many are allowed.
+    #[test]
+    fn allowed_failures_are_no_regression() {
+        let with = |first, failed| {
+            side(first, &[("p99", 0.01), ("throughput", 100.0)])
+                .into_iter()
+                .map(move |one| Repetition { failed, ..one })
+        };
+        for (allowed, verdict) in [(0.0, Verdict::Regressed), (100.0, Verdict::Same)] {
+            let mut thresholds = Thresholds::default();
+            thresholds.set("errors", allowed).expect("a metric");
+            thresholds.set("success_rate", 50.0).expect("a metric");
+            let pair = Pair { base: with(1, 0).collect(), candidate: with(11, 20).collect(), history: Vec::new() };
+            let answer = compare(&[pair], &[], &thresholds);
+            let errors = answer.points[0].metrics.iter().find(|row| row.metric == Metric::Failures).expect("compared");
+            assert_eq!(errors.verdict, verdict, "{errors:?}");
+        }
+    }
+
+    #[test]
+    fn more_repetitions_are_no_advice_where_executions_differ() {
+        let at = |first: u32, level: f64| {
+            let mut side = side(first, &[("p99", level), ("throughput", 100.0)]);
+            for (place, one) in side.iter_mut().enumerate() {
+                let p99 = one.figures.get_mut(&Metric::parse("p99").expect("a metric")).expect("set");
+                p99.value *= 1.0 + 0.001 * place as f64;
+            }
+            side
+        };
+        let history = [0.8, 1.25, 0.9, 1.1].iter().zip(3..).map(|(level, place)| at(place * 10, *level)).collect();
+        let pair = Pair { base: at(1, 1.0), candidate: at(11, 1.08), history };
+        let answer = compare(&[pair], &[], &Thresholds::default());
+        let p99 = answer.points[0].metrics.iter().find(|row| row.metric.name() == "latency_p99_s").expect("compared");
+        assert_eq!((p99.verdict, p99.repetitions_needed), (Verdict::CannotTell, None), "{p99:?}");
+        assert!(p99.reason.contains("on other occasions"), "{}", p99.reason);
     }
 }

@@ -188,8 +188,29 @@ struct Tally {
     schedule: Option<Schedule>,
     /// Seconds that requests of the window were in flight within it, all together.
     in_flight_s: f64,
-    /// Successful answers that came within the window, also those to warm-up requests.
-    answered: u64,
+    answered: Answered,
+}
+
+/// Successful answers that came within the window, also those to warm-up requests.
+#[derive(Default)]
+struct Answered {
+    requests: u64,
+    /// Of these, those that kept every limit.
+    good: u64,
+    tokens: u64,
+    operations: BTreeMap<String, u64>,
+}
+
+impl Answered {
+    fn add(&mut self, request: &Request, limits: &Limits) {
+        self.requests += 1;
+        self.good += u64::from(limits.met_by(request));
+        self.tokens += request.output_tokens.unwrap_or(0);
+        match self.operations.get_mut(&request.operation) {
+            Some(count) => *count += 1,
+            None => _ = self.operations.insert(request.operation.clone(), 1),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -238,7 +259,9 @@ impl Tally {
     fn add(&mut self, request: &Request, limits: &Limits, window_s: [f64; 2]) {
         let [from, to] = window_s;
         self.in_flight_s += (request.end().min(to) - request.start_s.max(from)).max(0.0);
-        self.answered += u64::from(request.success && (from..to).contains(&request.end()));
+        if request.success && (from..to).contains(&request.end()) {
+            self.answered.add(request, limits);
+        }
         if request.warmup {
             self.warmup += 1;
             return;
@@ -430,6 +453,8 @@ fn assemble(facts: &Facts, limits: &Limits, tally: Tally, samples: Samples, time
     let has_tokens = tally.output_tokens.requests > 0;
     let tokens_per_second = has_tokens.then(|| per_second(tally.output_tokens.tokens)).flatten();
     let only_one_operation = tally.operations.len() == 1;
+    // Throughput of each operation, should the service turn out to be past its capacity.
+    let mut past_capacity: BTreeMap<String, Option<f64>> = BTreeMap::new();
     let operations = tally.operations.iter().map(|(name, operation)| {
         // With one operation the whole window was its own; with several, each may have had its turn.
         let driven = match only_one_operation {
@@ -437,14 +462,17 @@ fn assemble(facts: &Facts, limits: &Limits, tally: Tally, samples: Samples, time
             false => operation.driven_s[1].min(facts.window_s[1]) - operation.driven_s[0].max(facts.window_s[0]),
         };
         let succeeded = operation.count - operation.failed;
+        let rate = |count: u64| (driven > 0.0).then(|| count as f64 / driven);
         let summary = OperationSummary {
             count: operation.count,
             failed: operation.failed,
-            throughput: (driven > 0.0).then(|| succeeded as f64 / driven),
+            throughput: rate(succeeded),
             latency_s: samples.operations.get(name).map(Sample::percentiles).unwrap_or_default(),
         };
+        past_capacity.insert(name.clone(), rate(tally.answered.operations.get(name).copied().unwrap_or(0)));
         (name.clone(), summary)
     });
+    let operations: BTreeMap<String, OperationSummary> = operations.collect();
     // A limit on a figure that no request has says nothing about any request.
     let goodput_defined = limits.quantities().all(|quantity| tally.successful == 0 || !samples.of(quantity).is_empty());
     let goodput = (limits.quantities().next().is_some() && goodput_defined).then(|| Goodput {
@@ -472,7 +500,7 @@ fn assemble(facts: &Facts, limits: &Limits, tally: Tally, samples: Samples, time
         service_time_s: samples.service_time.distribution_if_any(),
         send_lag_s: samples.send_lag.distribution_if_any(),
         ttfb_s: samples.ttfb.distribution_if_any(),
-        recall: recall.clone(),
+        recall,
         ttft_s: samples.ttft.distribution_if_any(),
         ttft_first_chunk_s: samples.ttft_first_chunk.distribution_if_any(),
         tpot_s: samples.tpot.distribution_if_any(),
@@ -489,22 +517,14 @@ fn assemble(facts: &Facts, limits: &Limits, tally: Tally, samples: Samples, time
             Arrival::Closed => None,
             Arrival::Open { requested_rate } => Some(requested_rate),
         },
-        operations: operations.collect(),
+        operations,
         steps_s: samples.steps.iter().map(|(name, sample)| (name.clone(), sample.percentiles())).collect(),
         server_s: samples.server.iter().map(|(name, sample)| (name.clone(), sample.percentiles())).collect(),
         goodput,
-        slo: limits.outcomes(|limit| match limit {
-            Limit::SuccessRate => success_rate,
-            Limit::ErrorRate => success_rate.map(|rate| 100.0 - rate),
-            Limit::Throughput => per_second(tally.successful),
-            Limit::TokensPerSecond => tokens_per_second,
-            Limit::Recall => recall.as_ref().map(|recall| recall.avg),
-            Limit::Time { quantity, figure } => samples.of(quantity).figure(figure),
-        }),
         timeline: timeline.finish(),
         answered_per_second: match facts.arrival {
             Arrival::Closed => None,
-            Arrival::Open { .. } => per_second(tally.answered),
+            Arrival::Open { .. } => per_second(tally.answered.requests),
         },
         error_summary: tally.errors,
         ..Summary::default()
@@ -516,6 +536,25 @@ fn assemble(facts: &Facts, limits: &Limits, tally: Tally, samples: Samples, time
         tally.schedule.and_then(|schedule| schedule.kept()),
         (window > 0.0).then(|| tally.in_flight_s / window),
     );
+    // Past capacity the answers to a window's requests come long after it: what came within it is what the service does.
+    if summary.findings.iter().any(|finding| finding.code == "saturated") {
+        summary.tokens_per_second = has_tokens.then(|| per_second(tally.answered.tokens)).flatten();
+        for (name, throughput) in past_capacity {
+            summary.operations.entry(name).and_modify(|operation| operation.throughput = throughput);
+        }
+        if let Some(goodput) = &mut summary.goodput {
+            goodput.requests_per_second = per_second(tally.answered.good);
+        }
+    }
+    let outcomes = limits.outcomes(|limit| match limit {
+        Limit::SuccessRate => success_rate,
+        Limit::ErrorRate => success_rate.map(|rate| 100.0 - rate),
+        Limit::Throughput => summary.throughput(),
+        Limit::TokensPerSecond => summary.tokens_per_second,
+        Limit::Recall => summary.recall.as_ref().map(|recall| recall.avg),
+        Limit::Time { quantity, figure } => samples.of(quantity).figure(figure),
+    });
+    summary.slo = outcomes;
     summary.gates = gates::list(facts, &summary, &summary.findings);
     summary
 }

@@ -23,10 +23,35 @@ const SINGLE: f64 = 320.0;
 /// Series with a colour of their own; more lines than that hide each other.
 const MOST_SERIES: usize = 7;
 
-/// Where throughput stops growing, with its interval.
-fn knee(series: &Series<'_>) -> Option<(f64, [f64; 2])> {
-    let knee = &series.saturation().throughput_saturation;
-    Some((knee.load?, knee.interval?))
+/// Which of a sweep's two knees a figure shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Knee {
+    /// Where throughput stops growing.
+    Throughput,
+    /// Where the p99 of the response time starts to rise.
+    Latency,
+}
+
+impl Knee {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Throughput => "knee of the throughput",
+            Self::Latency => "knee of the latency",
+        }
+    }
+
+    fn answer<'s>(self, series: &'s Series<'_>) -> &'s analysis::saturation::Found {
+        match self {
+            Self::Throughput => &series.saturation().throughput_saturation,
+            Self::Latency => &series.saturation().latency_knee,
+        }
+    }
+
+    /// The load, with its interval.
+    fn of(self, series: &Series<'_>) -> Option<(f64, [f64; 2])> {
+        let knee = self.answer(series);
+        Some((knee.load?, knee.interval?))
+    }
 }
 
 /// Series whose knee is marked.
@@ -90,7 +115,7 @@ impl<'a> Context<'a> {
         format!("{} · {}{version} on {}", self.title, run.service.kind, run.target.name)
     }
 
-    fn caption(&self) -> String {
+    fn caption(&self, knee: Knee) -> String {
         let points = || self.sweep.series.iter().flat_map(|series| &series.points);
         let valid: usize = points().map(|point| point.valid().count()).sum();
         let most = points().map(|point| point.valid().count()).max().unwrap_or(0);
@@ -109,13 +134,11 @@ impl<'a> Context<'a> {
         }
         if self.marks_knees() {
             let method = analysis::KNEE_METHOD;
-            match self.series().any(|(_, series)| knee(series).is_some()) {
-                true => text += &format!(" Knee: {method}; shaded: its 95 % interval."),
+            match self.series().any(|(_, series)| knee.of(series).is_some()) {
+                true => text += &format!(" The {}: {method}; shaded: its 95 % interval.", knee.name()),
                 false => {
-                    text += &format!(
-                        " No knee: {} ({method}).",
-                        self.sweep.series[0].saturation().throughput_saturation.reason
-                    )
+                    let reason = &knee.answer(&self.sweep.series[0]).reason;
+                    text += &format!(" No {}: {reason} ({method}).", knee.name())
                 }
             }
         }
@@ -126,12 +149,13 @@ impl<'a> Context<'a> {
         self.axis.is_load && self.sweep.series.len() <= MOST_KNEES
     }
 
-    fn knees(&self) -> Vec<Mark> {
+    fn knees(&self, knee: Knee) -> Vec<Mark> {
         let mut marks = Vec::new();
         for (i, series) in self.series().filter(|_| self.marks_knees()) {
-            let Some((load, [low, high])) = knee(series) else { continue };
+            let Some((load, [low, high])) = knee.of(series) else { continue };
             let color = if self.sweep.series.len() == 1 { KNEE } else { SERIES[i] };
-            let label = format!("knee {} [{}–{}]", units::number(load), units::number(low), units::number(high));
+            let label =
+                format!("{} {} [{}–{}]", knee.name(), units::number(load), units::number(low), units::number(high));
             marks.push(Mark::Range { from: low, to: high, label: String::new(), color });
             marks.push(Mark::Vertical { x: load, label, color });
         }
@@ -177,11 +201,11 @@ impl<'a> Context<'a> {
         let metric = Metric::Throughput;
         let values = self.values(metric, 1.0);
         let largest = values.iter().copied().reduce(f64::max)?;
-        let mut marks = self.knees();
+        let mut marks = self.knees(Knee::Throughput);
         marks.extend(self.limit_marks(1.0, largest, |name| name == "requests_per_second"));
         let first = self.sweep.series.first()?;
         let peak = first.saturation().peak.as_ref()?;
-        let title = match (self.sweep.series.len(), knee(first)) {
+        let title = match (self.sweep.series.len(), Knee::Throughput.of(first)) {
             (1, Some((load, _))) if self.axis.is_load => format!(
                 "Throughput stops growing at about {} {}; the peak is {} requests/s",
                 units::number(load),
@@ -195,7 +219,14 @@ impl<'a> Context<'a> {
         if let Some(mean) = self.ideal() {
             layers.insert(0, mean);
         }
-        Some(self.figure(title, "throughput, requests/s".into(), Scale::from_zero(values), layers, marks))
+        Some(self.figure(
+            title,
+            "throughput, requests/s".into(),
+            Scale::from_zero(values),
+            layers,
+            marks,
+            Knee::Throughput,
+        ))
     }
 
     /// Where throughput would be if every client added as much as at the smallest load; one series only.
@@ -250,7 +281,9 @@ impl<'a> Context<'a> {
         values.extend(
             limits.iter().filter_map(|mark| if let Mark::Horizontal { y, .. } = mark { Some(*y) } else { None }),
         );
-        let mut marks = self.knees();
+        // Of the other times no knee is looked for.
+        let knee = if timed == Timed::Latency { Knee::Latency } else { Knee::Throughput };
+        let mut marks = self.knees(knee);
         marks.extend(limits);
         let series = self.sweep.series.first()?;
         let ends =
@@ -272,7 +305,7 @@ impl<'a> Context<'a> {
             1 => format!("{}, {}", timed.name(), unit.name),
             _ => format!("p99 {}, {}", timed.name(), unit.name),
         };
-        Some(self.figure(title, name, Scale::for_durations(values), layers, marks))
+        Some(self.figure(title, name, Scale::for_durations(values), layers, marks, knee))
     }
 
     fn success(&self) -> Option<Figure> {
@@ -305,6 +338,7 @@ impl<'a> Context<'a> {
             Scale::Linear { min: floor, max: 100.0 },
             layers.collect(),
             marks,
+            Knee::Throughput,
         );
         figure.caption = format!(
             "Invalid and failed benchmarks are in this figure, where they have requests.{}",
@@ -329,11 +363,19 @@ impl<'a> Context<'a> {
         .collect()
     }
 
-    fn figure(&self, title: String, y_name: String, scale: Scale, layers: Vec<Layer>, marks: Vec<Mark>) -> Figure {
+    fn figure(
+        &self,
+        title: String,
+        y_name: String,
+        scale: Scale,
+        layers: Vec<Layer>,
+        marks: Vec<Mark>,
+        knee: Knee,
+    ) -> Figure {
         Figure {
             title,
             subtitle: self.subtitle(),
-            caption: self.caption(),
+            caption: self.caption(knee),
             x: self.x(),
             panels: vec![Panel { y: Axis { name: y_name, scale }, height: SINGLE, layers, marks }],
         }

@@ -13,7 +13,7 @@ use analysis::{
     series::{Along, load_path, series},
 };
 use anyhow::{Context, Result, bail};
-use archive::{Archive, BenchmarkId, Run, Status};
+use archive::{Archive, BenchmarkId, Run, Severity, Status, Summary};
 use serde_json::{Map, Value};
 
 /// Points beside those compared that the noise is learnt from, at most: the newest.
@@ -159,6 +159,18 @@ impl<'a> Runs<'a> {
             }
         }
         Ok((usable, unusable))
+    }
+
+    /// The benchmarks whose figures may be the load generator's, in words.
+    pub fn client_bound(&self, runs: &[&Run]) -> Result<Vec<String>> {
+        let mut remarks = Vec::new();
+        for run in runs {
+            let summary = self.archive.open(run.benchmark_id)?.summary()?;
+            let reservations = summary.iter().flat_map(Summary::reservations);
+            let warnings = reservations.filter(|finding| finding.severity == Severity::Warning);
+            remarks.extend(warnings.map(|finding| format!("{}: {}", run.benchmark_id, finding.message)));
+        }
+        Ok(remarks)
     }
 
     /// Executions of what `run` is an execution of, oldest first; without those in `except`, and without what was made

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::load::{
     Arrival, Client, Connection, Draw, Endpoint, Exchange, LoadJob, Outcome, PATIENCE, Place, Workload, Zipf,
-    content_mix, mix, within,
+    content_mix, within,
 };
 use crate::services::token::token;
 
@@ -94,7 +94,6 @@ pub struct RedisLoad {
     /// Sequences of requests there are: clients in closed loop, one in open loop.
     owners: u32,
     warmup_keys: u64,
-    key_size: usize,
     value_size: usize,
     pipeline: usize,
     token: String,
@@ -136,7 +135,6 @@ impl RedisLoad {
             mode,
             owners,
             warmup_keys: settings.num_keys,
-            key_size,
             value_size,
             pipeline: spec.pipeline as usize,
             frame: Arc::new(Frame::new(&token, key_size, value_size)),

@@ -312,6 +312,32 @@ fn a_kill_for_want_of_memory_decides() {
 }
 
 #[test]
+fn a_kill_beyond_where_throughput_stopped_does_not_explain_the_stop() {
+    let full = |load, rate| made(load, rate).with(Role::Service, |sample| busy(sample, 99.0, 0.0));
+    let mut dead = full(64.0, 1.0);
+    dead.run.status = Status::Failed;
+    dead.resources[18].cgroup_oom_kills = Some(1);
+    dead.resources[18].cgroup_memory_used_bytes = Some(99 << 20);
+    dead.resources[18].cgroup_memory_limit_bytes = Some(100 << 20);
+    let answer = sweep(&[made(1.0, 50.0), full(4.0, 100.0), full(8.0, 100.0), full(16.0, 100.0), dead]);
+    assert_eq!((answer.class, answer.stops_at), (Bottleneck::Cpu, Some(4.0)), "{answer:#?}");
+    let memory = answer.rejected.iter().find(|rejected| rejected.class == Bottleneck::Memory).expect("said");
+    assert!(memory.reason.contains("at a load of 64: throughput had stopped before"), "{}", memory.reason);
+}
+
+#[test]
+fn a_service_past_its_capacity_with_nothing_exhausted_has_a_queue() {
+    let mut past = made(8.0, 100.0);
+    past.summary.findings.push(archive::Finding {
+        code: "saturated".to_owned(),
+        severity: archive::Severity::Warning,
+        message: String::new(),
+    });
+    let answer = attribute(&past.observation());
+    assert_eq!((answer.class, answer.confidence), (Bottleneck::Queueing, Confidence::Low), "{answer:#?}");
+}
+
+#[test]
 fn a_mixed_situation_names_both() {
     let both = |load, rate| {
         made(load, rate)

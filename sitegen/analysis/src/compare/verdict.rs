@@ -123,8 +123,14 @@ pub fn of_figure(metric: Metric, threshold: f64, logs: &Logs, variance: Option<V
             (Verdict::Improved, "better beyond chance, and by more than the threshold may hide".to_owned())
         });
         effect_row.row.reason = "neither a change beyond chance nor shown to be within the threshold".to_owned();
-        let other_df = (variance.df - (sizes.0 + sizes.1 - 2.0)).max(0.0);
-        effect_row.needed = Some(Planning { effect, band, variance, other_df });
+        if variance.between_executions {
+            // Repetitions of one execution do not make executions more alike.
+            effect_row.row.reason += "; executions differ by more than their repetitions, so more of these would not tell: \
+                                      run both sides again on other occasions";
+        } else {
+            let other_df = (variance.df - (sizes.0 + sizes.1 - 2.0)).max(0.0);
+            effect_row.needed = Some(Planning { effect, band, variance, other_df });
+        }
     }
     effect_row
 }
@@ -148,7 +154,12 @@ pub fn of_failures(thresholds: &Thresholds, base: &[Counts], candidate: &[Counts
         };
         let same = match metric {
             Metric::SuccessRate => interval.is_some_and(|[low, high]| low > -threshold && high < threshold),
-            _ => values == [0.0, 0.0],
+            _ => {
+                let attempts =
+                    candidate.iter().map(|counts| counts.attempts).sum::<u64>() as f64 / candidate.len() as f64;
+                let most = interval.map(|[low, high]| low.abs().max(high.abs()) / 100.0 * attempts);
+                values == [0.0, 0.0] || most.is_some_and(|most| most < threshold)
+            }
         };
         let unsure = match interval {
             Some(_) => "neither a change beyond chance nor shown to be within the threshold",

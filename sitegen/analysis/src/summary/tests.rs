@@ -317,9 +317,12 @@ fn a_service_past_its_capacity_is_told_from_a_slow_generator() {
             Request { intended_s: Some(intended), ..success(start, start - intended + 0.1) }
         })
         .collect();
+    let requests: Vec<_> = requests.into_iter().map(|one| Request { output_tokens: Some(3), ..one }).collect();
+    let slo = [("requests_per_second", 80.0), ("tokens_per_second", 240.0), ("latency_p99_s", 100.0)];
     let open = |most_in_flight, cpu_s| Facts {
         most_in_flight,
         generator: Some(Generator { cpu_s, threads: 1, longest_stall_s: 0.0 }),
+        slo: slo.map(|(metric, limit)| (metric.to_owned(), limit)).into(),
         ..facts(Arrival::Open { requested_rate: 100.0 }, [0.0, 8.0])
     };
     for (most_in_flight, cpu_s, expected) in [
@@ -344,6 +347,16 @@ fn a_service_past_its_capacity_is_told_from_a_slow_generator() {
         // The answers of the window, and not all the requests of the window that were answered until 20 s.
         assert!((summary.answered_per_second.expect("open loop") - 40.0).abs() < 1.0);
         assert!((summary.requests_per_second.expect("a window") - 100.0).abs() < 1.0);
+        if is_saturated {
+            let outcome = |metric: &str| summary.slo.iter().find(|outcome| outcome.metric == metric).expect("asked");
+            for (metric, found) in [("requests_per_second", 40.0), ("tokens_per_second", 120.0)] {
+                assert!((outcome(metric).value.expect("measured") / found - 1.0).abs() < 0.03, "{metric}");
+                assert_eq!(outcome(metric).met, Some(false), "{metric}");
+            }
+            let rates =
+                [summary.goodput.and_then(|goodput| goodput.requests_per_second), summary.operations["GET"].throughput];
+            assert!(rates.iter().all(|rate| (rate.expect("a window") - 40.0).abs() < 1.0), "{rates:?}");
+        }
     }
 }
 

@@ -142,7 +142,7 @@ impl Score {
 }
 
 #[test]
-fn a_search_takes_at_most_half_of_the_requests_of_ten_listed_loads() {
+fn a_search_takes_fewer_requests_than_ten_listed_loads() {
     let count = curves(8).min(2000);
     println!(
         "| search | noise | requests of | listed | found | within 10 % | covered | steps | median | mean | 95 % | \
