@@ -270,19 +270,32 @@ fn answers(out: &mut String, axis: &str, saturation: &Saturation) {
         line("SLO limit", format!("{}: {text}", slo::in_notation(&limit.metric, limit.limit)));
     }
     if let Some(usl) = &saturation.usl {
+        let error = |error: Option<f64>, show: fn(f64) -> String| {
+            error.map_or_else(String::new, |error| format!(" ± {}", show(error)))
+        };
         let peak = usl.n_max.zip(usl.x_max).map_or_else(String::new, |(n, x)| {
-            format!(", peak {} requests/s at {}", units::figure(x), units::figure(n))
+            let n = format!("{}{}", units::figure(n), error(usl.n_max_se, units::figure));
+            format!(", peak {} requests/s at {n}", units::figure(x))
         });
         let text = match usl.supported {
-            true => format!("σ = {:.4}, κ = {:.6}{peak}: {}", usl.sigma, usl.kappa, usl.reason),
+            true => format!(
+                "σ = {:.4}{}, κ = {:.6}{}{peak} (± standard error): {}",
+                usl.sigma,
+                error(usl.sigma_se, |error| format!("{error:.4}")),
+                usl.kappa,
+                error(usl.kappa_se, |error| format!("{error:.6}")),
+                usl.reason
+            ),
             false => format!("not supported by the data: {}", usl.reason),
         };
         line("USL", text);
     }
-    let recommended = saturation.recommendation.load.map(|at| format!("{} {axis}: ", load(at)));
-    line("recommendation", format!("{}{}", recommended.unwrap_or_default(), saturation.recommendation.reason));
+    let advice = &saturation.recommendation;
+    let recommended = advice.load.map(|at| format!("{} {axis}{}: ", load(at), interval(advice.interval)));
+    line("recommendation", format!("{}{}", recommended.unwrap_or_default(), advice.reason));
     line("methods", {
         let mut methods = vec![saturation.throughput_saturation.method];
+        methods.extend(saturation.peak.as_ref().map(|peak| peak.method));
         methods.extend(saturation.slo_limits.first().map(|limit| limit.method));
         methods.extend(saturation.usl.as_ref().map(|usl| usl.method));
         methods.join("; ")

@@ -86,6 +86,7 @@ pub struct Peak {
     pub interval: Option<[f64; 2]>,
     /// Smallest and largest load whose throughput the data do not tell from the peak.
     pub alike: [f64; 2],
+    pub reason: String,
     pub method: &'static str,
 }
 
@@ -103,6 +104,7 @@ pub struct Efficiency {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct UslAnswer {
     pub lambda: f64,
+    pub lambda_se: Option<f64>,
     pub sigma: f64,
     pub sigma_se: Option<f64>,
     pub kappa: f64,
@@ -121,8 +123,12 @@ pub struct UslAnswer {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Recommendation {
     pub load: Option<f64>,
+    /// 95 %, of the answer that it rests on.
+    pub interval: Option<[f64; 2]>,
     pub basis: Basis,
     pub reason: String,
+    /// That answer's; `None` without one.
+    pub method: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -239,7 +245,13 @@ fn peak(points: &[(f64, f64)]) -> Option<Peak> {
     });
     let alike = range(alike.map(|(load, _)| load)).unwrap_or([best.0; 2]);
     let interval = half.map(|half| [best.1 * (1.0 - half), best.1 * (1.0 + half)]);
-    Some(Peak { load: best.0, throughput: best.1, interval, alike, method: PEAK_METHOD })
+    let count = repetitions(best.0);
+    let reason = match (count, alike[0] == alike[1]) {
+        (1, _) => "the largest of single benchmarks: without repetitions its noise is not known".to_owned(),
+        (_, true) => format!("the largest median, of {count} repetitions; every other load is told from it"),
+        (_, false) => format!("the largest median, of {count} repetitions; loads alike are not told from it"),
+    };
+    Some(Peak { load: best.0, throughput: best.1, interval, alike, reason, method: PEAK_METHOD })
 }
 
 fn efficiency(points: &[(f64, f64)]) -> Vec<Efficiency> {
@@ -266,6 +278,7 @@ fn usl_answer(points: &[(f64, f64)]) -> Option<UslAnswer> {
     };
     Some(UslAnswer {
         lambda: bounded.lambda,
+        lambda_se: bounded.lambda_se,
         sigma: bounded.sigma,
         sigma_se: bounded.sigma_se,
         kappa: bounded.kappa,
@@ -293,7 +306,8 @@ fn recommendation(limits: &[SloLimit], latency: &Found, throughput: &Found) -> R
                 crate::knee::number(tightest.load.unwrap_or(f64::NAN)),
                 tightest.reason
             );
-            return Recommendation { load: None, basis: Basis::SloLimit, reason };
+            let method = Some(tightest.method);
+            return Recommendation { load: None, interval: None, basis: Basis::SloLimit, reason, method };
         }
         let reason = match tightest.verdict {
             LimitVerdict::Never => format!("no load that was swept keeps {}: {}", tightest.metric, tightest.reason),
@@ -302,19 +316,29 @@ fn recommendation(limits: &[SloLimit], latency: &Found, throughput: &Found) -> R
                 tightest.metric, tightest.reason
             ),
         };
-        return Recommendation { load: tightest.load, basis: Basis::SloLimit, reason };
+        let method = Some(tightest.method);
+        return Recommendation {
+            load: tightest.load,
+            interval: tightest.interval,
+            basis: Basis::SloLimit,
+            reason,
+            method,
+        };
     }
     let knees = [(Basis::LatencyKnee, latency), (Basis::ThroughputSaturation, throughput)];
     let knees = knees.into_iter().filter_map(|(basis, found)| Some((basis, found.load?, found)));
     match knees.min_by(|a, b| a.1.total_cmp(&b.1)) {
         Some((basis, load, found)) => {
             let name = if basis == Basis::LatencyKnee { "latency knee" } else { "throughput saturation" };
-            Recommendation { load: Some(load), basis, reason: format!("the {name}: {}", found.reason) }
+            let reason = format!("the {name}: {}", found.reason);
+            Recommendation { load: Some(load), interval: found.interval, basis, reason, method: Some(found.method) }
         }
         None => Recommendation {
             load: None,
+            interval: None,
             basis: Basis::InsufficientData,
             reason: format!("insufficient data: {}", throughput.reason),
+            method: None,
         },
     }
 }

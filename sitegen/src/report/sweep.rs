@@ -200,6 +200,9 @@ fn markdown(subject: &Subject<'_>, answers: &[Answer<'_>], checks: &[Check<'_>],
         out.table(&columns.map(|name| (name, name != "benchmarks")), &rows);
     }
     out.block("Medians over the valid repetitions of each point; in brackets their range.");
+    for answer in answers {
+        scaling(&mut out, answer, sweep.axis.as_ref().map_or("load", |axis| axis.name.as_str()));
+    }
     let rows = check_rows(checks);
     if !rows.is_empty() {
         out.heading(2, "Limits");
@@ -224,6 +227,49 @@ fn markdown(subject: &Subject<'_>, answers: &[Answer<'_>], checks: &[Check<'_>],
         super::tool()
     ));
     out.finish()
+}
+
+/// Peak, law of scalability and what each unit of load brings.
+fn scaling(out: &mut Document, answer: &Answer<'_>, axis: &str) {
+    let Answer { series, saturation } = answer;
+    match series.label.is_empty() {
+        true => out.heading(2, "Scaling"),
+        false => out.heading(2, &format!("Scaling: {}", escaped(&series.label))),
+    }
+    let range = |[low, high]: [f64; 2]| format!(" \\[{}–{}\\]", units::number(low), units::number(high));
+    let mut lines = Vec::new();
+    if let Some(peak) = &saturation.peak {
+        let interval = peak.interval.map(range).unwrap_or_default();
+        let (throughput, load) = (units::number(peak.throughput), units::number(peak.load));
+        let alike = range(peak.alike);
+        lines.push(format!(
+            "Peak: {throughput}{interval} requests/s at {load}; alike:{alike}. {}.",
+            escaped(&peak.reason)
+        ));
+    }
+    if let Some(usl) = &saturation.usl {
+        let with_error = |value: f64, error: Option<f64>| match error {
+            Some(error) => format!("{value:.3e} ± {error:.1e}"),
+            None => format!("{value:.3e}"),
+        };
+        lines.push(match usl.supported {
+            true => format!(
+                "Universal Scalability Law: σ = {}, κ = {} (± standard error). {}.",
+                with_error(usl.sigma, usl.sigma_se),
+                with_error(usl.kappa, usl.kappa_se),
+                escaped(&usl.reason)
+            ),
+            false => format!("Universal Scalability Law: not supported by the data. {}.", escaped(&usl.reason)),
+        });
+    }
+    out.list(lines);
+    let rows: Vec<Vec<String>> = saturation
+        .efficiency
+        .iter()
+        .map(|one| [one.load, one.per_load, one.relative * 100.0].map(units::number).into())
+        .collect();
+    let columns = [escaped(axis), "requests/s per unit of load".to_owned(), "% of the smallest load's".to_owned()];
+    out.table(&[0, 1, 2].map(|i| (columns[i].as_str(), true)), &rows);
 }
 
 fn point_row(point: &Point<'_>) -> Vec<String> {
