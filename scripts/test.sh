@@ -13,6 +13,7 @@ needs=(
   redis-benchmark:redis-tools
   chromium:chromium
   chromedriver:chromium-driver
+  npm:npm
   git:git
   redis-cli:redis-tools
   taskset:util-linux
@@ -76,6 +77,14 @@ if [ "$(cat "$servers/pins" 2>/dev/null)" != "${pins[*]}" ]; then
   python3 -m venv --clear "$servers"
   "$servers/bin/pip" install --quiet --disable-pip-version-check "${pins[@]}"
   echo "${pins[*]}" >"$servers/pins"
+fi
+
+# What looks for barriers to readers on the site's pages.
+axe=target/axe
+axe_version=4.10.3
+if [ "$(cat "$axe/version" 2>/dev/null)" != "$axe_version" ]; then
+  npm install --prefix "$axe" --no-save --no-audit --no-fund --silent "axe-core@$axe_version"
+  echo "$axe_version" >"$axe/version"
 fi
 
 # A Slurm cluster of five nodes on this machine, which needs namespaces, addresses and a user of its own. It comes up while

@@ -9,6 +9,9 @@ fn main() {
         Some(folder) => {
             let results = std::path::Path::new(&folder);
             synthetic::made().iter().for_each(|made| synthetic::write_benchmark(results, made, |_, _| {}));
+            for made in synthetic::history() {
+                synthetic::write_benchmark(results, &made, |run, _| synthetic::versioned(&made, run));
+            }
         }
         None => eprintln!("error: name the folder to write to"),
     }

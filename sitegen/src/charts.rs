@@ -3,9 +3,15 @@
 //! Colours are names (`$c1`, `$knee`) and functions are names (`@number`) that the theme's script resolves, so that an
 //! option is plain data: nothing from the archive can become code.
 
+pub mod density;
 pub mod distribution;
+pub mod heat;
+pub mod overlay;
+pub mod pareto;
+pub mod still;
 pub mod sweep;
 pub mod timeline;
+pub mod trend;
 
 use charming::{
     Chart as Option_,
@@ -34,6 +40,9 @@ pub struct Chart {
     /// Charts of one group share their cursor.
     pub group: Option<&'static str>,
     pub table: Table,
+    /// A picture of it that the version has anyway: its path within the version. Else one is drawn.
+    #[serde(skip)]
+    pub still: Option<String>,
 }
 
 /// The x axis, shared by all panels of a chart.
@@ -115,6 +124,19 @@ pub struct Marks {
 /// Names of the colours of entities, in their order.
 pub fn color(index: usize) -> String {
     format!("$c{}", index % 7 + 1)
+}
+
+/// A shape for each colour, so that nobody needs to tell colours apart.
+fn symbol(color: &str) -> Symbol {
+    match color {
+        "$c2" => Symbol::Triangle,
+        "$c3" => Symbol::Rect,
+        "$c4" => Symbol::Diamond,
+        "$c5" => Symbol::RoundRect,
+        "$c6" => Symbol::Pin,
+        "$c7" => Symbol::Arrow,
+        _ => Symbol::Circle,
+    }
 }
 
 const PANEL_GAP: u32 = 28;
@@ -217,12 +239,22 @@ pub fn line(name: &str, color: &str, points: impl IntoIterator<Item = (f64, Opti
     value(
         Line::new()
             .name(name)
-            .symbol(if markers { Symbol::Circle } else { Symbol::None })
-            .symbol_size(5.0)
+            .symbol(if markers { symbol(color) } else { Symbol::None })
+            .symbol_size(6.0)
             .line_style(LineStyle::new().width(2).color(Color::Value(color.into())))
             .item_style(ItemStyle::new().color(Color::Value(color.into())))
             .data(data),
     )
+}
+
+/// Gives each item of a line what its tooltip says beside the value: `n = 3, 1,780 to 1,850`.
+pub fn noted(mut line: Value, notes: impl IntoIterator<Item = String>) -> Value {
+    if let Some(data) = line["data"].as_array_mut() {
+        for (item, note) in data.iter_mut().zip(notes) {
+            *item = json!({ "value": item.take(), "note": note });
+        }
+    }
+    line
 }
 
 /// The same, dashed: what is a limit or a part of another line.

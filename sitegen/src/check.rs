@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use crate::{
     html::{Tag, tags},
     theme::files_below,
+    write::{VersionEntry, digest_of},
 };
 
 pub struct Report {
@@ -20,7 +21,14 @@ pub struct Report {
     pub links: usize,
     /// One line each, sorted.
     pub findings: Vec<String>,
+    /// Bytes of each version, the latest first.
+    pub sizes: Vec<(String, u64)>,
+    /// Of everything, assets included.
+    pub bytes: u64,
 }
+
+/// What GitHub and GitLab Pages host.
+const MOST_BYTES: u64 = 1_000_000_000;
 
 /// What one page holds that others may refer to, and what it refers to.
 struct PageLinks {
@@ -55,9 +63,60 @@ pub fn check(root: &Path) -> Result<Report> {
             findings.push(format!("{name}: has the sha256 {digest}"));
         }
     }
+    let versions: Vec<VersionEntry> = serde_json::from_slice(&fs::read(root.join("versions.json"))?)
+        .context("versions.json is no list of versions")?;
+    for entry in &versions {
+        let folder = root.join(&entry.version);
+        let Some(digest) = entry.files_digest.as_ref().filter(|_| folder.is_dir()) else { continue };
+        if digest_of(&folder)? != *digest {
+            findings.push(format!(
+                "{}: is not as it was published; `sitegen rebuild {}` makes it again",
+                entry.version, entry.version
+            ));
+        }
+    }
+    let size = |name: &str| -> Result<u64> {
+        let prefix = format!("{name}/");
+        let own = files.iter().filter(|(path, _)| path.starts_with(&prefix));
+        own.map(|(_, path)| Ok(fs::metadata(path)?.len())).sum()
+    };
+    let mut sizes = Vec::new();
+    for entry in &versions {
+        sizes.push((entry.version.clone(), size(&entry.version)?));
+    }
+    let bytes = files.values().map(|path| Ok(fs::metadata(path)?.len())).sum::<Result<u64>>()?;
+    if bytes > MOST_BYTES {
+        findings.push(format!(
+            "{} in all: more than the 1 GB of common static hosting{}",
+            megabytes(bytes),
+            prune(&sizes, bytes)
+        ));
+    }
     findings.sort();
     let links = pages.values().map(|page| page.links.len()).sum();
-    Ok(Report { pages: pages.len(), links, findings })
+    Ok(Report { pages: pages.len(), links, findings, sizes, bytes })
+}
+
+/// What to remove so that the rest fits: the oldest versions, never the latest.
+fn prune(sizes: &[(String, u64)], bytes: u64) -> String {
+    let mut left = bytes;
+    let mut names = Vec::new();
+    for (name, size) in sizes.iter().skip(1).rev() {
+        if left <= MOST_BYTES {
+            break;
+        }
+        left -= size;
+        names.push(name.as_str());
+    }
+    match (names.is_empty(), left <= MOST_BYTES) {
+        (true, _) => "; the latest version alone is that large".to_owned(),
+        (false, true) => format!("; without {} it fits (they can be rebuilt)", names.join(", ")),
+        (false, false) => format!("; also without {} it is {}", names.join(", "), megabytes(left)),
+    }
+}
+
+pub fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 fn page_links(tags: &[Tag]) -> PageLinks {
@@ -85,6 +144,8 @@ fn problem_of(
     files: &BTreeMap<String, std::path::PathBuf>,
     pages: &BTreeMap<String, PageLinks>,
 ) -> Option<String> {
+    // Where the browser keeps state; no element has such a name.
+    let target = target.split_once("#?").map_or(target, |(path, _)| path);
     let has_scheme = target.split(['/', '#', '?']).next().is_some_and(|first| first.contains(':'));
     if has_scheme || target.starts_with("//") {
         let is_plain_link = attribute == "href" && (target.starts_with("https:") || target.starts_with("http:"));

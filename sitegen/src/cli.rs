@@ -2,6 +2,7 @@
 
 mod build;
 mod check;
+mod rebuild;
 pub mod report;
 
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ pub struct Cli {
 enum Command {
     Build(build::Build),
     Check(check::Check),
+    Rebuild(rebuild::Rebuild),
     Report(report::ReportArgs),
 }
 
@@ -29,6 +31,7 @@ impl Cli {
         match self.command {
             Command::Build(build) => build.execute(),
             Command::Check(check) => check.execute(),
+            Command::Rebuild(rebuild) => rebuild.execute(),
             Command::Report(report) => report.execute(),
         }
     }

@@ -1,6 +1,8 @@
 //! Archive → memory: every benchmark with its metadata, figures, samples and the ends of its logs.
 //!
-//! Reads only. Request records are not opened: what pages show of them is in the summary.
+//! Reads only. Request records are opened for what the summary does not have, unless they are large.
+
+pub mod records;
 
 use std::{
     fs::File,
@@ -8,6 +10,7 @@ use std::{
     path::Path,
 };
 
+use self::records::Records;
 use analysis::logs::{LogReader, LogReport};
 use anyhow::{Context, Result};
 use archive::{Archive, Benchmark, BenchmarkId, ResourceSample, Run, Summary};
@@ -38,6 +41,8 @@ pub struct Loaded {
     pub logs: Vec<Log>,
     /// What all lines of its logs say.
     pub log_report: LogReport,
+    /// What small request records tell beside the summary.
+    pub records: Option<Records>,
     /// Size of the request records; `None` when there are none.
     pub requests_bytes: Option<u64>,
     /// The request records are kept outside git.
@@ -54,15 +59,19 @@ pub struct Log {
 
 /// Reads the whole archive in `results`, with all cores.
 pub fn load(results: &Path) -> Result<Contents> {
-    load_some(results, &Archive::new(results).ids()?)
+    load_ids(results, &Archive::new(results).ids()?, true)
 }
 
-/// The same of some benchmarks only.
+/// The same of some benchmarks only, without their request records.
 pub fn load_some(results: &Path, ids: &[BenchmarkId]) -> Result<Contents> {
+    load_ids(results, ids, false)
+}
+
+fn load_ids(results: &Path, ids: &[BenchmarkId], with_records: bool) -> Result<Contents> {
     let archive = Archive::new(results);
     let read = |id: &BenchmarkId| {
         let benchmark = archive.open(*id)?;
-        load_benchmark(&benchmark)
+        load_benchmark(&benchmark, with_records)
             .with_context(|| format!("cannot read {id}: `runner verify {id}` tells what is wrong"))
     };
     let benchmarks: Vec<Loaded> = ids.par_iter().map(read).collect::<Result<_>>()?;
@@ -74,7 +83,7 @@ pub fn load_some(results: &Path, ids: &[BenchmarkId]) -> Result<Contents> {
     Ok(Contents { benchmarks, digest, commit: archive::commit_of(results, ids) })
 }
 
-fn load_benchmark(benchmark: &Benchmark) -> Result<Loaded> {
+fn load_benchmark(benchmark: &Benchmark, with_records: bool) -> Result<Loaded> {
     let requests = benchmark.manifest.files.get("requests.jsonl.zst");
     let resources = match benchmark.resources()? {
         Some(reader) => reader.collect::<Result<_>>()?,
@@ -87,11 +96,17 @@ fn load_benchmark(benchmark: &Benchmark) -> Result<Loaded> {
     let logs = benchmark.logs().into_iter().filter_map(|name| log(name).transpose()).collect::<Result<_>>()?;
     let run = benchmark.run()?;
     let log_report = read_issues(benchmark, run.started_at.unwrap_or(run.created_at))?;
+    let summary = benchmark.summary()?;
+    let records = match &summary {
+        Some(summary) if with_records => records::read(benchmark, summary)?,
+        _ => None,
+    };
     Ok(Loaded {
         id: benchmark.id,
         digest: benchmark.digest()?,
         run,
-        summary: benchmark.summary()?,
+        summary,
+        records,
         resources,
         logs,
         log_report,

@@ -1,8 +1,10 @@
 //! `sitegen`: turns the archive into a versioned static site. Parses, runs, prints the error, chooses the exit code.
 
+mod api;
 mod charts;
 mod check;
 mod cli;
+mod feeds;
 mod html;
 mod load;
 mod model;

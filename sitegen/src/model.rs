@@ -1,8 +1,10 @@
 //! What pages show, as the pages see it: campaigns, their executions, points and repetitions. Pure.
 
+pub mod diff;
 pub mod metric;
 pub mod slug;
 pub mod sweep;
+pub mod trend;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +12,7 @@ pub use analysis::Standing;
 use analysis::bottleneck::Observation;
 
 use crate::load::{Contents, Loaded};
+use diff::Diff;
 use sweep::Sweep;
 
 /// The whole archive, put in order.
@@ -17,6 +20,8 @@ pub struct Model<'a> {
     pub contents: &'a Contents,
     /// Last run first.
     pub campaigns: Vec<Campaign<'a>>,
+    /// Each execution against the one before it.
+    pub diffs: Vec<Diff<'a>>,
 }
 
 /// Everything that was run under one campaign name.
@@ -71,7 +76,8 @@ impl<'a> Model<'a> {
             })
             .collect();
         campaigns.sort_by_key(|campaign| std::cmp::Reverse(campaign.newest().begun()));
-        Self { contents, campaigns }
+        let diffs = diff::diffs(&campaigns, &contents.benchmarks);
+        Self { contents, campaigns, diffs }
     }
 
     /// The campaign and the execution that a benchmark belongs to.

@@ -4,14 +4,26 @@ pub mod benchmark;
 pub mod benchmarks;
 pub mod bottleneck;
 pub mod campaign;
+pub mod campaigns;
+pub mod compare;
 pub mod dashboard;
+pub mod diffs;
+pub mod docs;
+pub mod monitoring;
+pub mod regressions;
 pub mod reports;
+pub mod run;
+pub mod services;
 pub mod table;
+pub mod trends;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::model::{Campaign, Execution};
+use crate::{
+    charts::{Chart, still},
+    model::{Campaign, Execution},
+};
 
 /// One page of the site, ready to be rendered.
 pub struct Page {
@@ -21,12 +33,34 @@ pub struct Page {
     /// Whether the charts' library is needed.
     pub has_charts: bool,
     pub context: Value,
+    /// Pictures of its charts, in their order, for readers without scripts.
+    pub stills: Vec<Still>,
+}
+
+/// A chart as a picture.
+pub enum Still {
+    /// A file of the version.
+    At(String),
+    /// An SVG that becomes one.
+    Drawn(String),
+    None,
 }
 
 impl Page {
     fn new(path: String, template: &'static str, has_charts: bool, context: impl Serialize) -> Self {
         // Contexts are structs of texts, numbers and lists of them: they always serialise.
-        Self { path, template, has_charts, context: serde_json::to_value(context).unwrap_or_default() }
+        let context = serde_json::to_value(context).unwrap_or_default();
+        Self { path, template, has_charts, context, stills: Vec::new() }
+    }
+
+    /// A page with charts, which are the field `charts` of its context.
+    fn with_charts(path: String, template: &'static str, charts: &[Chart], context: impl Serialize) -> Self {
+        let still = |chart: &Chart| match &chart.still {
+            Some(path) => Still::At(path.clone()),
+            None => still::figure(chart).map_or(Still::None, |figure| Still::Drawn(figure.svg())),
+        };
+        let stills = charts.iter().map(still).collect();
+        Self { stills, ..Self::new(path, template, !charts.is_empty(), context) }
     }
 
     /// What leads from the page to the folder of its version.

@@ -8,14 +8,23 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use tera::{Context, Tera};
 
-use crate::{load::Contents, pages::Page, theme::Theme};
+use crate::{
+    load::Contents,
+    pages::{Page, Still},
+    theme::Theme,
+};
 
 /// Larger options are put into a script of their own, loaded when the chart is scrolled to.
 const INLINE_LIMIT: usize = 50 << 10;
 
 /// The theme's files that pages load: name in templates, file in the theme, extension.
-const ASSETS: [(&str, &str, &str); 3] =
-    [("css", "site.css", "css"), ("js", "site.js", "js"), ("echarts", "vendor/echarts.min.js", "js")];
+const ASSETS: [(&str, &str, &str); 5] = [
+    ("css", "site.css", "css"),
+    ("js", "site.js", "js"),
+    ("compare", "compare.js", "js"),
+    ("run", "run.js", "js"),
+    ("echarts", "vendor/echarts.min.js", "js"),
+];
 
 /// Renders the pages of one version.
 pub struct Renderer {
@@ -62,14 +71,27 @@ impl Renderer {
         let mut files = Vec::new();
         let mut context = page.context.clone();
         if let Some(charts) = context.get_mut("charts").and_then(Value::as_array_mut) {
+            for (chart, of_page) in charts.iter_mut().zip(&page.stills) {
+                let path = match of_page {
+                    Still::At(path) => path.clone(),
+                    Still::Drawn(svg) => {
+                        let path = format!("data/{}.svg", key(page, chart["id"].as_str().unwrap_or_default()));
+                        files.push((path.clone(), svg.clone().into_bytes()));
+                        path
+                    }
+                    Still::None => continue,
+                };
+                chart["still"] = json!(format!("{}{path}", page.to_version()));
+            }
+        }
+        if let Some(charts) = context.get_mut("charts").and_then(Value::as_array_mut) {
             for chart in charts {
                 let option = script_json(&chart["option"].take());
                 if option.len() <= INLINE_LIMIT {
                     chart["inline"] = json!(option);
                     continue;
                 }
-                let id = chart["id"].as_str().unwrap_or_default();
-                let key = format!("{}-{id}", page.path.trim_end_matches("/index.html").replace('/', "-"));
+                let key = key(page, chart["id"].as_str().unwrap_or_default());
                 let path = format!("data/{key}.js");
                 chart["src"] = json!(format!("{}{path}", page.to_version()));
                 chart["key"] = json!(key);
@@ -93,6 +115,11 @@ impl Renderer {
         values.insert("target", target);
         Ok(self.tera.render("redirect.html", &values).context("cannot render a redirect")?.into_bytes())
     }
+}
+
+/// Name of a chart within the version.
+fn key(page: &Page, chart: &str) -> String {
+    format!("{}-{chart}", page.path.trim_end_matches("/index.html").replace('/', "-"))
 }
 
 /// JSON that can stand in a script element, whatever texts it holds.

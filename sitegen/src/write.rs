@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use archive::Timestamp;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -25,6 +26,11 @@ pub struct VersionEntry {
     pub commit: Option<String>,
     /// sha256 over the ids and digests of all benchmarks.
     pub digest: String,
+    /// sha256 over the paths and contents of all files of the version; tells whether one was edited since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files_digest: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_by: Option<String>,
     /// `latest`.
     pub aliases: Vec<String>,
 }
@@ -59,6 +65,18 @@ impl Staged {
     }
 }
 
+impl Staged {
+    /// Of everything that was written so far.
+    pub fn digest(&self) -> Result<String> {
+        digest_of(&self.folder)
+    }
+
+    /// The pages that were written so far, by path.
+    pub fn pages(&self) -> Result<Vec<String>> {
+        Ok(files_below(&self.folder)?.into_keys().filter(|path| path.ends_with(".html")).collect())
+    }
+}
+
 impl Drop for Staged {
     fn drop(&mut self) {
         // Gone already when it was published; else nobody needs it.
@@ -77,6 +95,11 @@ impl Site {
             Err(err) => return Err(err).with_context(|| format!("cannot read {}", path.display())),
         };
         Ok(Self { root: root.to_owned(), versions })
+    }
+
+    /// The entry of a version that was published.
+    pub fn entry(&self, version: &str) -> Option<&VersionEntry> {
+        self.versions.iter().find(|entry| entry.version == version)
     }
 
     pub fn stage(&self, version: &str) -> Result<Staged> {
@@ -133,13 +156,25 @@ impl Site {
             write_if_changed(&latest.join(&path), &renderer.redirect(&format!("{up}{version}/{path}"))?)?;
             wanted.insert(path);
         }
-        for (path, file) in files_below(&latest)? {
-            if !wanted.contains(&path) {
-                fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
-            }
+        // Older versions and the web link to what this version may not have any more.
+        let gone = files_below(&latest)?.into_keys().filter(|path| !wanted.contains(path));
+        for path in gone {
+            let up = "../".repeat(path.matches('/').count() + 1);
+            write_if_changed(&latest.join(&path), &renderer.redirect(&format!("{up}{version}/index.html"))?)?;
         }
         Ok(())
     }
+}
+
+/// sha256 over path, size and content of every file below a folder, in the order of the paths.
+pub fn digest_of(folder: &Path) -> Result<String> {
+    let files: Vec<_> = files_below(folder)?.into_iter().collect();
+    let lines = files.par_iter().map(|(name, path)| {
+        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(format!("{} {name}\n", archive::sha256_hex(&bytes)))
+    });
+    let lines: Vec<String> = lines.collect::<Result<_>>()?;
+    Ok(archive::sha256_hex(lines.concat().as_bytes()))
 }
 
 fn is_same(a: &Path, b: &Path) -> Result<bool> {

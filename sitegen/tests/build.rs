@@ -247,3 +247,133 @@ fn every_campaign_and_benchmark_has_a_report() {
     assert!(campaigns.iter().all(|page| page.contains("../../reports/")));
     assert_eq!(list.matches("<td>campaign</td>").count(), 3, "three executions");
 }
+
+fn write_history(results: &Path) {
+    for made in synthetic::history() {
+        synthetic::write_benchmark(results, &made, |run, _| synthetic::versioned(&made, run));
+    }
+}
+
+#[test]
+fn a_regression_is_told_where_it_began_and_what_changed_with_it() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let root = folder.path();
+    write_history(&root.join("results"));
+    sitegen(root, &["build", "--version", "v"]).success();
+    sitegen(root, &["check"]).success();
+    let read =
+        |path: &str| fs::read_to_string(root.join("site/v").join(path)).unwrap_or_else(|err| panic!("{path}: {err}"));
+    // 35 % slower by construction, from the sixth execution on.
+    let diff = read("diffs/03_history/2026-03-09T0900-ab12/index.html");
+    assert!(diff.contains("▼ regressed") && diff.contains("7.0.15") && diff.contains("7.2.0"), "{diff}");
+    let before = read("diffs/03_history/2026-03-08T0900-ab12/index.html");
+    assert!(!before.contains("▼ regressed"), "{before}");
+    let api: serde_json::Value = serde_json::from_str(&read("api/regressions.json")).expect("JSON");
+    let changes = api["changes"].as_array().expect("a list");
+    assert!(!changes.is_empty());
+    for change in changes {
+        assert_eq!(
+            (&change["candidate"], &change["state"]),
+            (&"2026-03-09T0900-ab12".into(), &"open".into()),
+            "{change}"
+        );
+        let by = change["comparison"]["change"].as_f64().expect("a number");
+        let expected = if by > 0.0 { 35.0 } else { 100.0 / 1.35 - 100.0 };
+        assert!((by - expected).abs() < 8.0, "{change}");
+    }
+    let trend = read("trends/03_history/index.html");
+    assert!(trend.contains("permutation segmentation") && trend.contains("Changes of level"), "{trend}");
+    // The list, the feeds and the badge say the same.
+    assert!(read("regressions/index.html").contains("open of"));
+    let feed: serde_json::Value = serde_json::from_str(&read("feed.json")).expect("JSON");
+    assert_eq!(feed["items"].as_array().map(Vec::len), Some(changes.len()));
+    assert_eq!(read("feed.xml").matches("<entry>").count(), changes.len());
+    assert!(read("badges/03_history.svg").contains("aria-label=\"03_history: "));
+    let dashboard = read("index.html");
+    assert!(dashboard.contains("Nothing regressed"), "the newest execution is as slow as the one before: {dashboard}");
+    // runner compare says the same of the same two.
+    let said = changes.iter().map(|change| change["comparison"]["metric"].as_str().expect("a name"));
+    assert!(
+        said.clone().any(|metric| metric == "requests_per_second")
+            && said.clone().any(|metric| metric == "latency_p99_s")
+    );
+}
+
+#[test]
+fn what_was_not_measured_again_is_not_compared() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let root = folder.path();
+    for made in synthetic::history().iter().take(12) {
+        synthetic::write_benchmark(&root.join("results"), made, |run, _| {
+            // Another machine on the second day.
+            if made.execution.0 == 5 {
+                run.nodes[0].cpu_model = Some("Another CPU".into());
+            }
+        });
+    }
+    sitegen(root, &["build", "--version", "v"]).success();
+    let page = root.join("site/v/diffs/03_history/2026-03-05T0900-ab12/index.html");
+    let page = fs::read_to_string(page).expect("written");
+    assert!(page.contains("Not comparable") && page.contains("Another CPU") && !page.contains("regressed"), "{page}");
+}
+
+#[test]
+fn an_old_version_is_rebuilt_from_git_and_an_edited_one_is_noticed() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let root = folder.path();
+    let made = synthetic::made();
+    git(root, &["init", "-q", "-b", "main"]);
+    git(root, &["config", "user.name", "Tester"]);
+    git(root, &["config", "user.email", "tester@localhost"]);
+    made.iter().take(7).for_each(|made| synthetic::write_benchmark(&root.join("results"), made, |_, _| {}));
+    git(root, &["add", "results"]);
+    git(root, &["commit", "-q", "-m", "seven"]);
+    sitegen(root, &["build", "--version", "v1"]).success();
+    let before = tree(&root.join("site/v1"));
+    made.iter().skip(7).take(7).for_each(|made| synthetic::write_benchmark(&root.join("results"), made, |_, _| {}));
+    git(root, &["add", "results"]);
+    git(root, &["commit", "-q", "-m", "fourteen"]);
+    let status = git(root, &["status", "--porcelain"]);
+
+    let same = sitegen(root, &["rebuild", "v1"]).success();
+    assert!(text(&same.get_output().stdout).contains("the same byte for byte"));
+    fs::remove_dir_all(root.join("site/v1")).expect("removed");
+    let back = sitegen(root, &["rebuild", "v1"]).success();
+    assert!(text(&back.get_output().stdout).contains("put back"));
+    assert!(tree(&root.join("site/v1")) == before);
+    assert_eq!(git(root, &["status", "--porcelain"]), status, "the repository is as it was");
+
+    sitegen(root, &["check"]).success();
+    let page = root.join("site/v1/index.html");
+    let edited = fs::read_to_string(&page).expect("read").replacen("valid", "perfect", 1);
+    fs::write(&page, edited).expect("written");
+    let report = sitegen(root, &["check"]).code(1);
+    assert!(text(&report.get_output().stdout).contains("v1: is not as it was published"));
+    let refused = sitegen(root, &["rebuild", "v1"]).code(1);
+    assert!(text(&refused.get_output().stdout).contains("was edited"));
+    sitegen(root, &["rebuild", "v9"]).code(2);
+}
+
+#[test]
+fn the_steps_of_a_search_stand_with_their_reasons() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let root = folder.path();
+    for (step, made) in synthetic::made().iter().take(4).enumerate() {
+        synthetic::write_benchmark(&root.join("results"), made, |run, _| {
+            let wanted = serde_json::json!({ "goal": "knee", "min": 1.0, "max": 64.0, "whole": true, "precision": 0.05,
+                "step_repetitions": 1, "most_steps": 12 });
+            run.campaign.search = Some(archive::SearchFacts {
+                path: "benchmarks.num_clients".into(),
+                step: step + 1,
+                reason: format!("reason number {}", step + 1),
+                method: "a method, version 1".into(),
+                wanted: wanted.as_object().expect("an object").clone(),
+                other: Default::default(),
+            });
+        });
+    }
+    sitegen(root, &["build", "--version", "v"]).success();
+    let page = fs::read_to_string(root.join("site/v/campaigns/quickstart/index.html")).expect("written");
+    let places: Vec<_> = (1..=4).map(|step| page.find(&format!("reason number {step}")).expect("its reason")).collect();
+    assert!(places.is_sorted() && page.contains("It has not ended: next would be"), "{page}");
+}

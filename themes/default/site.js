@@ -20,6 +20,36 @@
     return matchMedia("(prefers-color-scheme: dark)").matches;
   }
 
+  // State in the address: everything after `#?`, so that it works from file:// and survives a copy of the address.
+
+  var state = {
+    all: function () { return new URLSearchParams(location.hash.slice(0, 2) === "#?" ? location.hash.slice(2) : ""); },
+    get: function (name) { return this.all().get(name) || ""; },
+    set: function (name, value) {
+      var all = this.all();
+      if (value) all.set(name, value); else all.delete(name);
+      var text = all.toString();
+      history.replaceState(null, "", text ? "#?" + text : location.pathname + location.search);
+    }
+  };
+
+  // Loads a script of data once; `done(false)` when there is none.
+  var loaded = {};
+  function loadData(src, done) {
+    if (loaded[src]) return loaded[src] === "yes" ? done(true) : loaded[src].push(done);
+    loaded[src] = [done];
+    var script = document.createElement("script");
+    script.src = src;
+    function finish(found) {
+      var waiting = loaded[src];
+      loaded[src] = found ? "yes" : undefined;
+      waiting.forEach(function (one) { one(found); });
+    }
+    script.addEventListener("load", function () { finish(true); });
+    script.addEventListener("error", function () { finish(false); });
+    document.head.append(script);
+  }
+
   // Numbers
 
   function significant(value) {
@@ -46,9 +76,20 @@
       var lines = [items[0].axisValueLabel || ""];
       items.forEach(function (item) {
         var label = item.seriesType === "scatter" ? item.name : item.seriesName;
-        lines.push(String(label).replace(/[{}|]/g, " ") + "  " + significant(item.value[1]));
+        var last = item.seriesType === "custom" ? item.value[item.value.length > 3 ? 4 : 2] : item.value[1];
+        var note = item.data && item.data.note ? "  (" + item.data.note + ")" : "";
+        lines.push(String(label).replace(/[{}|]/g, " ") + "  " + significant(last) + note);
       });
       return lines.slice(0, 14).join("\n");
+    },
+    "@name": function (item) { return String(item.name).replace(/[{}|]/g, " "); },
+    "@bars": function (params, api) {
+      var from = api.coord([api.value(0), 0]), to = api.coord([api.value(1), api.value(2)]);
+      return { type: "rect", shape: { x: from[0], y: to[1], width: Math.max(1, to[0] - from[0] - 1), height: from[1] - to[1] }, style: { fill: api.visual("color") } };
+    },
+    "@cells": function (params, api) {
+      var from = api.coord([api.value(0), api.value(3)]), to = api.coord([api.value(1), api.value(2)]);
+      return { type: "rect", shape: { x: from[0], y: from[1], width: to[0] - from[0] + 0.5, height: to[1] - from[1] + 0.5 }, style: { fill: api.visual("color"), opacity: 0.08 + 0.92 * api.value(5) } };
     },
     "@band": function (params, api) {
       if (params.dataIndexInside > 0) return undefined;
@@ -109,7 +150,9 @@
     option.tooltip.backgroundColor = token("surface");
     option.tooltip.borderColor = line;
     option.tooltip.textStyle = { color: ink, fontSize: 12, fontFamily: font };
-    option.dataZoom = [{ type: "inside", xAxisIndex: "all", zoomOnMouseWheel: "ctrl", moveOnMouseWheel: false }];
+    option.dataZoom = [{ type: "inside", xAxisIndex: "all", filterMode: "none", zoomOnMouseWheel: "ctrl", moveOnMouseWheel: false }];
+    // Patterns beside colours, where areas stand beside each other.
+    option.aria = { enabled: false, decal: { show: option.series.filter(function (one) { return one.type === "bar"; }).length > 1 } };
     if (width < 480) {
       [].concat(option.grid).forEach(function (grid) { grid.left = 56; grid.right = 16; });
       option.legend.left = 8;
@@ -144,13 +187,50 @@
       if (event.data && typeof event.data.href === "string" && !/^[a-z]+:/i.test(event.data.href)) location.href = event.data.href;
     });
     this.addTools();
+    this.restore();
     this.box.dataset.drawn = "yes";
   };
-  Chart.prototype.draw = function () { this.view.setOption(dressed(this.option, this.box.clientWidth), true); };
+  // Zoom and hidden series of the address, and back into it.
+  Chart.prototype.restore = function () {
+    var view = this.view, id = this.figure.id, zoom = state.get("zoom." + id).split("-").map(Number);
+    if (zoom.length === 2 && zoom.every(function (end) { return end >= 0 && end <= 100; })) {
+      view.dispatchAction({ type: "dataZoom", dataZoomIndex: 0, start: zoom[0], end: zoom[1] });
+    }
+    state.all().getAll("hide." + id).forEach(function (name) { view.dispatchAction({ type: "legendUnSelect", name: name }); });
+    view.on("datazoom", function () {
+      var now = view.getOption().dataZoom[0], all = now.start <= 0.01 && now.end >= 99.99;
+      state.set("zoom." + id, all ? "" : now.start.toFixed(1) + "-" + now.end.toFixed(1));
+    });
+    view.on("legendselectchanged", function (event) {
+      var all = state.all();
+      all.delete("hide." + id);
+      Object.keys(event.selected).forEach(function (name) { if (!event.selected[name]) all.append("hide." + id, name); });
+      var text = all.toString();
+      history.replaceState(null, "", text ? "#?" + text : location.pathname + location.search);
+    });
+  };
+  Chart.prototype.draw = function () {
+    var before = this.view.getOption(), zoom = before && before.dataZoom && before.dataZoom[0], legend = before && before.legend && before.legend[0];
+    var option = dressed(this.option, this.box.clientWidth);
+    if (zoom) { option.dataZoom[0].start = zoom.start; option.dataZoom[0].end = zoom.end; }
+    if (legend) option.legend.selected = legend.selected;
+    this.view.setOption(option, true);
+  };
+  // The chart as a vector graphic, drawn apart from the page.
+  Chart.prototype.svg = function () {
+    var apart = echarts.init(null, null, { renderer: "svg", ssr: true, width: this.box.clientWidth, height: this.box.clientHeight });
+    var option = dressed(this.option, this.box.clientWidth);
+    option.backgroundColor = token("surface");
+    apart.setOption(option);
+    var text = apart.renderToSVGString();
+    apart.dispose();
+    return text;
+  };
   Chart.prototype.addTools = function () {
     var self = this, tools = document.createElement("div");
     tools.className = "chart-tools";
     [["PNG", function () { save(self.figure.id + ".png", self.view.getDataURL({ pixelRatio: 2, backgroundColor: token("surface") })); }],
+     ["SVG", function () { save(self.figure.id + ".svg", "data:image/svg+xml;charset=utf-8," + encodeURIComponent(self.svg())); }],
      ["CSV", function () { save(self.figure.id + ".csv", "data:text/csv;charset=utf-8," + encodeURIComponent(csv(self.figure.querySelector("table")))); }]]
       .forEach(function (tool) {
         var button = document.createElement("button");
@@ -228,44 +308,164 @@
     table.querySelectorAll("th").forEach(function (other) { other.setAttribute("aria-sort", "none"); });
     heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
     var body = table.tBodies[0], rows = Array.from(body.rows);
-    rows.sort(function (a, b) {
-      var x = sortValue(a.cells[index]), y = sortValue(b.cells[index]);
-      var order;
-      if (typeof x === "number" && typeof y === "number") order = x - y;
-      // What has no number stands last, whichever way.
-      else if (typeof x === "number") return -1;
-      else if (typeof y === "number") return 1;
-      else order = x.localeCompare(y, "en", { numeric: true });
-      return descending ? -order : order;
-    });
+    rows.sort(function (a, b) { return order(sortValue(a.cells[index]), sortValue(b.cells[index]), descending ? -1 : 1); });
     body.append.apply(body, rows);
   }
-  function startTables() {
-    document.querySelectorAll("table.sortable").forEach(function (table) {
-      table.querySelectorAll("thead th").forEach(function (heading, index) {
-        heading.setAttribute("aria-sort", "none");
-        heading.tabIndex = 0;
-        heading.addEventListener("click", function () { sortTable(table, index, heading); });
-        heading.addEventListener("keydown", function (event) {
-          if (event.key === "Enter" || event.key === " ") { event.preventDefault(); sortTable(table, index, heading); }
+  // A long list: search, filters by the values of a column, sorting, and as many rows as one looks at.
+
+  var MOST_SHOWN = 200;
+  function List(box) {
+    this.box = box;
+    this.table = box.querySelector("table");
+    this.body = this.table.tBodies[0];
+    this.rows = Array.from(this.body.rows).map(function (row) {
+      return { row: row, text: row.textContent.toLowerCase(), cells: Array.from(row.cells).map(function (cell) { return cell.textContent.trim(); }), sorts: Array.from(row.cells).map(sortValue) };
+    });
+    this.shown = MOST_SHOWN;
+    this.controls = document.getElementById("filters");
+    var self = this;
+    if (box.dataset.src) loadData(box.dataset.src, function () { self.apply(); });
+    this.start();
+  }
+  List.prototype.start = function () {
+    var self = this, filter = document.getElementById("filter");
+    filter.value = state.get("q");
+    filter.addEventListener("input", function () { self.shown = MOST_SHOWN; state.set("q", filter.value); self.apply(); });
+    this.filter = filter;
+    this.headings = Array.from(this.table.querySelectorAll("thead th"));
+    this.headings.forEach(function (heading, index) {
+      sortable(heading, function (descending) { state.set("sort", index + (descending ? "d" : "a")); self.apply(); });
+    });
+    this.more = document.createElement("button");
+    this.more.type = "button";
+    this.more.addEventListener("click", function () { self.shown += 5 * MOST_SHOWN; self.apply(); });
+    this.box.append(this.more);
+    addEventListener("hashchange", function () { filter.value = state.get("q"); self.buildFilters(); self.apply(); });
+    this.buildFilters();
+    this.apply();
+  };
+  // A select for each column with few different values.
+  List.prototype.buildFilters = function () {
+    var self = this;
+    this.selects = [];
+    this.controls.textContent = "";
+    this.headings.forEach(function (heading, index) {
+      var values = Array.from(new Set(self.rows.map(function (row) { return row.cells[index]; })));
+      var name = heading.firstChild.textContent.trim();
+      if (!/^(campaign|service|standing|of|target|state|against the one before)$/.test(name) || values.length < 2 || values.length > 60) return;
+      var label = document.createElement("label"), select = document.createElement("select");
+      label.append(name + " ", select);
+      [""].concat(values.sort()).forEach(function (value) {
+        var option = document.createElement("option");
+        option.value = value;
+        option.textContent = value || "any";
+        select.append(option);
+      });
+      select.value = state.get("f" + index);
+      if (select.selectedIndex < 0) select.value = "";
+      select.addEventListener("change", function () { self.shown = MOST_SHOWN; state.set("f" + index, select.value); self.apply(); });
+      self.selects.push([index, select]);
+      self.controls.append(label);
+    });
+  };
+  List.prototype.apply = function () {
+    var words = this.filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    var chosen = this.selects.filter(function (one) { return one[1].value; });
+    var fitting = this.rows.filter(function (row) {
+      return words.every(function (word) { return row.text.includes(word); }) && chosen.every(function (one) { return row.cells[one[0]] === one[1].value; });
+    });
+    var sort = /^(\d+)([ad])$/.exec(state.get("sort"));
+    this.headings.forEach(function (heading, index) { heading.setAttribute("aria-sort", sort && index === +sort[1] ? (sort[2] === "d" ? "descending" : "ascending") : "none"); });
+    if (sort) {
+      var column = +sort[1], sign = sort[2] === "d" ? -1 : 1;
+      fitting = fitting.slice().sort(function (a, b) { return order(a.sorts[column], b.sorts[column], sign); });
+    }
+    var shown = fitting.slice(0, this.shown);
+    this.body.replaceChildren.apply(this.body, shown.map(function (row) { return row.row || (row.row = row.make()); }));
+    this.more.hidden = fitting.length <= this.shown;
+    this.more.textContent = "Show more of " + fitting.length;
+    document.getElementById("filtered").textContent = words.length || chosen.length ? fitting.length + " of " + this.rows.length : "";
+  };
+  var list = null;
+  // The rows of the list of benchmarks that do not stand in the page.
+  function benchmarkRow(values, count, perSecond) {
+    var known = { id: values[0] };
+    var texts = [values[0], values[1], values[2], values[3], String(values[4]), values[5], values[6] == null ? "–" : significant(values[6]),
+      values[7] == null ? "–" : significant(values[7] * perSecond), values[8] == null ? "–" : significant(values[8] * perSecond), values[9]];
+    var number = { 4: values[4], 6: values[6], 7: values[7], 8: values[8] };
+    return {
+      cells: texts, text: texts.join(" ").toLowerCase(),
+      sorts: texts.map(function (text, i) { return i in number ? (number[i] == null ? "–" : number[i]) : text; }),
+      make: function () {
+        var row = document.createElement("tr");
+        texts.slice(0, count).forEach(function (text, i) {
+          var cell = row.insertCell();
+          if (i in number) cell.className = "number";
+          if (i === 5 && text !== "valid") cell.className = text === "cancelled" ? "muted" : "bad";
+          if (i > 1 || (i === 1 && !values[10])) return void (cell.textContent = text);
+          var link = document.createElement("a");
+          link.href = i === 0 ? known.id + "/index.html" : "../" + values[10];
+          link.textContent = text;
+          cell.append(link);
         });
+        return row;
+      }
+    };
+  }
+  window.siteBenchmarks = function (data) {
+    window.siteIndex = data;
+    if (!list || list.box.dataset.kind !== "benchmarks") return;
+    list.rows = data.rows.map(function (values) { return benchmarkRow(values, list.headings.length, data.units_per_second); });
+    list.buildFilters();
+    list.apply();
+  };
+
+  // What has no number stands last, whichever way.
+  function order(x, y, sign) {
+    if (typeof x === "number" && typeof y === "number") return sign * (x - y);
+    if (typeof x === "number") return -1;
+    if (typeof y === "number") return 1;
+    return sign * x.localeCompare(y, "en", { numeric: true });
+  }
+  function sortable(heading, sort) {
+    heading.tabIndex = 0;
+    heading.setAttribute("aria-sort", "none");
+    function go() { sort(heading.getAttribute("aria-sort") === "ascending"); }
+    heading.addEventListener("click", go);
+    heading.addEventListener("keydown", function (event) {
+      if (event.key === "Enter" || event.key === " ") { event.preventDefault(); go(); }
+    });
+  }
+  function startTables() {
+    var box = document.querySelector("[data-list]");
+    if (box) list = new List(box);
+    document.querySelectorAll("table.sortable").forEach(function (table) {
+      if (list && list.table === table) return;
+      Array.from(table.tHead.rows[0].cells).forEach(function (heading, index) {
+        sortable(heading, function () { sortTable(table, index, heading); });
       });
     });
-    var filter = document.getElementById("filter");
-    if (!filter) return;
-    var rows = Array.from(document.getElementById(filter.dataset.table).querySelectorAll("tbody tr"));
-    var texts = rows.map(function (row) { return row.textContent.toLowerCase(); });
+    startLogs();
+  }
+
+  // Logs: lines that contain what is looked for.
+  function startLogs() {
+    var search = document.getElementById("log-search");
+    if (!search) return;
+    var logs = Array.from(document.querySelectorAll("pre.log")).map(function (pre) { return { pre: pre, lines: pre.textContent.split("\n") }; });
     function apply() {
-      var words = filter.value.toLowerCase().split(/\s+/).filter(Boolean), shown = 0;
-      rows.forEach(function (row, i) {
-        var fits = words.every(function (word) { return texts[i].includes(word); });
-        row.hidden = !fits;
-        if (fits) shown++;
+      var words = search.value.toLowerCase().split(/\s+/).filter(Boolean), found = 0;
+      logs.forEach(function (log) {
+        var lines = log.lines.filter(function (line) { line = line.toLowerCase(); return words.every(function (word) { return line.includes(word); }); });
+        log.pre.textContent = lines.join("\n");
+        if (words.length) { log.pre.parentElement.open = lines.length > 0; found += lines.filter(Boolean).length; }
       });
-      document.getElementById("filtered").textContent = words.length ? shown + " of " + rows.length : "";
+      document.getElementById("log-found").textContent = words.length ? found + (found === 1 ? " line" : " lines") : "";
+      state.set("log", search.value);
     }
-    filter.addEventListener("input", apply);
-    apply();
+    search.value = state.get("log");
+    search.addEventListener("input", apply);
+    if (search.value) apply();
   }
 
   // Versions and theme
@@ -281,11 +481,29 @@
       option.selected = entry.version === shown;
       select.append(option);
     });
-    // Another version need not have this page; its dashboard it has.
+    // The same page and state of another version; where it does not have the page, its dashboard.
     select.addEventListener("change", function () {
-      if (/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(select.value)) location.href = select.dataset.toSite + select.value + "/index.html";
+      if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(select.value)) return;
+      var to = select.dataset.toSite + select.value + "/", path = select.dataset.path;
+      window.sitePages = function (pages) {
+        location.href = to + (pages.indexOf(path) >= 0 ? path + location.hash : "index.html");
+      };
+      loadData(to + "data/pages.js", function (found) { if (!found) location.href = to + "index.html"; });
     });
+    var latest = versions.filter(function (entry) { return entry.aliases.indexOf("latest") >= 0; })[0];
+    var banner = document.getElementById("old");
+    if (latest && latest.version !== shown && banner) {
+      banner.hidden = false;
+      banner.querySelector("b").textContent = latest.version;
+    }
   };
+  function startSearch() {
+    var form = document.getElementById("search");
+    form.addEventListener("submit", function (event) {
+      event.preventDefault();
+      location.href = form.dataset.to + "#?q=" + encodeURIComponent(form.querySelector("input").value);
+    });
+  }
   function startTheme() {
     document.getElementById("theme").addEventListener("click", function () {
       root.dataset.theme = isDark() ? "light" : "dark";
@@ -295,8 +513,12 @@
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   }
 
+  // What the scripts of single pages use.
+  window.site = { state: state, significant: significant, percentile: percentile, loadData: loadData, startCharts: startCharts, Chart: Chart, drawn: drawn };
+
   document.addEventListener("DOMContentLoaded", function () {
     startTheme();
+    startSearch();
     startTables();
     startCharts();
   });

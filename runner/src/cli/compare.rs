@@ -7,6 +7,7 @@ use analysis::compare::{
     differences::{Difference, differences},
     history::{History, history},
     metric::{Metric, Thresholds},
+    past::{Past, Point},
     repetition::Repetition,
 };
 use anyhow::{Result, anyhow, bail};
@@ -14,7 +15,7 @@ use archive::{Archive, Run};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use self::sides::{Point, Runs, Side};
+use self::sides::{Runs, Side};
 use super::Global;
 use crate::console::{self, Console};
 
@@ -102,13 +103,14 @@ impl Compare {
         let mut remarks = Vec::new();
         let matched = matched(&base, &candidate, &mut remarks)?;
 
+        let past = runs.past();
         let differences = all_differences(&matched);
         let barred: Vec<_> = differences.iter().filter(|difference| difference.bars).collect();
         let mut pairs = Vec::new();
         let mut kept = Vec::new();
         let mut unusable = Vec::new();
         for (base_point, candidate_point) in &matched {
-            let pair = self.pair(&runs, base_point, candidate_point, &thresholds, &mut unusable)?;
+            let pair = self.pair((&runs, &past), base_point, candidate_point, &thresholds, &mut unusable)?;
             if pair.base.is_empty() || pair.candidate.is_empty() {
                 remarks.push(format!("{}: no usable benchmark on one side", console::label(&base_point.swept)));
                 continue;
@@ -135,7 +137,7 @@ impl Compare {
             .map(|run| run.recipe_hash.as_str())
             .collect();
         let mut neighbours = Vec::new();
-        for point in runs.neighbours(matched[0].0.runs[0], &recipes) {
+        for point in past.neighbours(matched[0].0.runs[0], &recipes) {
             neighbours.push(runs.repetitions(&point, &thresholds)?.0);
         }
         let comparison = analysis::compare::compare(&pairs, &neighbours, &thresholds);
@@ -222,7 +224,7 @@ impl Compare {
 
     fn pair(
         &self,
-        runs: &Runs<'_>,
+        (runs, past): (&Runs<'_>, &Past<'_>),
         base: &Point<'_>,
         candidate: &Point<'_>,
         thresholds: &Thresholds,
@@ -237,7 +239,7 @@ impl Compare {
         let all = base.runs.iter().chain(&candidate.runs);
         let except: Vec<_> = all.map(|run| run.campaign.execution.clone()).collect();
         let mut history = Vec::new();
-        for (_, execution) in runs.earlier(base.runs[0], &except, candidate.runs[0]) {
+        for (_, execution) in past.earlier(base.runs[0], &except, candidate.runs[0]) {
             history.push(runs.repetitions(&execution, thresholds)?.0);
         }
         history.retain(|execution| !execution.is_empty());

@@ -12,6 +12,7 @@ mod failures;
 pub mod history;
 pub mod metric;
 mod noise;
+pub mod past;
 pub mod repetition;
 mod verdict;
 

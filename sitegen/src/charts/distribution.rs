@@ -63,6 +63,7 @@ pub fn chart(summary: &Summary) -> Option<Chart> {
         option: plot(&x, vec![panel], PANEL_PX),
         height_px: height(1, PANEL_PX),
         group: None,
+        still: None,
         table: table(&curves, unit),
     })
 }

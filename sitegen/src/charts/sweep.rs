@@ -1,8 +1,8 @@
 //! Figures over the swept axis: throughput, latency and TTFT on the same x, one chart each.
 
-use analysis::slo;
+use analysis::{saturation::LimitVerdict, slo};
 
-use super::{Chart, Dot, Kind, Marks, Panel, XAxis, YScale, band, color, dots, height, line, plot};
+use super::{Chart, Dot, Kind, Marks, Panel, XAxis, YScale, band, color, dashed, dots, height, line, noted, plot};
 use crate::{
     load::Loaded,
     model::{
@@ -41,7 +41,8 @@ pub fn charts(sweep: &Sweep<'_>, to_version: &str) -> Vec<Chart> {
     for timed in [Timed::Latency, Timed::Ttft] {
         subjects.extend(times(sweep, timed));
     }
-    subjects.into_iter().filter_map(|subject| chart(sweep, axis, subject, to_version)).collect()
+    let charts = subjects.into_iter().filter_map(|subject| chart(sweep, axis, subject, to_version));
+    charts.chain(super::pareto::chart(sweep)).collect()
 }
 
 fn one_metric<'s, 'a>(sweep: &'s Sweep<'a>, metric: Metric) -> Vec<(String, String, &'s Series<'a>, Metric)> {
@@ -153,9 +154,11 @@ fn chart(sweep: &Sweep<'_>, axis: &Axis, subject: Subject<'_, '_>, to_version: &
         });
         panel.series.extend(band(color, spreads));
     }
-    for (name, color, points) in lines {
-        panel.series.push(line(name, color, points, true));
+    for ((name, color, points), (_, _, series, metric)) in lines.into_iter().zip(&subject.lines) {
+        let notes = series.points.iter().map(|point| note(point, *metric, &scaled));
+        panel.series.push(noted(line(name, color, points, true), notes));
     }
+    panel.series.extend(model_curve(sweep, axis, &subject));
     let dot = |point: &Point<'_>, benchmark: &Loaded, metric: Metric| {
         let y = scaled(metric.of(benchmark.summary.as_ref()?)?);
         let name = benchmark.id.to_string();
@@ -202,7 +205,36 @@ fn chart(sweep: &Sweep<'_>, axis: &Axis, subject: Subject<'_, '_>, to_version: &
         option: plot(&x, vec![panel], PANEL_PX),
         height_px: height(1, PANEL_PX),
         group: Some("sweep"),
+        still: None,
     })
+}
+
+/// What a tooltip says of a median: how many repetitions, and their range.
+fn note(point: &Point<'_>, metric: Metric, scaled: &dyn Fn(f64) -> f64) -> String {
+    let count = point.values(metric).len();
+    match point.spread(metric) {
+        Some((low, high)) => {
+            format!("n = {count}, {} to {}", units::number(scaled(low)), units::number(scaled(high)))
+        }
+        None => format!("n = {count}"),
+    }
+}
+
+/// The USL through the throughput of a sweep with one series, where the data carry it.
+fn model_curve(sweep: &Sweep<'_>, axis: &Axis, subject: &Subject<'_, '_>) -> Option<serde_json::Value> {
+    let [(_, _, series, Metric::Throughput)] = &subject.lines[..] else { return None };
+    if !axis.is_load || sweep.series.len() > 1 {
+        return None;
+    }
+    let usl = series.saturation().usl.as_ref().filter(|usl| usl.supported)?;
+    let (first, last) = (series.points.first()?.x, series.points.last()?.x);
+    const STEPS: i32 = 60;
+    let at = |step: i32| {
+        let x = first * (last / first).powf(f64::from(step) / f64::from(STEPS));
+        let y = usl.lambda * x / (1.0 + usl.sigma * (x - 1.0) + usl.kappa * x * (x - 1.0));
+        (x, Some(y * subject.per_unit))
+    };
+    (first > 0.0 && last > first).then(|| dashed(line("USL fit", "$c7", (0..=STEPS).map(at), false)))
 }
 
 /// Knees of the throughput in every chart, and the limits of the chart's own figures.
@@ -215,6 +247,17 @@ fn marks(sweep: &Sweep<'_>, axis: &Axis, subject: &Subject<'_, '_>) -> Marks {
             let color = if sweep.series.len() == 1 { "$knee".to_owned() } else { color(i) };
             marks.vertical.push((load, format!("knee {}", units::number(load)), color.clone()));
             marks.ranges.push((low, high, String::new(), color));
+        }
+    }
+    if let (true, [series]) = (axis.is_load && subject.is_duration, &sweep.series[..]) {
+        let own = series.saturation().slo_limits.iter().filter(|outcome| {
+            let value = outcome.limit * subject.per_unit;
+            subject.limits.iter().any(|(limit, _)| *limit == value)
+        });
+        for outcome in own {
+            let (Some(load), LimitVerdict::UpTo) = (outcome.load, outcome.verdict) else { continue };
+            marks.vertical.push((load, format!("SLO to {}", units::number(load)), "$limit".to_owned()));
+            marks.ranges.extend(outcome.interval.map(|[low, high]| (low, high, String::new(), "$limit".to_owned())));
         }
     }
     marks.horizontal =

@@ -142,6 +142,7 @@ pub fn requests(summary: &Summary) -> Option<Chart> {
         option: plot(&x, panels, PANEL_PX),
         height_px: height(2, PANEL_PX),
         group: Some("time"),
+        still: None,
     })
 }
 
@@ -238,5 +239,6 @@ pub fn resources(summary: &Summary, samples: &[ResourceSample]) -> Option<Chart>
         option: plot(&x, panels, PANEL_PX),
         height_px: height(2, PANEL_PX),
         group: Some("time"),
+        still: None,
     })
 }

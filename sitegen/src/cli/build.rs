@@ -1,12 +1,16 @@
 //! `sitegen build`: archive → `site/<version>`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Result, bail};
 use clap::Args;
 use rayon::prelude::*;
 
 use crate::{
+    api, feeds,
     load::{self, Contents},
     model::Model,
     pages::{self, Page},
@@ -45,48 +49,7 @@ impl Build {
             None => default_version(&contents),
         };
         let theme = Theme::load(self.theme.as_deref())?;
-        let model = Model::new(&contents);
-        let mut pages =
-            vec![pages::dashboard::page(&model), pages::benchmarks::page(&model), pages::reports::page(&model)];
-        let campaigns: Vec<Vec<Page>> =
-            model.campaigns.par_iter().map(|campaign| pages::campaign::pages(&model, campaign)).collect();
-        pages.extend(campaigns.into_iter().flatten());
-
-        let mut site = Site::open(&self.out)?;
-        let renderer = Renderer::new(theme, &version, &contents)?;
-        let staged = site.stage(&version)?;
-        pages.par_iter().try_for_each(|page| staged.write_all(renderer.render(page)?))?;
-        let with_report = |(page, files): (Page, Vec<File>)| {
-            staged.write_all(renderer.render(&page)?)?;
-            staged.write_all(files)
-        };
-        let executions: Vec<_> = model
-            .campaigns
-            .iter()
-            .flat_map(|campaign| campaign.executions.iter().map(move |e| (campaign, e)))
-            .collect();
-        executions
-            .par_iter()
-            .try_for_each(|(campaign, execution)| with_report(pages::reports::of_execution(campaign, execution)))?;
-        // One at a time in each thread: the pages of a large archive would not fit together.
-        contents.benchmarks.par_iter().try_for_each(|benchmark| {
-            staged.write_all(renderer.render(&pages::benchmark::page(&model, benchmark))?)?;
-            with_report(pages::reports::of_benchmark(benchmark))
-        })?;
-
-        let entry = VersionEntry {
-            version: version.clone(),
-            title: format!(
-                "{} of {} campaigns",
-                pages::plural(contents.benchmarks.len(), "benchmark"),
-                model.campaigns.len()
-            ),
-            date: contents.benchmarks.iter().map(|benchmark| benchmark.run.ended_at).max(),
-            commit: contents.commit.clone(),
-            digest: contents.digest.clone(),
-            aliases: Vec::new(),
-        };
-        let outcome = site.publish(staged, entry, renderer.assets(), &renderer)?;
+        let outcome = write_version(&contents, &self.results, theme, &version, &self.out)?;
         let words = match outcome {
             Outcome::Written => "written",
             Outcome::Unchanged => "unchanged",
@@ -95,6 +58,77 @@ impl Build {
         println!("{}", self.out.join(&version).join("index.html").display());
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Makes all pages of one version of the site and puts it in its place below `out`. `results` is where the contents are
+/// from.
+pub fn write_version(contents: &Contents, results: &Path, theme: Theme, version: &str, out: &Path) -> Result<Outcome> {
+    let model = Model::new(contents);
+    let (docs, pictures) = pages::docs::pages();
+    let mut pages = vec![
+        pages::dashboard::page(&model),
+        pages::campaigns::page(&model),
+        pages::benchmarks::page(&model),
+        pages::compare::page(&model),
+        pages::regressions::page(&model),
+        pages::services::page(&model),
+        pages::reports::page(&model),
+        pages::monitoring::page(&model),
+        pages::run::page(),
+    ];
+    pages.extend(docs);
+    pages.extend(pages::trends::pages(&model));
+    pages.par_extend(model.diffs.par_iter().map(|diff| pages::diffs::page(&model, diff)));
+    let campaigns: Vec<Vec<Page>> =
+        model.campaigns.par_iter().map(|campaign| pages::campaign::pages(&model, campaign)).collect();
+    pages.extend(campaigns.into_iter().flatten());
+
+    let mut site = Site::open(out)?;
+    let renderer = Renderer::new(theme, version, contents)?;
+    let staged = site.stage(version)?;
+    pages.par_iter().try_for_each(|page| staged.write_all(renderer.render(page)?))?;
+    let with_report = |(page, files): (Page, Vec<File>)| {
+        staged.write_all(renderer.render(&page)?)?;
+        staged.write_all(files)
+    };
+    let executions: Vec<_> = model
+        .campaigns
+        .iter()
+        .flat_map(|campaign| campaign.executions.iter().map(move |execution| (campaign, execution)))
+        .collect();
+    executions.par_iter().try_for_each(|(campaign, execution)| {
+        staged.write_all(vec![api::of_execution(&model, campaign, execution)])?;
+        with_report(pages::reports::of_execution(campaign, execution))
+    })?;
+    // One at a time in each thread: the pages of a large archive would not fit together.
+    contents.benchmarks.par_iter().try_for_each(|benchmark| {
+        let (report, files) = pages::reports::of_benchmark(benchmark);
+        let folder = report.path.trim_end_matches("index.html");
+        let names = files.iter().filter_map(|(path, _)| path.strip_prefix(folder)).map(str::to_owned).collect();
+        staged.write_all(renderer.render(&pages::benchmark::page(&model, benchmark, &names))?)?;
+        staged.write_all(api::of_benchmark(results, benchmark)?)?;
+        with_report((report, files))
+    })?;
+    staged.write_all(api::files(&model, version))?;
+    staged.write_all(pictures)?;
+    staged.write_all(vec![pages::run::data(), ("card.png".to_owned(), feeds::card(&model)?)])?;
+    staged.write_all(feeds::files(&model, version, &staged.pages()?))?;
+
+    let entry = VersionEntry {
+        version: version.to_owned(),
+        title: format!(
+            "{} of {} campaigns",
+            pages::plural(contents.benchmarks.len(), "benchmark"),
+            model.campaigns.len()
+        ),
+        date: contents.benchmarks.iter().map(|benchmark| benchmark.run.ended_at).max(),
+        commit: contents.commit.clone(),
+        digest: contents.digest.clone(),
+        files_digest: Some(staged.digest()?),
+        built_by: Some(format!("sitegen {}", env!("CARGO_PKG_VERSION"))),
+        aliases: Vec::new(),
+    };
+    site.publish(staged, entry, renderer.assets(), &renderer)
 }
 
 /// Refuses a name that is no plain folder name, or that the site uses itself.

@@ -5,7 +5,9 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::Args;
 
-/// Checks a built site: dead links, missing anchors, assets that are not what their name says.
+use crate::check::megabytes;
+
+/// Checks a built site: dead links, missing anchors, assets and versions that are not as they were published, its size.
 #[derive(Debug, Args)]
 pub struct Check {
     /// The folder of all versions.
@@ -19,7 +21,16 @@ impl Check {
         for finding in &report.findings {
             println!("{finding}");
         }
-        eprintln!("{} pages, {} links, {} findings", report.pages, report.links, report.findings.len());
+        for (version, size) in &report.sizes {
+            eprintln!("{version}: {}", megabytes(*size));
+        }
+        eprintln!(
+            "{} pages, {} links, {} in all, {} findings",
+            report.pages,
+            report.links,
+            megabytes(report.bytes),
+            report.findings.len()
+        );
         Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
 }

@@ -1,5 +1,7 @@
 //! One benchmark: whether its figures can be trusted, the figures, their course, and where they come from.
 
+use std::collections::BTreeSet;
+
 use analysis::bottleneck::attribute;
 use archive::{Distribution, Severity, Summary};
 use serde::Serialize;
@@ -35,6 +37,7 @@ struct Context {
     unsupported: Option<String>,
     charts: Vec<Chart>,
     operations: Option<Table>,
+    clients: Option<Table>,
     slo: Option<Table>,
     errors: Option<Table>,
     limit: Limit,
@@ -50,6 +53,23 @@ struct Context {
     nodes: Option<Table>,
     rerun: String,
     report: String,
+    gates: Option<Table>,
+    /// Where its files are: in the site, and in the archive.
+    downloads: Vec<Link>,
+    raw: String,
+    compare: String,
+    lifecycle: Vec<Span>,
+}
+
+/// A part of the benchmark's life, in hundredths of a drawing's width.
+#[derive(Serialize)]
+struct Span {
+    name: String,
+    from: f64,
+    width: f64,
+    /// Which of the drawing's colours.
+    class: usize,
+    says: String,
 }
 
 #[derive(Serialize)]
@@ -74,17 +94,35 @@ struct LogExcerpt {
     note: Option<String>,
 }
 
-pub fn page(model: &Model<'_>, benchmark: &Loaded) -> Page {
+/// `report_files` are those that stand in the folder of its report.
+pub fn page(model: &Model<'_>, benchmark: &Loaded, report_files: &BTreeSet<String>) -> Page {
     let run = &benchmark.run;
     let summary = benchmark.summary.as_ref();
     let charts: Vec<Chart> = summary.map_or_else(Vec::new, |summary| {
-        let all = [
-            charts::distribution::chart(summary),
-            charts::timeline::requests(summary),
-            charts::timeline::resources(summary, &benchmark.resources),
-        ];
-        all.into_iter().flatten().collect()
+        let spread = charts::density::charts(summary);
+        let course = [charts::timeline::requests(summary), charts::timeline::resources(summary, &benchmark.resources)];
+        let heat = benchmark.records.as_ref().and_then(|records| charts::heat::chart(summary, &records.heat));
+        let over_time = course.into_iter().flatten().chain(heat);
+        charts::distribution::chart(summary).into_iter().chain(over_time).chain(spread).collect()
     });
+    let charts: Vec<Chart> = charts
+        .into_iter()
+        .map(|chart| {
+            // The report draws the same figures.
+            let still = match chart.id.as_str() {
+                "distribution" => "latency_percentiles",
+                "course" => "throughput_timeline",
+                "resources" => "resources",
+                "histogram" => "latency_histogram",
+                "ecdf" => "latency_ecdf",
+                _ => "",
+            };
+            let still = format!("plots/{still}.svg");
+            let id = benchmark.id;
+            let has = report_files.contains(&still);
+            Chart { still: has.then(|| format!("reports/{id}/{still}")), ..chart }
+        })
+        .collect();
     let id = benchmark.id.to_string();
     let campaign = model.place_of(benchmark).map(|(campaign, execution)| Link {
         text: campaign.title().to_owned(),
@@ -113,6 +151,7 @@ pub fn page(model: &Model<'_>, benchmark: &Loaded) -> Page {
         percentiles: summary.and_then(percentiles),
         unsupported: summary.and_then(unsupported),
         operations: summary.and_then(operations),
+        clients: clients(benchmark),
         slo: summary.and_then(slo),
         errors: summary.and_then(errors),
         limit: bottleneck::limit("", &attribute(&benchmark.observation()), "../../"),
@@ -128,9 +167,14 @@ pub fn page(model: &Model<'_>, benchmark: &Loaded) -> Page {
         nodes: nodes(benchmark),
         rerun: format!("runner rerun {id}"),
         report: format!("../../reports/{id}/index.html"),
+        gates: summary.and_then(gates),
+        downloads: downloads(benchmark),
+        raw: raw(benchmark),
+        compare: format!("../../compare/index.html#?a={id}"),
+        lifecycle: lifecycle(benchmark),
         charts,
     };
-    Page::new(format!("benchmarks/{id}/index.html"), "benchmark.html", !context.charts.is_empty(), context)
+    Page::with_charts(format!("benchmarks/{id}/index.html"), "benchmark.html", &context.charts, &context)
 }
 
 /// The first line: can the figures be trusted?
@@ -311,6 +355,54 @@ fn operations(summary: &Summary) -> Option<Table> {
     Some(Table::new(columns, rows.collect()))
 }
 
+/// Clients in the table, at most.
+const MOST_CLIENTS: usize = 64;
+
+/// How clients differ: those with the longest tails first. `None` with one client, or without records.
+fn clients(benchmark: &Loaded) -> Option<Table> {
+    let clients = &benchmark.records.as_ref()?.clients;
+    if clients.len() < 2 {
+        return None;
+    }
+    let mut clients: Vec<_> = clients.iter().collect();
+    clients.sort_by(|a, b| b.1.p99_s.unwrap_or(0.0).total_cmp(&a.1.p99_s.unwrap_or(0.0)).then(a.0.cmp(b.0)));
+    let left_out = clients.len().saturating_sub(MOST_CLIENTS);
+    let largest = clients.iter().filter_map(|(_, figures)| figures.p99_s).fold(0.0, f64::max);
+    let unit = TimeUnit::for_largest(largest);
+    let time = |value: Option<f64>| match value {
+        Some(value) => Cell::sorted(&units::number(unit.of(value)), value),
+        None => Cell::none(),
+    };
+    let columns = vec![
+        Column::number("client", ""),
+        Column::number("requests", ""),
+        Column::number("failed", ""),
+        Column::number("p50", unit.name),
+        Column::number("p99", unit.name),
+    ];
+    let few = clients.iter().any(|(_, figures)| figures.requests < 1000);
+    let rows = clients.iter().take(MOST_CLIENTS).map(|(number, figures)| {
+        let p99 = time(figures.p99_s);
+        vec![
+            Cell::count(u64::from(**number)),
+            Cell::count(figures.requests),
+            Cell::count(figures.failed),
+            time(figures.p50_s),
+            // Ten requests must lie beyond it.
+            if figures.requests - figures.failed < 1000 { p99.with_class("unsupported") } else { p99 },
+        ]
+    });
+    let mut note = Vec::new();
+    if few {
+        note.push("Grey: fewer than ten requests of the client lie beyond its p99.".to_owned());
+    }
+    if left_out > 0 {
+        note.push(format!("{} more clients have shorter tails.", units::count(left_out as u64)));
+    }
+    let table = Table::new(columns, rows.collect());
+    Some(table.with_note((!note.is_empty()).then(|| note.join(" "))))
+}
+
 fn slo(summary: &Summary) -> Option<Table> {
     if summary.slo.is_empty() {
         return None;
@@ -364,6 +456,80 @@ fn events(benchmark: &Loaded) -> Table {
         ]
     });
     Table::new(columns, rows.collect())
+}
+
+/// The life of the benchmark between the events that part it.
+fn lifecycle(benchmark: &Loaded) -> Vec<Span> {
+    let run = &benchmark.run;
+    let named = |event: &str| match event {
+        "started" => Some("starting"),
+        "ready" => Some("ready, waiting for load"),
+        "point_begun" => Some("warm-up"),
+        "warmup_ended" => Some("measured"),
+        "point_ended" => Some("ended, collecting"),
+        _ => None,
+    };
+    // Of a deployment that serves a whole sweep, only what concerns this benchmark.
+    let own = |event: &&archive::Event| event.benchmark_id.is_none_or(|id| id == benchmark.id);
+    let mut events: Vec<_> = run.events.iter().filter(own).collect();
+    events.sort_by_key(|event| event.time);
+    let (Some(first), Some(last)) = (events.first(), events.last()) else { return Vec::new() };
+    let whole = last.time.seconds_since(first.time);
+    if whole <= 0.0 {
+        return Vec::new();
+    }
+    let at = |event: &archive::Event| event.time.seconds_since(first.time);
+    let parts: Vec<_> = events.iter().filter_map(|event| Some((at(event), named(&event.event)?))).collect();
+    let ends = parts.iter().skip(1).map(|(start, _)| *start).chain([whole]);
+    let spans = parts.iter().zip(ends).enumerate().map(|(class, ((from, name), to))| Span {
+        name: (*name).to_owned(),
+        from: 100.0 * from / whole,
+        width: 100.0 * (to - from) / whole,
+        class: class % 5 + 1,
+        says: format!("{name}: {} to {} s", units::number(*from), units::number(to)),
+    });
+    spans.collect()
+}
+
+/// Every validity gate, passed or not.
+fn gates(summary: &Summary) -> Option<Table> {
+    let columns = ["gate", "outcome", "detail"].map(Column::text);
+    let rows = summary.gates.iter().map(|gate| {
+        let outcome = match gate.outcome {
+            archive::GateOutcome::Passed => Cell::text("✓ passed").with_class("good"),
+            archive::GateOutcome::Failed => Cell::text("✗ failed").with_class("bad"),
+            archive::GateOutcome::NotApplicable => Cell::text("does not apply").with_class("muted"),
+        };
+        vec![Cell::text(&gate.code), outcome, Cell::text(&gate.detail)]
+    });
+    let rows: Vec<_> = rows.collect();
+    (!rows.is_empty()).then(|| Table::new(columns.into(), rows))
+}
+
+fn downloads(benchmark: &Loaded) -> Vec<Link> {
+    let id = benchmark.id;
+    let mut links = vec![Link { text: "run.json".to_owned(), href: format!("../../api/benchmarks/{id}/run.json") }];
+    if benchmark.summary.is_some() {
+        links.push(Link { text: "summary.json".to_owned(), href: format!("../../api/benchmarks/{id}/summary.json") });
+        links.push(Link { text: "timeline.csv".to_owned(), href: format!("../../api/benchmarks/{id}/timeline.csv") });
+    }
+    links
+}
+
+/// Where the raw records are; a site does not hold them.
+fn raw(benchmark: &Loaded) -> String {
+    let id = benchmark.id;
+    match benchmark.requests_bytes {
+        None => "There are no request records.".to_owned(),
+        Some(size) if benchmark.requests_external => format!(
+            "Request records: {} compressed, kept outside git below results/.raw; `results/{id}/manifest.json` names them.",
+            units::bytes(size as f64)
+        ),
+        Some(size) => format!(
+            "Request records: results/{id}/requests.jsonl.zst of the archive, {} compressed.",
+            units::bytes(size as f64)
+        ),
+    }
 }
 
 fn log_excerpt(log: &crate::load::Log) -> LogExcerpt {

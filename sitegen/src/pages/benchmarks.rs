@@ -17,7 +17,12 @@ struct Context {
     title: String,
     lead: String,
     table: Table,
+    /// The script with all rows, where the page does not have them all.
+    source: Option<&'static str>,
 }
+
+/// Rows in the page itself; the browser reads more from a data script.
+const MOST_ROWS: usize = 500;
 
 pub fn page(model: &Model<'_>) -> Page {
     let benchmarks: Vec<&Loaded> = model.contents.benchmarks.iter().rev().collect();
@@ -30,17 +35,36 @@ pub fn page(model: &Model<'_>) -> Page {
         count("failed"),
         count("cancelled")
     );
-    let context = Context { title: "Benchmarks".to_owned(), lead, table: table(model, &benchmarks, "../") };
+    let shown = &benchmarks[..benchmarks.len().min(MOST_ROWS)];
+    let left_out = benchmarks.len() - shown.len();
+    let note = (left_out > 0).then(|| {
+        format!(
+            "Without JavaScript, the newest {MOST_ROWS}; {} more are in api/benchmarks.json.",
+            units::count(left_out as u64)
+        )
+    });
+    let table = table_in(time_unit(&benchmarks), model, shown, "../").with_note(note);
+    let source = (left_out > 0).then_some("../data/benchmarks.js");
+    let context = Context { title: "Benchmarks".to_owned(), lead, table, source };
     Page::new("benchmarks/index.html".to_owned(), "benchmarks.html", false, context)
+}
+
+/// The unit of latencies in a table of these benchmarks.
+pub fn time_unit(benchmarks: &[&Loaded]) -> TimeUnit {
+    let p99 = Metric::Time(crate::model::metric::Timed::Latency, crate::model::metric::Percentile::P99);
+    let values = benchmarks.iter().filter_map(|benchmark| p99.of(benchmark.summary.as_ref()?));
+    TimeUnit::for_largest(values.fold(0.0, f64::max))
 }
 
 /// One row a benchmark, in the order given. `to_version` leads from the page to the folder of the version.
 pub fn table(model: &Model<'_>, benchmarks: &[&Loaded], to_version: &str) -> Table {
+    table_in(time_unit(benchmarks), model, benchmarks, to_version)
+}
+
+fn table_in(unit: TimeUnit, model: &Model<'_>, benchmarks: &[&Loaded], to_version: &str) -> Table {
     let figure = |benchmark: &Loaded, metric: Metric| metric.of(benchmark.summary.as_ref()?);
     let p50 = Metric::Time(crate::model::metric::Timed::Latency, crate::model::metric::Percentile::P50);
     let p99 = Metric::Time(crate::model::metric::Timed::Latency, crate::model::metric::Percentile::P99);
-    let largest = benchmarks.iter().filter_map(|benchmark| figure(benchmark, p99)).fold(0.0, f64::max);
-    let unit = TimeUnit::for_largest(largest);
     let columns = vec![
         Column::text("id"),
         Column::text("campaign"),

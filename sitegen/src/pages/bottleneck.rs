@@ -101,7 +101,7 @@ pub fn logs(report: &LogReport) -> Option<LogSummary> {
     if report.lines == 0 {
         return None;
     }
-    let columns = ["class", "", "lines", "first", "last", "example", "where"];
+    let columns = ["class", "severity", "lines", "first", "last", "example", "where"];
     let columns = columns.map(|name| if name == "lines" { Column::number(name, "") } else { Column::text(name) });
     let issues = report.issues.iter().filter(|issue| issue.severity != LogSeverity::Info).take(10);
     let rows: Vec<_> = issues
@@ -168,7 +168,7 @@ pub fn logs_of_all(benchmarks: &[&Loaded]) -> Option<LogSummary> {
                 ]
             })
             .collect();
-    let columns = ["class", "", "lines", "benchmarks", "example", "where"];
+    let columns = ["class", "severity", "lines", "benchmarks", "example", "where"];
     let columns = columns.map(|name| match name {
         "lines" | "benchmarks" => Column::number(name, ""),
         _ => Column::text(name),

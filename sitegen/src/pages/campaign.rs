@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use analysis::{
+    bottleneck::{Bottleneck, attribute},
+    saturation::{Archived, load_of},
+};
 use archive::Severity;
 use serde::Serialize;
 
 use super::{
     Link, Page, benchmarks,
     bottleneck::{self, Limit},
-    execution_path, plural,
+    diffs, execution_path, plural,
     table::{Cell, Column, Table},
 };
 use crate::{
@@ -16,6 +20,7 @@ use crate::{
     model::{
         Campaign, Execution, Model, Standing,
         metric::{Metric, Percentile, Timed},
+        sweep::in_words,
     },
     report::folder_of,
     units::{self, TimeUnit},
@@ -32,14 +37,31 @@ struct Context {
     charts: Vec<Chart>,
     /// One a series of a sweep over the load.
     limits: Vec<Limit>,
+    /// What limits at each load of a sweep.
+    along: Option<Table>,
+    search: Option<Search>,
     points: Table,
     benchmarks: Table,
     executions: Vec<EarlierExecution>,
+    /// Against the execution before: the page, and what it says.
+    diff: Option<Link>,
+    trend: Option<String>,
+    /// USL and other models that were looked at, in words.
+    models: Vec<String>,
     method: &'static str,
     shows_knee: bool,
     /// How to run it again.
     rerun: String,
     report: String,
+}
+
+/// How the loads were chosen, where a search did.
+#[derive(Serialize)]
+struct Search {
+    wanted: String,
+    steps: Table,
+    ended: Option<String>,
+    method: String,
 }
 
 #[derive(Serialize)]
@@ -138,6 +160,11 @@ fn page(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>) -
         facts: facts(execution),
         left_out: left_out.collect(),
         limits: limits(execution, &to_version),
+        along: along(execution),
+        search: search(execution, &to_version),
+        diff: diff(model, campaign, execution, &to_version),
+        trend: (campaign.executions.len() > 1).then(|| format!("{to_version}trends/{}/index.html", campaign.slug)),
+        models: models(execution),
         points: points(execution, &to_version),
         benchmarks: benchmarks::table(model, &execution.benchmarks, &to_version),
         executions: earlier.collect(),
@@ -147,7 +174,7 @@ fn page(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>) -
         report: format!("{to_version}reports/{}/index.html", folder_of(campaign.name, execution.key())),
         charts,
     };
-    Page::new(path, "campaign.html", !context.charts.is_empty(), context)
+    Page::with_charts(path, "campaign.html", &context.charts, &context)
 }
 
 /// What limits each series of a sweep over the load.
@@ -157,6 +184,149 @@ pub fn limits(execution: &Execution<'_>, to_version: &str) -> Vec<Limit> {
     }
     let series = execution.sweep.series.iter().filter(|series| series.points.len() > 1);
     series.map(|series| bottleneck::limit(&series.label, series.bottleneck(), to_version)).collect()
+}
+
+/// What limits at each point, over its repetitions: the loads below the knee need not be limited by what limits above.
+fn along(execution: &Execution<'_>) -> Option<Table> {
+    let axis = execution.sweep.axis.as_ref().filter(|axis| axis.is_load)?;
+    let several = execution.sweep.series.len() > 1;
+    let mut columns = vec![
+        Column::number(&axis.name, ""),
+        Column::text("limited by"),
+        Column::text("confidence"),
+        Column::text("why"),
+    ];
+    if several {
+        columns.insert(0, Column::text("series"));
+    }
+    let mut rows = Vec::new();
+    for series in &execution.sweep.series {
+        for point in &series.points {
+            let answers: Vec<_> =
+                point.repetitions.iter().map(|benchmark| attribute(&benchmark.observation())).collect();
+            let of = |class: Bottleneck| answers.iter().filter(|answer| answer.class == class).count();
+            let Some(answer) = answers.iter().rev().max_by_key(|answer| of(answer.class)) else { continue };
+            let count = match answers.len() {
+                1 => "n = 1".to_owned(),
+                all => format!("{} of {all} repetitions", of(answer.class)),
+            };
+            let mut row = vec![
+                Cell::sorted(&point.label, point.x),
+                Cell::text(&format!("{} ({count})", answer.class.name())),
+                Cell::text(answer.confidence.name()),
+                Cell::text(&answer.summary),
+            ];
+            if several {
+                row.insert(0, Cell::text(&series.label));
+            }
+            rows.push(row);
+        }
+    }
+    (rows.len() > 1).then(|| Table::new(columns, rows))
+}
+
+/// The steps of a search, each with its reason, and how it ended.
+fn search(execution: &Execution<'_>, to_version: &str) -> Option<Search> {
+    let mut steps: Vec<_> = execution
+        .benchmarks
+        .iter()
+        .filter_map(|benchmark| Some((benchmark, benchmark.run.campaign.search.as_ref()?)))
+        .collect();
+    steps.sort_by_key(|(benchmark, facts)| (facts.step, benchmark.run.campaign.repetition, benchmark.id));
+    let (_, first) = steps.first()?;
+    let wanted = first.wanted.iter().map(|(name, value)| format!("{} {}", name.replace('_', " "), in_words(value)));
+    let wanted = wanted.collect::<Vec<_>>().join(" · ");
+    let columns = vec![
+        Column::number("step", ""),
+        Column::number(first.path.rsplit('.').next().unwrap_or(&first.path), ""),
+        Column::text("why this load"),
+        Column::number("throughput", "/s"),
+        Column::text("p99 latency"),
+        Column::text("standing"),
+        Column::text("benchmark"),
+    ];
+    let rows = steps.iter().map(|(benchmark, facts)| {
+        let figure = |metric: Metric| metric.of(benchmark.summary.as_ref()?);
+        let id = benchmark.id.to_string();
+        let (load, _) = load_of(&benchmark.run);
+        vec![
+            Cell::count(facts.step as u64),
+            Cell::sorted(&units::load(load), load),
+            Cell::text(&facts.reason),
+            Cell::optional(figure(Metric::Throughput)),
+            match figure(Metric::Time(Timed::Latency, Percentile::P99)) {
+                Some(p99) => Cell::sorted(&units::duration(p99), p99),
+                None => Cell::none(),
+            },
+            benchmarks::standing(&benchmark.standing()),
+            Cell::link(&id, format!("{to_version}benchmarks/{id}/index.html")),
+        ]
+    });
+    let archived: Vec<Archived<'_>> = execution
+        .benchmarks
+        .iter()
+        .map(|benchmark| Archived {
+            load: load_of(&benchmark.run).0,
+            run: &benchmark.run,
+            summary: benchmark.summary.as_ref(),
+        })
+        .collect();
+    let ended = match analysis::searched(&archived) {
+        Some((_, analysis::Step::End { reason, .. })) => Some(format!("It ended: {reason}.")),
+        Some((_, analysis::Step::Measure { load, reason })) => {
+            Some(format!("It has not ended: next would be {}, {reason}.", units::load(load)))
+        }
+        None => None,
+    };
+    let rows = rows.collect();
+    Some(Search { wanted, steps: Table::new(columns, rows), ended, method: first.method.clone() })
+}
+
+/// The page against the execution before, and what it says in short.
+fn diff(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>, to_version: &str) -> Option<Link> {
+    let of_this = |diff: &&crate::model::diff::Diff<'_>| {
+        model.campaigns[diff.campaign].name == campaign.name
+            && campaign.executions[diff.candidate].key() == execution.key()
+    };
+    let diff = model.diffs.iter().find(of_this)?;
+    Some(Link { text: diffs::says(diff).join(" "), href: format!("{to_version}{}", diffs::path(campaign, execution)) })
+}
+
+/// What the models of the sweep come to, each with its method, also where the data do not carry them.
+fn models(execution: &Execution<'_>) -> Vec<String> {
+    let Some(axis) = execution.sweep.axis.as_ref().filter(|axis| axis.is_load) else { return Vec::new() };
+    let mut says = Vec::new();
+    for series in &execution.sweep.series {
+        let saturation = series.saturation();
+        let name = if series.label.is_empty() { String::new() } else { format!("{}: ", series.label) };
+        if let Some(usl) = &saturation.usl {
+            let peak = match (usl.supported, usl.n_max, usl.n_max_se) {
+                (true, Some(peak), Some(error)) => {
+                    format!(
+                        ", most throughput at {} ± {} {} (one standard error)",
+                        units::number(peak),
+                        units::number(error),
+                        axis.name
+                    )
+                }
+                _ => String::new(),
+            };
+            let figures = format!(
+                "λ {}, σ {}, κ {}",
+                units::number(usl.lambda),
+                units::number(usl.sigma),
+                units::number(usl.kappa)
+            );
+            let word = if usl.supported { "USL" } else { "USL, not carried by the data" };
+            says.push(format!("{name}{word}: {figures}{peak}; {} ({}).", usl.reason, usl.method));
+        }
+        let advice = &saturation.recommendation;
+        says.push(match advice.load {
+            Some(load) => format!("{name}Run at {} {}: {}.", units::number(load), axis.name, advice.reason),
+            None => format!("{name}No load can be recommended: {}.", advice.reason),
+        });
+    }
+    says
 }
 
 /// What all benchmarks of the execution share.

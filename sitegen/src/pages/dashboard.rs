@@ -2,10 +2,14 @@
 
 use serde::Serialize;
 
-use super::{Link, Page, benchmarks, execution_path, plural, table::Table};
+use super::{Link, Page, benchmarks, diffs, execution_path, plural, regressions, services, table::Table};
 use crate::{
     load::Loaded,
-    model::{Campaign, Execution, Model, Standing, metric::Metric},
+    model::{
+        Campaign, Execution, Model, Standing,
+        diff::{self, State, changes},
+        metric::Metric,
+    },
 };
 
 /// Benchmarks in the list of the newest.
@@ -14,15 +18,44 @@ const RECENT: usize = 12;
 /// Troubles that are listed one by one.
 const MOST_TROUBLES: usize = 20;
 
+/// Campaigns shown as new, and with their answers; a list has all.
+const MOST_NEW: usize = 5;
+const MOST_CAMPAIGNS: usize = 24;
+
 #[derive(Serialize)]
 struct Context {
     title: String,
     lead: String,
+    /// Regressions that are open, and what the newest executions improved; the newest first.
+    regressions: Vec<Change>,
+    improvements: Vec<Change>,
+    more_changes: usize,
+    /// Campaigns that were run once.
+    new: Vec<New>,
     troubles: Vec<Trouble>,
     more_troubles: usize,
+    services: Table,
     campaigns: Vec<Entry>,
+    more_campaigns: usize,
     recent: Table,
     empty: bool,
+}
+
+/// The change of one figure, the largest of its kind, and how many more there are of it.
+#[derive(Serialize)]
+struct Change {
+    href: String,
+    campaign: String,
+    says: String,
+    with: String,
+    since: String,
+}
+
+#[derive(Serialize)]
+struct New {
+    campaign: Link,
+    ended: String,
+    says: Vec<String>,
 }
 
 /// A benchmark of a newest execution that has no valid figures.
@@ -56,42 +89,114 @@ pub fn page(model: &Model<'_>) -> Page {
             execution.benchmarks.iter().filter_map(|benchmark| trouble(campaign, benchmark))
         })
         .collect();
+    let failed = troubles.len();
     let more_troubles = troubles.len().saturating_sub(MOST_TROUBLES);
     troubles.truncate(MOST_TROUBLES);
+    // What is open, whenever it began; and what the newest executions improved.
+    let all = changes(&model.diffs);
+    let shown = |change: &&diff::Change<'_, '_>| match change.is_regression() {
+        true => change.state == State::Stands,
+        false => change.diff.candidate == 0,
+    };
+    let mut all: Vec<_> = all.iter().filter(shown).collect();
+    let ended =
+        |change: &diff::Change<'_, '_>| model.campaigns[change.diff.campaign].executions[change.diff.candidate].ended();
+    all.sort_by_key(|change| std::cmp::Reverse(ended(change)));
+    let mut regressions = of_kind(model, &all, true);
+    let mut improvements = of_kind(model, &all, false);
+    let more_changes =
+        regressions.len().saturating_sub(MOST_TROUBLES) + improvements.len().saturating_sub(MOST_TROUBLES);
+    let lead = lead(model, &all, failed);
+    regressions.truncate(MOST_TROUBLES);
+    improvements.truncate(MOST_TROUBLES);
+    let once = newest.iter().filter(|(campaign, _)| campaign.executions.len() == 1);
+    let new = once.take(MOST_NEW).map(|(campaign, execution)| New {
+        campaign: Link { text: campaign.title().to_owned(), href: execution_path(campaign, execution) },
+        ended: benchmarks::minute(execution.ended()),
+        says: super::campaign::says(execution).into_iter().take(1).collect(),
+    });
     let recent: Vec<&Loaded> = model.contents.benchmarks.iter().rev().take(RECENT).collect();
     let context = Context {
         title: "Dashboard".to_owned(),
-        lead: lead(&newest),
+        lead,
+        regressions,
+        improvements,
+        more_changes,
+        new: new.collect(),
         troubles,
         more_troubles,
-        campaigns: newest.iter().map(|(campaign, execution)| entry(campaign, execution)).collect(),
+        services: services::table(model, ""),
+        campaigns: newest.iter().take(MOST_CAMPAIGNS).map(|(campaign, execution)| entry(campaign, execution)).collect(),
+        more_campaigns: newest.len().saturating_sub(MOST_CAMPAIGNS),
         recent: benchmarks::table(model, &recent, ""),
         empty: newest.is_empty(),
     };
     Page::new("index.html".to_owned(), "dashboard.html", false, context)
 }
 
-/// What is wrong, and what is new.
-fn lead(newest: &[(&Campaign<'_>, &Execution<'_>)]) -> String {
-    let count = |word: &str| newest.iter().map(|(_, execution)| execution.count_of(word)).sum::<usize>();
-    let wrong: Vec<String> =
-        [("failed", count("failed")), ("invalid", count("invalid")), ("cancelled", count("cancelled"))]
-            .into_iter()
-            .filter(|(_, count)| *count > 0)
-            .map(|(word, count)| format!("{count} {word}"))
-            .collect();
-    let wrong = match wrong.is_empty() {
-        true => "No benchmark of the newest executions failed or is invalid.".to_owned(),
-        false => format!("In the newest executions: {}.", wrong.join(", ")),
-    };
-    match newest.first() {
-        Some((campaign, execution)) => {
-            let ended = benchmarks::minute(execution.ended());
-            let done = plural(execution.benchmarks.len(), "benchmark");
-            format!("Newest: {}, {done}, ended {ended} UTC. {wrong}", campaign.title())
+/// One entry a campaign and figure: the largest change among its points.
+fn of_kind(model: &Model<'_>, changes: &[&diff::Change<'_, '_>], regressions: bool) -> Vec<Change> {
+    let mut groups: Vec<Vec<&diff::Change<'_, '_>>> = Vec::new();
+    for change in changes.iter().filter(|change| change.is_regression() == regressions) {
+        let same = |group: &Vec<&diff::Change<'_, '_>>| {
+            group[0].diff.campaign == change.diff.campaign
+                && group[0].diff.candidate == change.diff.candidate
+                && group[0].metric.metric == change.metric.metric
+        };
+        match groups.iter_mut().find(|group| same(group)) {
+            Some(group) => group.push(change),
+            None => groups.push(vec![change]),
         }
-        None => "The archive is empty.".to_owned(),
     }
+    let entry = |group: Vec<&diff::Change<'_, '_>>| {
+        let largest = group.iter().max_by(|a, b| a.metric.change.abs().total_cmp(&b.metric.change.abs()))?;
+        let campaign = &model.campaigns[largest.diff.campaign];
+        let candidate = &campaign.executions[largest.diff.candidate];
+        let more = match group.len() - 1 {
+            0 => String::new(),
+            count => format!(" and at {count} more of its points"),
+        };
+        let figure = diff::metric_in_words(largest.metric.metric);
+        Some(Change {
+            href: diffs::path(campaign, candidate),
+            campaign: campaign.title().to_owned(),
+            says: format!("{figure} {} at {}{more}", diff::change_in_words(largest.metric), largest.label),
+            with: regressions::with(largest),
+            since: benchmarks::minute(candidate.ended()),
+        })
+    };
+    groups.into_iter().filter_map(entry).collect()
+}
+
+/// `2 regressions, 1 improvement, 1 not valid in the newest executions`, and which was the newest of all.
+fn lead(model: &Model<'_>, changes: &[&diff::Change<'_, '_>], failed: usize) -> String {
+    let Some(campaign) = model.campaigns.first() else { return "The archive is empty.".to_owned() };
+    let count = |regressions: bool, newest: bool| {
+        changes
+            .iter()
+            .filter(|change| change.is_regression() == regressions && (change.diff.candidate == 0) == newest)
+            .count()
+    };
+    let mut parts = Vec::new();
+    let mut add = |count: usize, noun: &str, rest: &str| {
+        if count > 0 {
+            parts.push(format!("{}{rest}", plural(count, noun)));
+        }
+    };
+    add(count(true, true), "regression", "");
+    add(count(false, true), "improvement", "");
+    add(failed, "benchmark", " without valid figures");
+    let compared = model.diffs.iter().any(|diff| diff.candidate == 0 && diff.comparison.is_some());
+    let mut what = match (parts.is_empty(), compared) {
+        (false, _) => format!("{} in the newest executions", parts.join(", ")),
+        (true, true) => "Nothing regressed, improved or failed in the newest executions".to_owned(),
+        (true, false) => "Nothing failed; no campaign has an earlier execution to compare its newest with".to_owned(),
+    };
+    if count(true, false) > 0 {
+        what = format!("{what}; {} open from before", plural(count(true, false), "regression"));
+    }
+    let ended = benchmarks::minute(campaign.newest().ended());
+    format!("{what}. The newest of all: {}, ended {ended} UTC.", campaign.title())
 }
 
 fn trouble(campaign: &Campaign<'_>, benchmark: &Loaded) -> Option<Trouble> {

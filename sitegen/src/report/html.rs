@@ -41,7 +41,7 @@ pub fn html(markdown: &str) -> String {
             }
             Event::Start(Tag::Table(of)) => {
                 alignments = of;
-                events.push(raw("<div class=\"scroll\"><table>\n"));
+                events.push(raw("<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Table\"><table>\n"));
             }
             Event::End(TagEnd::Table) => events.push(raw("</tbody></table></div>\n")),
             Event::Start(Tag::TableHead) => {
@@ -78,7 +78,8 @@ pub fn html(markdown: &str) -> String {
     }
     let mut out = String::with_capacity(markdown.len() * 2);
     push_html(&mut out, events.into_iter());
-    out
+    // An empty heading is no heading.
+    out.replace("<th scope=\"col\"></th>", "<td></td>")
 }
 
 fn escaped(text: &str) -> String {

@@ -74,6 +74,36 @@ impl Browser {
         self.command("/url", json!({ "url": format!("file://{}", page.display()) }));
     }
 
+    /// Opens an address, also one with state in it.
+    #[allow(dead_code, reason = "not every test needs an address")]
+    pub fn go(&mut self, url: &str) {
+        self.command("/url", json!({ "url": url }));
+    }
+
+    /// Types into what has the focus; WebDriver's code points stand for keys without a letter.
+    #[allow(dead_code, reason = "not every test types")]
+    pub fn keys(&mut self, text: &str) {
+        let press = |c: char| {
+            [json!({ "type": "keyDown", "value": c.to_string() }), json!({ "type": "keyUp", "value": c.to_string() })]
+        };
+        let actions: Vec<Value> = text.chars().flat_map(press).collect();
+        self.command("/actions", json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": actions }] }));
+    }
+
+    /// Pages opened from now on run no scripts of their own.
+    #[allow(dead_code, reason = "not every test goes without")]
+    pub fn without_scripts(&mut self) {
+        let params = json!({ "value": true });
+        self.command("/goog/cdp/execute", json!({ "cmd": "Emulation.setScriptExecutionDisabled", "params": params }));
+    }
+
+    /// Elements that a CSS selector finds, asked without a script.
+    #[allow(dead_code, reason = "not every test counts")]
+    pub fn count(&mut self, selector: &str) -> usize {
+        let found = self.command("/elements", json!({ "using": "css selector", "value": selector }));
+        found.as_array().map_or(0, Vec::len)
+    }
+
     /// Runs a script to its `return`.
     pub fn run(&mut self, script: &str) -> Value {
         self.command("/execute/sync", json!({ "script": script, "args": [] }))

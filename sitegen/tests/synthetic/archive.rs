@@ -36,6 +36,7 @@ pub struct Made {
 
 /// A sweep of a token server with 8 slots, run twice; a two-axis sweep of a key-value store; a failed and a cancelled
 /// benchmark among them. Each is written by [`write_benchmark`].
+#[allow(dead_code, reason = "not every program needs all")]
 pub fn made() -> Vec<Made> {
     let mut all = Vec::new();
     let mut sequence = 0;
@@ -91,6 +92,41 @@ pub fn made() -> Vec<Made> {
         }
     }
     all
+}
+
+/// Eight executions of a sweep of two loads on a key-value store that is a third slower from the sixth on: written with
+/// [`versioned`].
+#[allow(dead_code, reason = "not every test needs a past")]
+pub fn history() -> Vec<Made> {
+    let mut all = Vec::new();
+    for day in 4..12 {
+        for repetition in 1..=3 {
+            for (point, clients) in [4, 16].into_iter().enumerate() {
+                all.push(Made {
+                    id: BenchmarkId::new(20_260_300 + day, 101 + all.len() as u32),
+                    campaign: "03_history",
+                    title: "Redis, night after night",
+                    execution: (day, 0),
+                    point,
+                    points: 2,
+                    repetition,
+                    clients,
+                    other: None,
+                    slots: 8.0,
+                    service_s: if day >= 9 { 0.027 } else { 0.02 },
+                    tokens: false,
+                    status: Status::Completed,
+                });
+            }
+        }
+    }
+    all
+}
+
+/// The version that a benchmark of [`history`] says it ran.
+#[allow(dead_code, reason = "not every test needs a past")]
+pub fn versioned(made: &Made, run: &mut Run) {
+    run.service.version = Some(if made.execution.0 >= 9 { "7.2.0" } else { "7.0.15" }.into());
 }
 
 /// Writes and seals one benchmark. `change` may alter its metadata and its summary before.
@@ -262,7 +298,7 @@ fn run(made: &Made) -> Run {
             other: Map::new(),
         },
         git_commit: Some("0123456789abcdef0123456789abcdef01234567".into()),
-        recipe_hash: "ab".repeat(32),
+        recipe_hash: archive::sha256_hex(format!("{} {} {:?}", made.campaign, made.clients, made.other).as_bytes()),
         recipe: RecipeFacts {
             file: format!("campaigns/{}.yaml", made.campaign),
             text: format!(

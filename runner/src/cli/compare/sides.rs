@@ -4,32 +4,19 @@
 
 use std::collections::BTreeSet;
 
-use analysis::{
-    compare::{
-        differences::{configuration, machines},
-        metric::Thresholds,
-        repetition::Repetition,
-    },
-    series::{Along, load_path, series},
+use analysis::compare::{
+    metric::Thresholds,
+    past::{Executions, Past, Point, points},
+    repetition::Repetition,
 };
 use anyhow::{Context, Result, bail};
-use archive::{Archive, BenchmarkId, Run, Severity, Status, Summary};
-use serde_json::{Map, Value};
-
-/// Points beside those compared that the noise is learnt from, at most: the newest.
-const MOST_NEIGHBOURS: usize = 50;
-
-/// Earlier executions of the same configuration that are looked at, at most: the newest.
-const MOST_EARLIER: usize = 20;
+use archive::{Archive, BenchmarkId, Run, Severity, Summary};
 
 /// The runs of the archive, oldest first.
 pub struct Runs<'a> {
     archive: &'a Archive,
     runs: Vec<Run>,
 }
-
-/// Executions by name, each with its runs, oldest first.
-pub type Executions<'r> = Vec<(String, Vec<&'r Run>)>;
 
 /// What a side stands for.
 pub struct Side<'r> {
@@ -39,18 +26,15 @@ pub struct Side<'r> {
     pub points: Vec<Point<'r>>,
 }
 
-/// The benchmarks of one point: one configuration under one load.
-#[derive(Clone)]
-pub struct Point<'r> {
-    /// The swept values, and the load where it was not swept.
-    pub swept: Map<String, Value>,
-    pub runs: Vec<&'r Run>,
-}
-
 impl<'a> Runs<'a> {
     pub fn read(archive: &'a Archive) -> Result<Self> {
         let read = |id| archive.open(id)?.run();
         Ok(Self { archive, runs: archive.ids()?.into_iter().map(read).collect::<Result<_>>()? })
+    }
+
+    /// What the archive tells beside the two sides.
+    pub fn past(&self) -> Past<'_> {
+        Past::new(&self.runs)
     }
 
     /// Both sides. An id stands for all repetitions of its point in the same execution unless `only`, or unless the
@@ -173,45 +157,6 @@ impl<'a> Runs<'a> {
         Ok(remarks)
     }
 
-    /// Executions of what `run` is an execution of, oldest first; without those in `except`, and without what was made
-    /// after `before`.
-    pub fn earlier(&self, run: &Run, except: &[String], before: &Run) -> Executions<'_> {
-        let earlier = |other: &Run| other.created_at < before.created_at && !except.contains(&other.campaign.execution);
-        self.executions_of(run, earlier, MOST_EARLIER)
-    }
-
-    /// The newest `most` executions of the configuration of `run`, of the benchmarks that completed and fit.
-    fn executions_of(&self, run: &Run, fits: impl Fn(&Run) -> bool, most: usize) -> Executions<'_> {
-        let configuration_of_run = configuration(run);
-        let same = |other: &&Run| {
-            other.recipe_hash == run.recipe_hash
-                && other.status == Status::Completed
-                && fits(other)
-                && configuration(other) == configuration_of_run
-        };
-        let mut executions = group(self.runs.iter().filter(same), |run| run.campaign.execution.clone());
-        executions.drain(..executions.len().saturating_sub(most));
-        executions
-    }
-
-    /// Repeated points of the same service and client types on the same machines, other than `pairs`' own: they tell
-    /// how noisy such benchmarks are.
-    pub fn neighbours(&self, run: &Run, recipes: &BTreeSet<&str>) -> Vec<Vec<&Run>> {
-        let machines_of_run = machines(run);
-        let alike = |other: &&Run| {
-            other.service.kind == run.service.kind
-                && other.client.kind == run.client.kind
-                && other.status == Status::Completed
-                && !recipes.contains(other.recipe_hash.as_str())
-                && machines(other) == machines_of_run
-        };
-        let key = |run: &Run| format!("{} {}", run.campaign.execution, run.campaign.point);
-        let mut groups = group(self.runs.iter().filter(alike), key);
-        groups.retain(|(_, runs)| runs.len() > 1);
-        groups.drain(..groups.len().saturating_sub(MOST_NEIGHBOURS));
-        groups.into_iter().map(|(_, runs)| runs).collect()
-    }
-
     /// For every point of a side: a run of it, and all executions of its configuration.
     pub fn histories(&self, text: &str) -> Result<Vec<(&Run, Executions<'_>)>> {
         let side = self.side(text, false)?;
@@ -219,41 +164,8 @@ impl<'a> Runs<'a> {
             // The side's own reference would not outlive it.
             let first = point.runs[0].benchmark_id;
             let run = self.runs.iter().find(|run| run.benchmark_id == first)?;
-            Some((run, self.executions_of(run, |_| true, usize::MAX)))
+            Some((run, self.past().all(run)))
         };
         Ok(side.points.iter().filter_map(history).collect())
     }
-}
-
-fn points(mut runs: Vec<&Run>) -> Vec<Point<'_>> {
-    runs.sort_by_key(|run| (run.campaign.point, run.benchmark_id));
-    let series = series(&runs, Along::Load);
-    let points = series.iter().flat_map(|one| one.points.iter().map(|point| (one.unit, point)));
-    let mut points: Vec<(usize, Point<'_>)> = points
-        .map(|(unit, point)| {
-            let runs: Vec<&Run> = point.members.iter().map(|member| runs[*member]).collect();
-            let mut swept = runs[0].campaign.swept.clone();
-            let load = match point.load.fract() == 0.0 && point.load.abs() < 1e15 {
-                true => Value::from(point.load as i64),
-                false => Value::from(point.load),
-            };
-            swept.insert(load_path(unit).to_owned(), load);
-            (point.members[0], Point { swept, runs })
-        })
-        .collect();
-    points.sort_by_key(|(first, _)| *first);
-    points.into_iter().map(|(_, point)| point).collect()
-}
-
-/// By key, in order of first appearance.
-fn group<'r>(runs: impl Iterator<Item = &'r Run>, key: impl Fn(&Run) -> String) -> Executions<'r> {
-    let mut groups: Executions<'r> = Vec::new();
-    for run in runs {
-        let key = key(run);
-        match groups.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, runs)) => runs.push(run),
-            None => groups.push((key, vec![run])),
-        }
-    }
-    groups
 }

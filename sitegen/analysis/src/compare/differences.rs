@@ -58,6 +58,19 @@ pub fn configuration(run: &Run) -> String {
     facts.join("\n")
 }
 
+/// What bars a comparison where it differs: benchmarks with the same conditions differ in versions and settings only.
+pub fn conditions(run: &Run) -> String {
+    let kept = |(bars, what, value): (bool, String, String)| bars.then(|| format!("{what}={value}"));
+    let mut facts: Vec<_> = facts_of(run).into_iter().filter_map(kept).collect();
+    facts.sort();
+    facts.join("\n")
+}
+
+/// All facts that differences are looked for in: what it is, its value, and whether a difference bars.
+pub fn facts(run: &Run) -> Vec<(String, String, bool)> {
+    facts_of(run).into_iter().map(|(bars, what, value)| (what, value, bars)).collect()
+}
+
 /// The machines' part of it.
 pub fn machines(run: &Run) -> String {
     let of_machine = |(bars, what, value): (bool, String, String)| {

@@ -1,0 +1,53 @@
+//! What was sampled beside the load, and where.
+
+use serde::Serialize;
+
+use super::{
+    Page, plural,
+    table::{Cell, Column, Table},
+};
+use crate::model::Model;
+
+#[derive(Serialize)]
+struct Context {
+    title: String,
+    lead: String,
+    table: Table,
+}
+
+/// One row a quantity that some benchmark has samples of.
+pub fn page(model: &Model<'_>) -> Page {
+    type Has = fn(&archive::ResourceSample) -> bool;
+    let quantities: [(&str, &str, Has); 12] = [
+        ("CPU of the service and of the load generator", "% of a core", |s| s.process_cpu_percent.is_some()),
+        ("busiest core of the node", "%", |s| s.node_cpu_max_core_percent.is_some()),
+        ("resident memory", "bytes", |s| s.process_rss_bytes.is_some()),
+        ("memory of the node", "bytes", |s| s.node_memory_used_bytes.is_some()),
+        ("CPU pressure (PSI)", "%", |s| s.node_cpu_pressure_percent.is_some()),
+        ("memory pressure (PSI)", "%", |s| s.node_memory_pressure_percent.is_some()),
+        ("throttling by the control group", "%", |s| s.cgroup_cpu_throttled_percent.is_some()),
+        ("TCP retransmissions", "count", |s| s.tcp_retransmits.is_some()),
+        ("network interfaces", "bytes/s", |s| !s.interfaces.is_empty()),
+        ("disks", "bytes/s, % busy", |s| !s.disks.is_empty()),
+        ("GPUs: utilisation, memory, power, clock", "%, bytes, W, MHz", |s| !s.gpus.is_empty()),
+        ("what the service says of itself", "its own", |s| !s.service_figures.is_empty()),
+    ];
+    let benchmarks = &model.contents.benchmarks;
+    let sampled = benchmarks.iter().filter(|benchmark| !benchmark.resources.is_empty()).count();
+    let rows = quantities.iter().map(|(name, unit, has)| {
+        let with = benchmarks.iter().filter(|benchmark| benchmark.resources.iter().any(has)).count();
+        vec![Cell::text(name), Cell::text(unit), Cell::count(with as u64), Cell::text(&sampled.to_string())]
+    });
+    let columns = vec![
+        Column::text("quantity"),
+        Column::text("unit"),
+        Column::number("benchmarks that have it", ""),
+        Column::text("of those with samples"),
+    ];
+    let lead = format!(
+        "{} with samples of what machines and processes did, one a second, on the clock of the requests.",
+        plural(sampled, "benchmark")
+    );
+    let context = Context { title: "Monitoring".to_owned(), lead, table: Table::new(columns, rows.collect()) };
+    Page::new("monitoring/index.html".to_owned(), "monitoring.html", false, context)
+}
