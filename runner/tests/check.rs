@@ -270,3 +270,30 @@ fn a_file_that_cannot_be_read_is_another_matter() {
         }
     }
 }
+
+/// `scripts/cli-docs.sh` writes both files.
+#[test]
+fn the_documentation_has_every_command_and_the_schema_as_it_is() {
+    let docs = Path::new(MANIFEST).join("../docs");
+    let printed = |argument: &str| {
+        let output = runner(Path::new(MANIFEST), &[argument]);
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let stored = fs::read_to_string(docs.join("schema.json")).expect("read");
+    let json = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+    assert!(
+        json(&stored) == json(&printed("schema")),
+        "docs/schema.json is not what `runner schema` prints: run scripts/cli-docs.sh"
+    );
+    let cli = fs::read_to_string(docs.join("cli.md")).expect("read");
+    let help = printed("--help");
+    let commands =
+        help.split("Commands:").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a list of commands");
+    let commands = commands.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names: Vec<&str> =
+        commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect();
+    assert!(names.len() > 10, "{help}");
+    for name in names {
+        assert!(cli.contains(&format!("### runner {name}\n")), "docs/cli.md lacks `{name}`: run scripts/cli-docs.sh");
+    }
+}

@@ -4,6 +4,7 @@ mod build;
 mod check;
 mod rebuild;
 pub mod report;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,7 @@ enum Command {
     Check(check::Check),
     Rebuild(rebuild::Rebuild),
     Report(report::ReportArgs),
+    Serve(serve::Serve),
 }
 
 impl Cli {
@@ -33,6 +35,7 @@ impl Cli {
             Command::Check(check) => check.execute(),
             Command::Rebuild(rebuild) => rebuild.execute(),
             Command::Report(report) => report.execute(),
+            Command::Serve(serve) => serve.execute(),
         }
     }
 }
