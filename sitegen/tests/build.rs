@@ -315,6 +315,16 @@ fn what_was_not_measured_again_is_not_compared() {
     let page = root.join("site/v/diffs/03_history/2026-03-05T0900-ab12/index.html");
     let page = fs::read_to_string(page).expect("written");
     assert!(page.contains("Not comparable") && page.contains("Another CPU") && !page.contains("regressed"), "{page}");
+
+    // Back on the first machine: against the execution there, past the one elsewhere.
+    for made in synthetic::history().iter().skip(12).take(6) {
+        synthetic::write_benchmark(&root.join("results"), made, |_, _| {});
+    }
+    sitegen(root, &["build", "--version", "w"]).success();
+    let page =
+        fs::read_to_string(root.join("site/w/diffs/03_history/2026-03-06T0900-ab12/index.html")).expect("written");
+    assert!(page.contains("runner compare 2026-03-04T0900-ab12 2026-03-06T0900-ab12"), "{page}");
+    assert!(!page.contains("Not comparable"), "{page}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Each execution of a campaign against the one before it: figures, verdicts, and what else differs. Pure.
+//! Each execution of a campaign against its predecessor: figures, verdicts, and what else differs. Pure.
 //!
 //! The same functions as `runner compare`, over the same benchmarks, so that both say the same.
 
@@ -12,10 +12,14 @@ use analysis::compare::{
     repetition::Repetition,
 };
 use archive::{BenchmarkId, Run};
+use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use super::{Campaign, Execution, sweep::in_words};
 use crate::load::Loaded;
+
+/// Executions that cannot be compared and are passed over in search of one that can, at most.
+const MOST_PASSED_OVER: usize = 8;
 
 /// An execution and its predecessor, by their places in the model.
 pub struct Diff<'a> {
@@ -69,14 +73,31 @@ pub fn diffs<'a>(campaigns: &[Campaign<'a>], benchmarks: &'a [Loaded]) -> Vec<Di
     }
     let past = Past::new(benchmarks.iter().map(|benchmark| &benchmark.run));
     let by_id: BTreeMap<BenchmarkId, &Loaded> = benchmarks.iter().map(|benchmark| (benchmark.id, benchmark)).collect();
-    let mut found = Vec::new();
-    for (campaign, of_campaign) in campaigns.iter().enumerate() {
-        for candidate in 0..of_campaign.executions.len().saturating_sub(1) {
-            let (base, candidate) = (&of_campaign.executions[candidate + 1], &of_campaign.executions[candidate]);
-            found.push(diff(campaign, of_campaign, base, candidate, &past, &by_id));
-        }
+    let of_campaign = |(index, campaign): (usize, &Campaign<'a>)| {
+        let last = campaign.executions.len().saturating_sub(1);
+        (0..last).map(|candidate| against_earlier(index, campaign, candidate, &past, &by_id)).collect::<Vec<_>>()
+    };
+    let found: Vec<Vec<Diff<'a>>> = campaigns.par_iter().enumerate().map(of_campaign).collect();
+    found.into_iter().flatten().collect()
+}
+
+/// Against the newest earlier execution that it can be compared with: a campaign may be run on two machines in turn. Where
+/// there is none, against the one before it, to say why not.
+fn against_earlier<'a>(
+    index: usize,
+    campaign: &Campaign<'a>,
+    candidate: usize,
+    past: &Past<'a>,
+    by_id: &BTreeMap<BenchmarkId, &'a Loaded>,
+) -> Diff<'a> {
+    let against =
+        |base: usize| diff(index, campaign, &campaign.executions[base], &campaign.executions[candidate], past, by_id);
+    let before = against(candidate + 1);
+    if before.comparison.is_some() {
+        return before;
     }
-    found
+    let earlier = (candidate + 2..campaign.executions.len()).take(MOST_PASSED_OVER);
+    earlier.map(against).find(|diff| diff.comparison.is_some()).unwrap_or(before)
 }
 
 fn diff<'a>(
