@@ -41,7 +41,9 @@ pub fn check(root: &Path) -> Result<Report> {
     if !root.join("versions.json").exists() {
         bail!("{} holds no site: `sitegen build` makes one", root.display());
     }
-    let files = files_below(root)?;
+    let mut files = files_below(root)?;
+    // What builds keep for themselves is not published.
+    files.retain(|name, _| !name.starts_with('.'));
     let read = |(name, path): (&String, &std::path::PathBuf)| {
         let html = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok((name.clone(), page_links(&tags(&html))))

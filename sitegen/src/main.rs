@@ -1,6 +1,7 @@
 //! `sitegen`: turns the archive into a versioned static site. Parses, runs, prints the error, chooses the exit code.
 
 mod api;
+mod cache;
 mod charts;
 mod check;
 mod cli;

@@ -17,7 +17,9 @@ pub mod services;
 pub mod table;
 pub mod trends;
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -26,10 +28,11 @@ use crate::{
 };
 
 /// One page of the site, ready to be rendered.
+#[derive(Serialize, Deserialize)]
 pub struct Page {
     /// Where it goes, within the version: `benchmarks/BM-…/index.html`.
     pub path: String,
-    pub template: &'static str,
+    pub template: Cow<'static, str>,
     /// Whether the charts' library is needed.
     pub has_charts: bool,
     pub context: Value,
@@ -38,6 +41,7 @@ pub struct Page {
 }
 
 /// A chart as a picture.
+#[derive(Serialize, Deserialize)]
 pub enum Still {
     /// A file of the version.
     At(String),
@@ -50,7 +54,7 @@ impl Page {
     fn new(path: String, template: &'static str, has_charts: bool, context: impl Serialize) -> Self {
         // Contexts are structs of texts, numbers and lists of them: they always serialise.
         let context = serde_json::to_value(context).unwrap_or_default();
-        Self { path, template, has_charts, context, stills: Vec::new() }
+        Self { path, template: template.into(), has_charts, context, stills: Vec::new() }
     }
 
     /// A page with charts, which are the field `charts` of its context.

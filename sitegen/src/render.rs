@@ -104,7 +104,7 @@ impl Renderer {
         values.insert("to_site", &format!("{}../", page.to_version()));
         values.insert("has_charts", &page.has_charts);
         values.insert("path", &page.path);
-        let html = self.tera.render(page.template, &values).with_context(|| format!("cannot render {}", page.path))?;
+        let html = self.tera.render(&page.template, &values).with_context(|| format!("cannot render {}", page.path))?;
         files.push((page.path.clone(), html.into_bytes()));
         Ok(files)
     }

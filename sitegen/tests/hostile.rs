@@ -150,6 +150,8 @@ fn visit(folder: &Path, look: &mut impl FnMut(&Path, &str)) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         match path.is_dir() {
+            // What builds keep for themselves is not read by anybody.
+            true if path.ends_with(".cache") => {}
             true => visit(&path, look),
             false if path.parent().is_some_and(|folder| folder.ends_with("assets")) => {}
             false if path.extension().is_some_and(|extension| extension == "png") => {}

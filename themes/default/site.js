@@ -154,9 +154,9 @@
     // Patterns beside colours, where areas stand beside each other.
     option.aria = { enabled: false, decal: { show: option.series.filter(function (one) { return one.type === "bar"; }).length > 1 } };
     if (width < 480) {
-      [].concat(option.grid).forEach(function (grid) { grid.left = 56; grid.right = 16; });
+      [].concat(option.grid).forEach(function (grid) { grid.left = 60; grid.right = 16; });
       option.legend.left = 8;
-      [].concat(option.yAxis).forEach(function (axis) { axis.nameGap = 40; });
+      [].concat(option.yAxis).forEach(function (axis) { axis.nameGap = 46; });
     }
     return option;
   }

@@ -177,3 +177,53 @@ fn color(name: &str) -> Color {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        charts::{Kind, Marks, Panel as Drawn, XAxis, band, line, plot},
+        pages::table::Table,
+    };
+
+    #[test]
+    fn a_still_has_the_lines_bands_and_marks_of_its_chart() {
+        let x = XAxis {
+            name: "clients".into(),
+            kind: Kind::Log { base: 2.0 },
+            min: Some(1.0),
+            max: Some(8.0),
+            labels: "@load",
+        };
+        let points = [(1.0, Some(2.0)), (2.0, None), (8.0, Some(9.0))];
+        let panel = |series: Vec<Value>| Drawn {
+            y_name: "requests/s".into(),
+            series,
+            marks: Marks { vertical: vec![(4.0, "knee".into(), "$knee".into())], ..Marks::default() },
+            ..Drawn::default()
+        };
+        let series = || vec![line("median", "$c2", points, true), band("$c2", [(1.0, 1.0, 3.0)]).expect("a band")];
+        for panels in [1, 2] {
+            let chart = Chart {
+                id: "c".into(),
+                title: "Title".into(),
+                finding: "Finding.".into(),
+                option: plot(&x, (0..panels).map(|_| panel(series())).collect(), 200),
+                height_px: 300,
+                group: None,
+                table: Table::new(Vec::new(), Vec::new()),
+                still: None,
+            };
+            let figure = figure(&chart).expect("drawn");
+            assert_eq!(figure.panels.len(), panels);
+            let one = &figure.panels[0];
+            assert!(matches!(&one.layers[0], Layer::Line { points: drawn, .. } if *drawn == points), "{one:?}");
+            assert!(matches!(&one.layers[1], Layer::Band { points, .. } if *points == [(1.0, 1.0, 3.0)]), "{one:?}");
+            assert!(
+                matches!(&one.marks[0], Mark::Vertical { x, label, .. } if *x == 4.0 && label == "knee"),
+                "{one:?}"
+            );
+            assert!(figure.svg().contains("Finding."));
+        }
+    }
+}

@@ -10,8 +10,10 @@ use clap::Args;
 use rayon::prelude::*;
 
 use crate::{
-    api, feeds,
-    load::{self, Contents},
+    api,
+    cache::{Cache, Made},
+    feeds,
+    load::{self, Contents, Loaded},
     model::Model,
     pages::{self, Page},
     render::{File, Renderer},
@@ -101,14 +103,13 @@ pub fn write_version(contents: &Contents, results: &Path, theme: Theme, version:
         with_report(pages::reports::of_execution(campaign, execution))
     })?;
     // One at a time in each thread: the pages of a large archive would not fit together.
+    let cache = Cache::open(out)?;
     contents.benchmarks.par_iter().try_for_each(|benchmark| {
-        let (report, files) = pages::reports::of_benchmark(benchmark);
-        let folder = report.path.trim_end_matches("index.html");
-        let names = files.iter().filter_map(|(path, _)| path.strip_prefix(folder)).map(str::to_owned).collect();
-        staged.write_all(renderer.render(&pages::benchmark::page(&model, benchmark, &names))?)?;
-        staged.write_all(api::of_benchmark(results, benchmark)?)?;
-        with_report((report, files))
+        let (pages, files) = of_benchmark(&model, results, benchmark, &cache)?;
+        pages.iter().try_for_each(|page| staged.write_all(renderer.render(page)?))?;
+        staged.write_all(files)
     })?;
+    cache.prune()?;
     staged.write_all(api::files(&model, version))?;
     staged.write_all(pictures)?;
     staged.write_all(vec![pages::run::data(), ("card.png".to_owned(), feeds::card(&model)?)])?;
@@ -129,6 +130,36 @@ pub fn write_version(contents: &Contents, results: &Path, theme: Theme, version:
         aliases: Vec::new(),
     };
     site.publish(staged, entry, renderer.assets(), &renderer)
+}
+
+/// The pages and files of one benchmark, kept from an earlier build where nothing that they are made from has changed.
+fn of_benchmark(
+    model: &Model<'_>,
+    results: &Path,
+    benchmark: &Loaded,
+    cache: &Cache,
+) -> Result<(Vec<Page>, Vec<File>)> {
+    // What of the rest of the archive stands on its page.
+    let place = model.place_of(benchmark);
+    let title = place.map_or("", |(campaign, _)| campaign.title());
+    let campaign = place.map(|(campaign, execution)| pages::execution_path(campaign, execution));
+    let key = cache.key(&[&benchmark.digest, title, campaign.as_deref().unwrap_or_default()]);
+    if let Some(made) = cache.find(&key) {
+        return Ok(made.into_files());
+    }
+    let (report, mut files) = pages::reports::of_benchmark(benchmark);
+    let folder = report.path.trim_end_matches("index.html");
+    let names = files.iter().filter_map(|(path, _)| path.strip_prefix(folder)).map(str::to_owned).collect();
+    let page = pages::benchmark::page(model, benchmark, &names);
+    files.extend(api::of_benchmark(results, benchmark)?);
+    let pages = vec![page, report];
+    match Made::new(pages, &files) {
+        Some(made) => {
+            cache.keep(&key, &made)?;
+            Ok(made.into_files())
+        }
+        None => bail!("{}: a sealed JSON file is no text: `runner verify {}` tells more", benchmark.id, benchmark.id),
+    }
 }
 
 /// Refuses a name that is no plain folder name, or that the site uses itself.

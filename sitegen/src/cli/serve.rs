@@ -68,6 +68,9 @@ impl Serve {
         // Beside the old one, which is read until the new one is whole.
         let next = out.with_extension("next");
         _ = fs::remove_dir_all(&next);
+        // What the last build kept goes along.
+        fs::create_dir_all(&next).with_context(|| format!("cannot create {}", next.display()))?;
+        _ = fs::rename(out.join(crate::cache::FOLDER), next.join(crate::cache::FOLDER));
         write_version(&contents, &self.results, theme, PREVIEW, &next)?;
         let old = out.with_extension("old");
         _ = fs::remove_dir_all(&old);
