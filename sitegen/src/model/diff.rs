@@ -161,6 +161,11 @@ fn diff<'a>(
             diff.remarks.push(format!("{label}: no usable benchmark on one side"));
             continue;
         }
+        for benchmark in of_base.iter().chain(&of_candidate) {
+            // Valid, and all the same the load generator may have set the figures.
+            let reservations = benchmark.summary.iter().flat_map(|summary| summary.reservations());
+            diff.remarks.extend(reservations.map(|finding| format!("{}: {}", benchmark.id, finding.message)));
+        }
         let all = base.runs.iter().chain(&candidate.runs);
         let except: Vec<String> = all.map(|run| run.campaign.execution.clone()).collect();
         let earlier = past.earlier(base.runs[0], &except, candidate.runs[0]);
