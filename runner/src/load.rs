@@ -16,6 +16,7 @@ mod pace;
 mod patience;
 mod profile;
 mod schedule;
+mod share;
 mod timer;
 mod writer;
 
@@ -31,6 +32,7 @@ pub use self::{
     exchange::{Client, Connection, Doubt, Exchange, Outcome, Place, Recall, Streamed, Workload, one_by_one},
     patience::{PATIENCE, patience, within},
     profile::{Step, StepBounds, mean_level, total_s},
+    share::{Meeting, Moment, NodePart, Share, clients_of, loops_of, merged},
     timer::{Sleep, Timer},
     trace::Trace,
     writer::{Phase, Progress},
@@ -104,6 +106,18 @@ impl Arrival {
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed { .. })
     }
+
+    /// The same with so many times the rate; in closed loop there is none.
+    pub fn scaled(&self, by: f64) -> Self {
+        let mut scaled = self.clone();
+        match &mut scaled {
+            Self::Closed { .. } => {}
+            Self::Constant { rate } | Self::Poisson { rate } | Self::Gamma { rate, .. } | Self::Trace { rate, .. } => {
+                *rate *= by;
+            }
+        }
+        scaled
+    }
 }
 
 /// When the load ends: at the first that is reached. At least one is set.
@@ -144,6 +158,8 @@ pub struct LoadJob {
     pub trace: Option<std::sync::Arc<Trace>>,
     /// In a calibration: where the client says how late it read what the server had sent.
     pub truth: Option<std::sync::Arc<truth::Truth>>,
+    /// Which part of the load this is, when several nodes drive it.
+    pub share: Option<Share>,
 }
 
 /// Where the service answers.
@@ -191,6 +207,9 @@ pub struct LoadReport {
     pub recorded: u64,
     /// sha256 over the requests as they were sent; see `docs/metrics.md`.
     pub sequence_digest: Option<String>,
+    /// What the digest is made of, in the report of a part of a load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest_sums: Option<[u64; 3]>,
     /// Ended before its stopping rule said so.
     pub interrupted: bool,
     /// Why it was interrupted, when nobody asked for it: the service could not be reached any more.
@@ -216,4 +235,7 @@ pub struct LoadReport {
     /// What the rule that ends the load by precision came to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<PrecisionFacts>,
+    /// What each node had of it, where the load ran on a cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodePart>,
 }

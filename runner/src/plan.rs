@@ -163,8 +163,10 @@ fn from_reading(
         return Outcome { findings, plan: None };
     }
     let benchmarks = order::benchmarks(points.len(), campaign.repetitions, campaign.order, campaign.seed);
-    let services: Vec<&Value> = points.iter().map(|point| &point.resolved["service"]).collect();
-    let deployments = order::deployments(&benchmarks, campaign.redeploy, |point| services[point]);
+    // The nodes of the clients are those of one job.
+    let jobs: Vec<(&Value, Option<u32>)> =
+        points.iter().map(|point| (&point.resolved["service"], point.recipe.client.resources.nodes)).collect();
+    let deployments = order::deployments(&benchmarks, campaign.redeploy, |point| jobs[point]);
     let plan = Plan {
         campaign: Campaign {
             name: campaign.name.unwrap_or_else(|| name_of(&file)),

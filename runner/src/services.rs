@@ -34,7 +34,7 @@ mod postgres;
 mod qdrant;
 mod redis;
 mod simulator;
-mod token;
+pub mod token;
 mod vectors;
 mod vllm;
 
@@ -121,6 +121,11 @@ pub trait ClientType: Sync {
     /// What it tells apart within an answer, beside its duration: only on that can there be limits.
     fn details(&self) -> &'static [Detail] {
         &[]
+    }
+    /// Whether several nodes may drive its load together. Then each has some of the clients, the first alone prepares the
+    /// service, and all call their data by the token of [`LoadJob::share`](crate::load::LoadJob).
+    fn on_several_nodes(&self) -> bool {
+        false
     }
     /// How the load generator is calibrated before this type's load.
     fn calibrated(&self) -> Calibrated {

@@ -125,6 +125,7 @@ fn job(spec: LoadSpec, settings: Value, service_settings: Value, endpoint: &Endp
         files: Default::default(),
         trace: None,
         truth: None,
+        share: None,
     }
 }
 

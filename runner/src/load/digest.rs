@@ -81,9 +81,22 @@ impl SequenceDigest {
         self.sums[1] = self.sums[1].wrapping_add(mix(a ^ content));
     }
 
+    pub fn of(spec: &LoadSpec, bounds: Option<Bounds>) -> Self {
+        Self::new(Coverage::new(spec, bounds))
+    }
+
     pub fn merge(&mut self, other: &Self) {
-        self.count += other.count;
-        self.sums = [0, 1].map(|i| self.sums[i].wrapping_add(other.sums[i]));
+        self.add_sums(other.sums());
+    }
+
+    /// The number of requests and both sums, of which those of several nodes can be put together.
+    pub fn sums(&self) -> [u64; 3] {
+        [self.count, self.sums[0], self.sums[1]]
+    }
+
+    pub fn add_sums(&mut self, [count, a, b]: [u64; 3]) {
+        self.count += count;
+        self.sums = [self.sums[0].wrapping_add(a), self.sums[1].wrapping_add(b)];
     }
 
     /// `sha256` in hex; `None` when a request that it should cover was not sent.

@@ -6,7 +6,7 @@
 use std::{
     rc::Rc,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
         mpsc,
     },
@@ -25,6 +25,7 @@ use super::{
     pace::{CONNECT_TIMEOUT, PacedClient},
     profile,
     schedule::{self, Bounds, ThreadSchedule},
+    share::{clients_of, loops_of},
     writer::{self, Recorder, WriterState},
 };
 
@@ -55,12 +56,31 @@ pub fn drive<W: Workload>(workload: W, job: &LoadJob, control: &Control) -> Resu
     check(job)?;
     let mut workload = workload;
     let name = job.endpoint.to_string();
-    let prepared = block_on(async {
-        stoppable(control, workload.prepare())
-            .await?
-            .map_err(|err| anyhow!("cannot prepare {name} for the load: {err}"))
+    let others = job.share.as_ref();
+    let first = others.is_none_or(|share| share.number == 0);
+    let await_first = || others.filter(|_| !first).map_or(Ok(()), |share| share.gather("prepared", control));
+    let prepared = await_first().and_then(|()| {
+        block_on(async {
+            let prepared = match first {
+                true => stoppable(control, workload.prepare()).await?,
+                false => stoppable(control, workload.join()).await?,
+            };
+            prepared.map_err(|err| anyhow!("cannot prepare {name} for the load: {err}"))
+        })
     });
-    let mut report = prepared.and_then(|()| drive_prepared(&workload, job, control));
+    let tell_others = |()| others.filter(|_| first).map_or(Ok(()), |share| share.gather("prepared", control));
+    let mut report = prepared.and_then(tell_others).and_then(|()| drive_prepared(&workload, job, control));
+    if let Some(share) = others {
+        match &report {
+            Ok(report) if !report.interrupted => {}
+            Ok(report) => share.meeting.give_up(report.interruption.as_deref().unwrap_or("ended early")),
+            Err(err) => share.meeting.give_up(&format!("{err:#}")),
+        }
+        // What one takes away, another may still ask for.
+        if let Err(err) = share.gather("driven", &Control::default()) {
+            tracing::info!("not all parts of the load came to their end: {err:#}");
+        }
+    }
     if let Ok(report) = &mut report
         && report.interruption.is_none()
     {
@@ -127,8 +147,11 @@ fn check(job: &LoadJob) -> Result<()> {
 
 fn drive_prepared<W: Workload>(workload: &W, job: &LoadJob, control: &Control) -> Result<LoadReport> {
     let spec = &schedule::reached_first(&job.spec, job.trace.as_ref());
-    // A thread without a client would never send its part of the schedule.
-    let threads = spec.threads.min(spec.clients);
+    let (part, parts) = job.share.as_ref().map_or((0, 1), |share| (share.number, share.of));
+    ensure!(spec.clients >= parts, "a load of {} clients cannot be spread over {parts} nodes", spec.clients);
+    ensure!(parts == 1 || spec.precision.is_none(), "a load that precision ends is driven by one node");
+    let threads = loops_of(spec, parts);
+    let clients = clients_of(spec, part, parts);
     let bounds = Bounds::new(spec, job.trace.as_ref());
     ensure!(bounds.is_some() || spec.arrival.is_closed(), "the schedule ends within the warm-up");
     let counted_warmup = bounds.is_none() && spec.warmup.requests > 0;
@@ -144,8 +167,11 @@ fn drive_prepared<W: Workload>(workload: &W, job: &LoadJob, control: &Control) -
         end_ns: Arc::new(AtomicU64::new(u64::MAX)),
         control: control.clone(),
         window_start_ns: Arc::new(AtomicU64::new(window_start_ns)),
-        warming: AtomicU32::new(spec.clients),
-        missing: AtomicU32::new(spec.clients),
+        warming: AtomicU32::new(clients),
+        // The clients of all other nodes count as one.
+        missing: Arc::new(AtomicU32::new(clients + u32::from(parts > 1))),
+        share: job.share.clone(),
+        start: OnceLock::new(),
         failed: Arc::new(AtomicBool::new(false)),
         gave_up: Mutex::new(None),
         ended_by_time: AtomicBool::new(false),
@@ -167,7 +193,8 @@ fn drive_prepared<W: Workload>(workload: &W, job: &LoadJob, control: &Control) -
             let (start, started) = mpsc::channel();
             starts.push(start);
             let (shared, workload, ready) = (shared.clone(), workload.clone(), ready.clone());
-            let body = move || run_loop(workload, shared, thread, threads, recorder, ready, started);
+            let places = [part + thread * parts, threads * parts];
+            let body = move || run_loop(workload, shared, places, recorder, ready, started);
             let builder = std::thread::Builder::new().name(format!("load-{thread}"));
             loops.push(builder.spawn_scoped(scope, body).context("cannot start a thread")?);
         }
@@ -180,8 +207,17 @@ fn drive_prepared<W: Workload>(workload: &W, job: &LoadJob, control: &Control) -
                 .map_err(|err| anyhow!("cannot connect to {}: {err}", job.endpoint))?;
         }
         ensure!(!control.is_stopped(), "stopped before the load began");
-        let wall = Timestamp::now().plus_seconds(START_NOTICE.as_secs_f64());
-        let start = Start { origin: Instant::now() + START_NOTICE, wall };
+        let start = match &job.share {
+            Some(share) => {
+                let moment = share.start(control)?;
+                let _ = shared.start.set(moment);
+                Start { origin: moment.instant, wall: moment.wall() }
+            }
+            None => {
+                let wall = Timestamp::now().plus_seconds(START_NOTICE.as_secs_f64());
+                Start { origin: Instant::now() + START_NOTICE, wall }
+            }
+        };
         for thread in &starts {
             let _ = thread.send(start);
         }
@@ -231,6 +267,7 @@ fn report(
         window_s,
         recorded: ends.iter().map(|end| end.recorded).sum(),
         sequence_digest: digest.finish(),
+        digest_sums: shared.share.is_some().then(|| digest.sums()),
         interrupted,
         interruption,
         wrong_data: None,
@@ -241,22 +278,22 @@ fn report(
         longest_stall_s: ends.iter().map(|end| end.longest_stall.as_secs_f64()).fold(0.0, f64::max),
         steps: profile::bounds(&shared.spec.steps, window_s),
         precision,
+        nodes: Vec::new(),
     }
 }
 
-/// The life of one load thread. `None` when the load never began.
+/// The life of one load thread, which has that place among all of the whole load. `None` when the load never began.
 fn run_loop<W: Workload>(
     workload: W,
     shared: Arc<Shared>,
-    thread: u32,
-    threads: u32,
+    [place, places]: [u32; 2],
     mut recorder: Recorder,
     ready: mpsc::Sender<Result<(), String>>,
     started: mpsc::Receiver<Start>,
 ) -> Result<Option<LoopEnd>> {
     block_on(async {
         let spec = &shared.spec;
-        let connecting = stream::iter((thread..spec.clients).step_by(threads as usize)).map(|number| {
+        let connecting = stream::iter((place..spec.clients).step_by(places as usize)).map(|number| {
             let (workload, control) = (&workload, &shared.control);
             async move {
                 let connecting = tokio::time::timeout(CONNECT_TIMEOUT, workload.connect(number));
@@ -279,7 +316,8 @@ fn run_loop<W: Workload>(
                 }
             }
         }
-        let timer = Timer::start(spins(spec, threads)).context("cannot make a timer")?;
+        let timer = Timer::start(spins(spec, loops_of(spec, shared.share.as_ref().map_or(1, |share| share.of))))
+            .context("cannot make a timer")?;
         let _ = ready.send(Ok(()));
         // Nothing else happens on this thread before the start, so it may block.
         let Ok(start) = started.recv() else { return Ok(None) };
@@ -291,7 +329,7 @@ fn run_loop<W: Workload>(
             start.origin,
             recorder,
             SequenceDigest::new(Coverage::new(spec, shared.bounds)),
-            ThreadSchedule::new(spec, shared.trace.as_ref(), shared.bounds, thread, threads),
+            ThreadSchedule::new(spec, shared.trace.as_ref(), shared.bounds, place, places),
             clients.len(),
         ));
         let workload = Rc::new(workload.clone());

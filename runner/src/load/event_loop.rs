@@ -8,7 +8,7 @@ use std::{
     future::Future,
     pin::pin,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     task::{Poll, Waker},
@@ -18,7 +18,7 @@ use std::{
 use nix::time::{ClockId, clock_gettime};
 
 use super::{
-    Control, LoadSpec, Timer, Trace,
+    Control, LoadSpec, Moment, Share, Timer, Trace,
     digest::SequenceDigest,
     schedule::{Bounds, ThreadSchedule},
     writer::{self, Recorder},
@@ -42,10 +42,14 @@ pub struct Shared {
     pub control: Control,
     /// Start of the measurement window, in nanoseconds from offset 0; `u64::MAX` while it is not known.
     pub window_start_ns: Arc<AtomicU64>,
-    /// Clients that have not sent all their counted warm-up requests.
+    /// Clients of this node that have not sent all their counted warm-up requests.
     pub warming: AtomicU32,
-    /// Clients that have not come to the workload's meeting.
-    pub missing: AtomicU32,
+    /// Clients that have not come to the workload's meeting; those of all other nodes count as one.
+    pub missing: Arc<AtomicU32>,
+    /// The part of the load that this is, when several nodes drive it …
+    pub share: Option<Share>,
+    /// … and when all of them began.
+    pub start: OnceLock<Moment>,
     /// The load cannot go on: the writer failed, or the service is gone.
     pub failed: Arc<AtomicBool>,
     /// Why the service counts as gone.
@@ -179,10 +183,23 @@ impl EventLoop {
     /// One client has sent its counted warm-up requests. The last of all clients opens the window.
     pub fn warmed_up(&self) {
         if self.shared.warming.fetch_sub(1, Ordering::AcqRel) == 1 {
+            if let (Some(share), Some(start)) = (&self.shared.share, self.shared.start.get()) {
+                let earliest_ns = (self.shared.spec.warmup.duration_s * 1e9) as u64;
+                let window = self.shared.window_start_ns.clone();
+                return share.open_window(*start, earliest_ns, window, self.shared.control.clone());
+            }
             let after_time = self.origin + Duration::from_secs_f64(self.shared.spec.warmup.duration_s);
             let start = after_time.max(Instant::now() + WINDOW_NOTICE);
             let start_ns = (start - self.origin).as_nanos() as u64;
             self.shared.window_start_ns.store(start_ns, Ordering::Release);
+        }
+    }
+
+    /// One client has come to the workload's meeting.
+    pub fn arrive(&self) {
+        let left = self.shared.missing.fetch_sub(1, Ordering::AcqRel) - 1;
+        if let (1, Some(share)) = (left, &self.shared.share) {
+            share.meet_all(self.shared.missing.clone(), self.shared.control.clone());
         }
     }
 

@@ -164,6 +164,11 @@ pub trait Workload: Clone + Send + 'static {
     /// [`super::patience`].
     async fn prepare(&mut self) -> Result<(), String>;
 
+    /// In place of that, once the first node has prepared the service, on every other node that drives a part of the load.
+    async fn join(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// A client, ready to send. `client` counts from 0. Dropping the future or the client closes the connection.
     async fn connect(&self, client: u32) -> Result<Self::Client, String>;
 

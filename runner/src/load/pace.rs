@@ -131,8 +131,8 @@ impl<W: Workload> PacedClient<W> {
 
     /// Waits until every client has come here, or the load ends before.
     async fn meet(&self) {
+        self.event_loop.arrive();
         let missing = &self.event_loop.shared.missing;
-        missing.fetch_sub(1, Ordering::AcqRel);
         while missing.load(Ordering::Acquire) > 0 && !self.event_loop.is_stopping() {
             let now = Instant::now();
             if self.event_loop.window_end().is_some_and(|end| now >= end) {

@@ -38,7 +38,7 @@ pub fn path(folder: &Path, thread: usize) -> PathBuf {
     folder.join(format!("spool-{thread}.bin"))
 }
 
-/// Removes the spools, after their content is safe elsewhere.
+/// Removes the spools, also those of parts, after their content is safe elsewhere.
 pub fn remove(folder: &Path) -> Result<()> {
     for path in spools(folder)? {
         std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
@@ -46,12 +46,19 @@ pub fn remove(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn spools(folder: &Path) -> Result<Vec<PathBuf>> {
+/// The folder of part `number` in that of a point whose load several nodes drive.
+pub fn part_folder(folder: &Path, number: u32) -> PathBuf {
+    folder.join(format!("{PART}{number}"))
+}
+
+const PART: &str = "node-";
+
+/// The folders of all parts in that of a point; none when one node drives it.
+pub fn part_folders(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let path = entry?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if name.starts_with("spool-") && name.ends_with(".bin") {
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PART)) && path.is_dir() {
             paths.push(path);
         }
     }
@@ -59,7 +66,23 @@ fn spools(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Writes the requests of all spools in `folder` to `out` (a `requests.jsonl.zst`), merged by the time they
+/// Those of the folder and of the parts in it.
+fn spools(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for folder in std::iter::once(folder.to_owned()).chain(part_folders(folder)?) {
+        for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+            let path = entry?.path();
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if name.starts_with("spool-") && name.ends_with(".bin") {
+                paths.push(path);
+            }
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Writes the requests of all spools in `folder`, also those of parts, to `out` (a `requests.jsonl.zst`), merged by the time they
 /// ended. Within one spool the order is that in which they were recorded: a pipelined batch is recorded at its end.
 pub fn to_requests(folder: &Path, out: &Path) -> Result<Spooled> {
     let mut readers: Vec<SpoolReader> =

@@ -78,9 +78,24 @@ impl Progress {
         folder.join("progress.json")
     }
 
-    /// `None` while there is none.
+    /// Of the whole load, also where several nodes drive it. `None` while there is none.
     pub fn read(folder: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(Self::path(folder)).ok()?).ok()
+        let read = |folder: &Path| serde_json::from_slice::<Self>(&std::fs::read(Self::path(folder)).ok()?).ok();
+        let parts = spool::part_folders(folder).unwrap_or_default();
+        read(folder).or_else(|| parts.iter().filter_map(|part| read(part)).reduce(Self::with))
+    }
+
+    /// Both together; the percentile is the higher one.
+    fn with(self, other: Self) -> Self {
+        Self {
+            phase: if self.phase == other.phase { self.phase } else { Phase::Loading },
+            elapsed_s: self.elapsed_s.max(other.elapsed_s),
+            measured_s: self.measured_s.max(other.measured_s),
+            requests: self.requests + other.requests,
+            failures: self.failures + other.failures,
+            requests_per_second: self.requests_per_second + other.requests_per_second,
+            latency_p99_s: self.latency_p99_s.into_iter().chain(other.latency_p99_s).reduce(f64::max),
+        }
     }
 }
 

@@ -3,8 +3,6 @@
 //! Everything here is fixed by the campaign's seed for good: the same campaign gives the same requests in the
 //! same order with every build.
 
-use serde_json::Value;
-
 use super::PlannedBenchmark;
 use crate::recipe::Order;
 
@@ -68,11 +66,11 @@ fn finish(mut value: u64) -> u64 {
 }
 
 /// Consecutive benchmarks that share one start of the service: none when `redeploy`, else those whose
-/// services (`service_of` a point) are equal.
-pub fn deployments<'a>(
+/// services (`service_of` a point), with what else must be the same, are equal.
+pub fn deployments<T: PartialEq>(
     benchmarks: &[PlannedBenchmark],
     redeploy: bool,
-    service_of: impl Fn(usize) -> &'a Value,
+    service_of: impl Fn(usize) -> T,
 ) -> Vec<Vec<usize>> {
     let mut deployments: Vec<Vec<usize>> = Vec::new();
     for (index, benchmark) in benchmarks.iter().enumerate() {

@@ -61,6 +61,7 @@ pub fn check(
     rules.load();
     rules.slo();
     rules.jobs();
+    rules.nodes();
     rules.target();
 }
 
@@ -501,6 +502,32 @@ impl Rules<'_> {
                 let path = format!("{section}.gpus_per_node");
                 self.error(&path, "`num_gpus` counts the same GPUs for the whole job: remove one");
             }
+        }
+    }
+
+    /// What several client nodes can do.
+    fn nodes(&mut self) {
+        let nodes = self.recipe.client.resources.nodes.unwrap_or(1);
+        if nodes < 2 || self.recipe.configuration.target.as_deref() == Some(LOCAL) {
+            return;
+        }
+        if let Some(client) = self.types.client.filter(|client| !client.on_several_nodes()) {
+            let message = format!("`{}` drives its load from one node: leave `nodes` out", client.name());
+            self.error("client.nodes", message);
+        }
+        let benchmarks = &self.recipe.benchmarks;
+        if benchmarks.load.steps.is_empty() && benchmarks.num_clients < nodes {
+            let message = format!(
+                "{nodes} nodes are more than the clients ({}): ask for fewer, or for more clients",
+                benchmarks.num_clients
+            );
+            self.error("client.nodes", message);
+        }
+        if benchmarks.precision.is_some() {
+            self.error(
+                "benchmarks.precision",
+                "the clients of several nodes cannot end together when enough is known: remove it, or `client.nodes`",
+            );
         }
     }
 

@@ -119,6 +119,10 @@ impl ClientType for ChromaHealthcheck {
         "chroma_healthcheck"
     }
 
+    fn on_several_nodes(&self) -> bool {
+        true
+    }
+
     fn settings_schema(&self) -> Schema {
         schema_for!(ChromaHealthcheckSettings)
     }

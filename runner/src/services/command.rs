@@ -84,6 +84,10 @@ impl ClientType for RawClient {
         "command"
     }
 
+    fn on_several_nodes(&self) -> bool {
+        true
+    }
+
     fn settings_schema(&self) -> Schema {
         schema_for!(RawClientSettings)
     }

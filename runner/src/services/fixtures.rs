@@ -133,6 +133,7 @@ fn job(endpoint: Endpoint, spec: LoadSpec, settings: Value, folder: &Path) -> Lo
         files: Default::default(),
         trace: None,
         truth: None,
+        share: None,
     }
 }
 

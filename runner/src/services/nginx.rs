@@ -183,6 +183,10 @@ impl ClientType for Healthcheck {
         "nginx_healthcheck"
     }
 
+    fn on_several_nodes(&self) -> bool {
+        true
+    }
+
     fn settings_schema(&self) -> Schema {
         schema_for!(HealthcheckSettings)
     }
@@ -315,6 +319,10 @@ impl HttpStressSettings {
 impl ClientType for HttpStress {
     fn name(&self) -> &'static str {
         "http_stress"
+    }
+
+    fn on_several_nodes(&self) -> bool {
+        true
     }
 
     fn settings_schema(&self) -> Schema {

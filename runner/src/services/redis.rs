@@ -294,6 +294,10 @@ impl ClientType for RedisStress {
         "redis_stress"
     }
 
+    fn on_several_nodes(&self) -> bool {
+        true
+    }
+
     fn settings_schema(&self) -> Schema {
         schema_for!(RedisStressSettings)
     }

@@ -54,6 +54,10 @@ impl Workload for CommandLoad {
         std::fs::create_dir_all(&self.logs).map_err(|err| format!("cannot create {}: {err}", self.logs.display()))
     }
 
+    async fn join(&mut self) -> Result<(), String> {
+        self.prepare().await
+    }
+
     async fn connect(&self, client: u32) -> Result<CommandClient, String> {
         let number = client + 1;
         let path = self.logs.join(format!("client-{number}.log"));

@@ -173,6 +173,10 @@ impl<D: Dialect> Workload for StreamLoad<D> {
         Ok(())
     }
 
+    async fn join(&mut self) -> Result<(), String> {
+        self.prepare().await
+    }
+
     async fn connect(&self, _client: u32) -> Result<StreamClient<D>, String> {
         let http = Http::connect(&self.endpoint).await?;
         let tape = self.truth.as_ref().map(Truth::tape);

@@ -178,6 +178,10 @@ impl ClientType for OllamaSmoke {
         &[analysis::slo::Detail::Tokens]
     }
 
+    fn on_several_nodes(&self) -> bool {
+        true
+    }
+
     fn settings_schema(&self) -> Schema {
         schema_for!(OllamaSmokeSettings)
     }
@@ -227,6 +231,10 @@ impl ClientType for OllamaStress {
 
     fn details(&self) -> &'static [analysis::slo::Detail] {
         &[analysis::slo::Detail::Tokens]
+    }
+
+    fn on_several_nodes(&self) -> bool {
+        true
     }
 
     fn settings_schema(&self) -> Schema {

@@ -57,6 +57,10 @@ impl ClientType for PostgresSmoke {
         "postgres_smoke"
     }
 
+    fn on_several_nodes(&self) -> bool {
+        true
+    }
+
     fn settings_schema(&self) -> Schema {
         schema_for!(PostgresSmokeSettings)
     }

@@ -29,7 +29,7 @@ use crate::load::{
     Arrival, Client, Connection, Draw, Endpoint, Exchange, LoadJob, Outcome, PATIENCE, Place, Workload, Zipf,
     content_mix, within,
 };
-use crate::services::token::token;
+use crate::services::token::token_of;
 
 /// As in YCSB.
 const DEFAULT_ZIPF_EXPONENT: f64 = 0.99;
@@ -127,7 +127,7 @@ impl RedisLoad {
             (None, _, _) => Mode::Mix { get_share: 0.5, keys: pooled, zipf },
         };
         let (key_size, value_size) = (settings.key_size_bytes as usize, settings.value_size_bytes as usize);
-        let token = token();
+        let token = token_of(job);
         Ok(Self {
             endpoint: job.endpoint.clone(),
             password: super::password_of(&job.service_settings).map(str::to_owned),

@@ -158,6 +158,10 @@ impl ClientType for VllmSmoke {
         &[analysis::slo::Detail::Tokens]
     }
 
+    fn on_several_nodes(&self) -> bool {
+        true
+    }
+
     fn settings_schema(&self) -> Schema {
         schema_for!(VllmSmokeSettings)
     }
@@ -207,6 +211,10 @@ impl ClientType for VllmStress {
 
     fn details(&self) -> &'static [analysis::slo::Detail] {
         &[analysis::slo::Detail::Tokens]
+    }
+
+    fn on_several_nodes(&self) -> bool {
+        true
     }
 
     fn settings_schema(&self) -> Schema {

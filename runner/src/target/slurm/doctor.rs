@@ -143,6 +143,7 @@ fn submission(cluster: &mut Cluster, folder: &str, program: &str) -> Result<Stri
         role: Role::Service,
         deployment: "doctor",
         resources: &resources,
+        client_nodes: 1,
         site: &cluster.site,
         folder: &run,
         program,

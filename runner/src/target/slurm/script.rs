@@ -41,10 +41,28 @@ pub struct Job<'a> {
     /// The deployment, which no other has ever been called.
     pub deployment: &'a str,
     pub resources: &'a Resources,
+    /// Nodes that drive the load together.
+    pub client_nodes: u32,
     pub site: &'a SlurmTarget,
     /// On the cluster, absolute: the run folder and the program.
     pub folder: &'a str,
     pub program: &'a str,
+}
+
+impl Job<'_> {
+    fn nodes(&self) -> u32 {
+        match self.role {
+            Role::Service => self.resources.nodes.unwrap_or(1),
+            Role::Client => self.client_nodes,
+        }
+    }
+
+    fn cpus(&self) -> Option<u32> {
+        match self.role {
+            Role::Service => self.resources.cpus_per_task,
+            Role::Client => self.resources.cpus_per_task.or(Some(self.site.client_cpus)),
+        }
+    }
 }
 
 /// The name of a job, by which it is found again when its number got lost.
@@ -55,8 +73,9 @@ pub fn job_name(deployment: &str, role: Role) -> String {
 /// What Slurm is asked for, as options of `sbatch`. Errs when a value could be taken for something else.
 pub fn directives(job: &Job<'_>) -> Result<Vec<String>> {
     let (resources, site) = (job.resources, job.site);
-    if resources.nodes.is_some_and(|nodes| nodes > 1) {
-        bail!("`{}.nodes`: this build gives a service and its clients one node each: leave it out", job.role.name());
+    let nodes = job.nodes();
+    if job.role == Role::Service && nodes > 1 {
+        bail!("`service.nodes`: a service runs on one node: leave it out");
     }
     let gpus = resources.num_gpus.unwrap_or(0) + resources.gpus_per_node.unwrap_or(0);
     let partition =
@@ -75,13 +94,9 @@ pub fn directives(job: &Job<'_>) -> Result<Vec<String>> {
     ask("partition", either(&resources.partition, partition))?;
     ask("reservation", site.reservation.clone())?;
     ask("time", either(&resources.time_limit, Some(&site.time_limit)))?;
-    ask("nodes", Some("1".to_owned()))?;
+    ask("nodes", Some(nodes.to_string()))?;
     ask("ntasks-per-node", Some("1".to_owned()))?;
-    let cpus = match job.role {
-        Role::Service => resources.cpus_per_task,
-        Role::Client => resources.cpus_per_task.or(Some(site.client_cpus)),
-    };
-    ask("cpus-per-task", cpus.map(|cpus| cpus.to_string()))?;
+    ask("cpus-per-task", job.cpus().map(|cpus| cpus.to_string()))?;
     ask("gpus", resources.num_gpus.filter(|gpus| *gpus > 0).map(|gpus| gpus.to_string()))?;
     ask("gpus-per-node", resources.gpus_per_node.filter(|gpus| *gpus > 0).map(|gpus| gpus.to_string()))?;
     // A whole node has all of its memory.
@@ -111,8 +126,20 @@ pub fn script(job: &Job<'_>) -> Result<String> {
     for module in job.site.modules.iter().chain(&job.resources.modules) {
         text.push_str(&format!("module load {}\n", quoted(module)?));
     }
-    let mut words = vec![job.program.to_owned()];
+    let mut words = Vec::new();
+    if job.nodes() > 1 {
+        // One task a node. It hands on the signals it gets, and ends all tasks when one dies.
+        words.extend(["srun", "--mpi=none", "--export=ALL", "--kill-on-bad-exit=1", "--label"].map(str::to_owned));
+        words.extend([format!("--nodes={}", job.nodes()), format!("--ntasks={}", job.nodes())]);
+        words.push("--ntasks-per-node=1".to_owned());
+        // Newer versions of Slurm's do not take it over from the job.
+        words.extend(job.cpus().map(|cpus| format!("--cpus-per-task={cpus}")));
+    }
+    words.push(job.program.to_owned());
     words.extend(["agent", job.role.agent(), "--job"].map(str::to_owned));
+    if job.client_nodes > 1 {
+        words.push(format!("--nodes={}", job.client_nodes));
+    }
     words.push(format!("--silence={}", job.site.silence));
     if job.role == Role::Service {
         words.push(format!("--client-patience={}", job.site.client_patience));
@@ -171,6 +198,7 @@ mod tests {
             role,
             deployment: "20260101T000000-abcdef-0001",
             resources,
+            client_nodes: resources.nodes.unwrap_or(1),
             site,
             folder: "/scratch/run/d",
             program: "/scratch/bin/runner",
@@ -198,6 +226,24 @@ mod tests {
         for line in ["#SBATCH --partition=large", "#SBATCH --account=p2", "#SBATCH --cpus-per-task=8"] {
             assert!(text.lines().any(|given| given == line), "{line} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn several_client_nodes_are_tasks_of_one_step() {
+        let two = Resources { nodes: Some(2), cpus_per_task: Some(4), ..Resources::default() };
+        let text = script(&job(Role::Client, &two, &site())).expect("a script");
+        assert!(text.contains("#SBATCH --nodes=2\n#SBATCH --ntasks-per-node=1\n"), "{text}");
+        let last = text.lines().last().expect("lines").replace('\'', "");
+        assert!(
+            last.starts_with("exec srun ")
+                && last.contains(" --cpus-per-task=4 /scratch/bin/runner agent load --job --nodes=2 "),
+            "{last}"
+        );
+        let service = job(Role::Service, &two, &site()).resources.clone();
+        assert!(script(&job(Role::Service, &service, &site())).is_err());
+        let service = Resources::default();
+        let text = script(&Job { client_nodes: 2, ..job(Role::Service, &service, &site()) }).expect("a script");
+        assert!(text.contains("#SBATCH --nodes=1\n") && text.contains("'serve' '--job' '--nodes=2'"), "{text}");
     }
 
     #[test]
