@@ -28,6 +28,7 @@ mod compare;
 mod doctor;
 mod list;
 mod list_recipes;
+mod logs;
 mod metrics;
 mod plan;
 mod plot;
@@ -89,6 +90,7 @@ enum Command {
     Collect(resume::Collect),
     /// List the benchmarks of the archive, newest first.
     List(list::List),
+    Logs(logs::Logs),
     Summary(summary::Summary),
     /// Tell whether a candidate got slower than its base; exit code 1 when it did.
     Compare(compare::Compare),
@@ -128,6 +130,7 @@ impl Cli {
             Command::Stop(stop) => stop.execute(&self.global),
             Command::Collect(collect) => collect.execute(&self.global),
             Command::List(list) => list.execute(&self.global),
+            Command::Logs(logs) => logs.execute(&self.global),
             Command::Summary(summary) => summary.execute(&self.global),
             Command::Compare(compare) => compare.execute(&self.global),
             Command::Metrics(metrics) => metrics.execute(&self.global),

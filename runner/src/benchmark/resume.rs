@@ -29,7 +29,7 @@ pub struct Resumption {
     pub keep: bool,
 }
 
-/// An unfinished deployment on a cluster.
+/// An unfinished deployment.
 #[derive(Debug)]
 pub struct Unfinished {
     pub folder: PathBuf,
@@ -41,14 +41,22 @@ pub struct Unfinished {
 
 /// Every unfinished deployment on a cluster, whether or not a command watches it.
 pub fn unfinished(archive: &Archive) -> Result<Vec<Unfinished>> {
+    let mut found = under_way(archive)?;
+    found.retain(|found| is_on_cluster(&found.folder));
+    Ok(found)
+}
+
+/// Every deployment that has a run folder: those on clusters, and those that a command here works on.
+pub fn under_way(archive: &Archive) -> Result<Vec<Unfinished>> {
     let mut found = Vec::new();
     if !archive.folder().join(".work").exists() {
         return Ok(found);
     }
     for entry in fs::read_dir(archive.work_folder()?.join("run")).into_iter().flatten() {
         let folder = entry?.path();
-        let (true, Some(state)) = (is_on_cluster(&folder), Journal::last(&folder)) else { continue };
-        let plan = Layout::new(&folder).plan()?;
+        let Some(state) = Journal::last(&folder) else { continue };
+        // It may have been finished just now.
+        let Ok(plan) = Layout::new(&folder).plan() else { continue };
         let campaign = plan.points.first().map(|point| point.campaign.name.clone()).unwrap_or_default();
         let benchmarks = plan.points.iter().map(|point| point.benchmark_id).collect();
         found.push(Unfinished { folder, target: plan.facts.target.name, campaign, state, benchmarks });

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-/// Flag → command.
+/// Flag → command, with its options.
 const ALIASES: &[(&str, &str)] = &[
     ("--list", "list"),
     ("--list-benchmarks", "list"),
@@ -17,6 +17,8 @@ const ALIASES: &[(&str, &str)] = &[
     ("--watch", "resume"),
     ("--stop", "stop"),
     ("--collect", "collect"),
+    ("--logs", "logs"),
+    ("--download-logs", "logs --save logs"),
 ];
 
 /// Global options that take a value, which is no command.
@@ -36,10 +38,14 @@ pub fn resolve(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
         };
         if let Some((_, command)) = ALIASES.iter().find(|(alias, _)| *alias == flag) {
             // Only its first place is a command's; global options may stand before it.
-            args.splice(at..=at, std::iter::once(OsString::from(command)).chain(value));
+            args.splice(at..=at, command.split(' ').map(OsString::from).chain(value));
             break;
         }
         if !argument.starts_with('-') {
+            // A recipe where a command is expected.
+            if [".yaml", ".yml"].iter().any(|ending| argument.ends_with(ending)) {
+                args.insert(at, OsString::from("run"));
+            }
             break;
         }
         at += 1 + usize::from(WITH_VALUE.contains(&argument));
@@ -73,6 +79,9 @@ mod tests {
             ("runner --metrics -007", "runner metrics -007"),
             ("runner --results x --json --metrics=latest", "runner --results x --json metrics latest"),
             ("runner --list", "runner list"),
+            ("runner --download-logs -007", "runner logs --save logs -007"),
+            ("runner --results x my/recipe.yaml", "runner --results x run my/recipe.yaml"),
+            ("runner run recipe.yaml", "runner run recipe.yaml"),
             ("runner summary --metrics", "runner summary --metrics"),
             ("runner --results --metrics list", "runner --results --metrics list"),
             ("runner", "runner"),

@@ -43,6 +43,9 @@ pub struct Keeping {
     /// Seconds between two questions to a cluster, in place of the target's `poll`.
     #[arg(long, value_name = "SECONDS", value_parser = super::poll_seconds)]
     pub poll: Option<f64>,
+    /// On a cluster: begin benchmarks anew whose jobs ended so, up to three times: `preempted,node_fail,…`.
+    #[arg(long, value_name = "STATES", value_delimiter = ',', value_parser = benchmark::retried_end, conflicts_with = "detach")]
+    pub retry: Vec<String>,
     /// Exit with 1 when a benchmark is invalid or client-bound.
     #[arg(long)]
     pub strict: bool,
@@ -57,6 +60,7 @@ impl Keeping {
             rerun_of: None,
             poll_s: self.poll,
             detach: self.detach,
+            retry: self.retry.clone(),
         }
     }
 }

@@ -31,9 +31,31 @@ pub fn parse(text: &str) -> Option<Settings> {
     (!settings.host.is_empty()).then_some(settings)
 }
 
+/// Whether an SSH configuration has a section for the host by its very name.
+pub fn describes(text: &str, host: &str) -> bool {
+    text.lines().any(|line| {
+        let mut words = line.split(|c: char| c.is_whitespace() || c == '=').filter(|word| !word.is_empty());
+        words.next().is_some_and(|key| key.eq_ignore_ascii_case("host"))
+            && words.any(|word| word.trim_matches('"') == host)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configuration_names_its_hosts() {
+        for (text, expected) in [
+            ("Host meluxina\n  Port 8822\n", true),
+            ("  host = other \"meluxina\"\n", true),
+            ("Host mel*\nHost *\n", false),
+            ("# Host meluxina\nHostName meluxina\n", false),
+            ("", false),
+        ] {
+            assert_eq!(describes(text, "meluxina"), expected, "{text}");
+        }
+    }
 
     #[test]
     fn what_ssh_says_is_read() {
