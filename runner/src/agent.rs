@@ -17,6 +17,7 @@ use clap::{Args, Subcommand};
 mod account;
 mod calibrate;
 mod container;
+mod crew;
 mod deployment;
 mod events;
 mod exec;
@@ -24,6 +25,7 @@ mod load;
 mod partner;
 mod process;
 mod program;
+mod rendezvous;
 mod sample;
 mod serve;
 
@@ -85,6 +87,9 @@ pub struct JobArgs {
     /// The other agent is another job: listen where its node reaches this one, and end when it is gone.
     #[arg(long)]
     job: bool,
+    /// Nodes that drive the load together, each by an agent that is a task of the job's step.
+    #[arg(long, requires = "job", default_value_t = 1)]
+    nodes: u32,
     /// Seconds to do without a sign of life from the other job.
     #[arg(long, requires = "job", default_value_t = 120.0)]
     silence: f64,
@@ -100,6 +105,12 @@ pub struct JobArgs {
 }
 
 impl JobArgs {
+    /// What to say when Slurm begins this job again, which must not go on top of what it measured before.
+    fn begun_again(&self) -> Option<String> {
+        let restarts = std::env::var("SLURM_RESTART_COUNT").ok().filter(|_| self.job)?;
+        (restarts != "0").then(|| "Slurm put the job back into the queue and began it again".to_owned())
+    }
+
     fn silence(&self) -> Duration {
         Duration::from_secs_f64(self.silence.clamp(1.0, 1e6))
     }

@@ -6,7 +6,6 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     fs::{self, File, TryLockError},
-    io::Read,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -36,14 +35,17 @@ mod drive;
 mod journal;
 mod recover;
 mod resume;
+mod retry;
 mod search;
 
 pub use collect::{Done, status_word};
 pub use drive::Driven;
 use drive::{Deployment, Until, drive};
-use journal::{Journal, State};
+use journal::Journal;
+pub use journal::State;
 pub use recover::{Recovered, recover};
-pub use resume::{Resumption, resume, unfinished};
+pub use resume::{Resumption, Unfinished, resume, under_way, unfinished};
+pub use retry::retried_end;
 pub use search::resume as resume_searches;
 
 /// What the person who starts a campaign decides about the archive.
@@ -58,6 +60,9 @@ pub struct Options {
     pub poll_s: Option<f64>,
     /// Leave what was submitted to a cluster to itself.
     pub detach: bool,
+    /// Slurm's words for ends of jobs after which benchmarks are begun anew, such as `PREEMPTED`.
+    #[serde(default)]
+    pub retry: Vec<String>,
 }
 
 /// Runs every benchmark of the plan; returns what came of them, those that were archived in order.
@@ -112,6 +117,13 @@ pub fn execute(
     } else {
         drive(all.map(&mut create), until, None, archive, options.keep, console, interrupt)
     };
+    let driven = match driven {
+        Ok(driven) if !options.retry.is_empty() => {
+            let mut attempt = |opening: Opening<'_>| session.create(plan, opening, &mut targets);
+            retry::again(plan, &session, driven, &mut attempt, console)
+        }
+        driven => driven,
+    };
     console.finish();
     targets.account().iter().for_each(|line| tracing::info!("{line}"));
     let driven = driven?;
@@ -159,7 +171,7 @@ struct Opening<'a> {
 impl<'a> Session<'a> {
     fn new(execution: String, archive: &'a Archive, options: &'a Options, interrupt: &'a Interrupt) -> Self {
         let git_commit = Repository::around(existing_parent(archive.folder())).and_then(|repository| repository.head);
-        Self { execution, tool: tool_facts(), git_commit, archive, options, interrupt }
+        Self { execution, tool: node::tool(), git_commit, archive, options, interrupt }
     }
 
     /// Plans one benchmark, which gets its id.
@@ -306,17 +318,10 @@ fn draw_secrets(service: &mut ServicePlan, secrets: &mut BTreeMap<String, String
         }
         settings.insert(secret.setting.to_owned(), format!("${{{}}}", secret.variable).into());
         if let Entry::Vacant(vacant) = secrets.entry(secret.variable.to_owned()) {
-            vacant.insert(random_text()?);
+            vacant.insert(services::token::secret()?);
         }
     }
     Ok(())
-}
-
-/// 128 bits of the kernel's random numbers in hexadecimal.
-fn random_text() -> Result<String> {
-    let mut bytes = [0; 16];
-    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).context("cannot read /dev/urandom")?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn time_limit_s(resources: &recipe::Resources) -> Result<Option<f64>> {
@@ -395,16 +400,6 @@ fn execution_name(started: Timestamp) -> String {
     let unique = format!("{} {} {:?}", started.unix_us(), std::process::id(), Instant::now());
     let time: String = started.to_string().chars().filter(char::is_ascii_alphanumeric).take(15).collect();
     format!("{time}-{}", &archive::sha256_hex(unique.as_bytes())[..6])
-}
-
-fn tool_facts() -> ToolFacts {
-    let binary = fs::read(node::OWN_PROGRAM).ok();
-    ToolFacts {
-        name: env!("CARGO_PKG_NAME").to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        binary_sha256: binary.map(|bytes| archive::sha256_hex(&bytes)),
-        other: serde_json::Map::new(),
-    }
 }
 
 /// The nearest folder on the way up that exists: a results folder may not exist yet.

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use archive::NodeFacts;
+use archive::{NodeFacts, ToolFacts};
 use procfs::{CpuInfo, Current, Meminfo};
 
 /// The running executable itself, also after the file it came from was replaced by a newer build.
@@ -11,6 +11,17 @@ pub const OWN_PROGRAM: &str = "/proc/self/exe";
 /// The host name, as the kernel has it.
 pub fn hostname() -> String {
     nix::unistd::gethostname().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// This program.
+pub fn tool() -> ToolFacts {
+    let binary = fs::read(OWN_PROGRAM).ok();
+    ToolFacts {
+        name: env!("CARGO_PKG_NAME").to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        binary_sha256: binary.map(|bytes| archive::sha256_hex(&bytes)),
+        other: serde_json::Map::new(),
+    }
 }
 
 /// Everything about this machine that can bear on a measurement.

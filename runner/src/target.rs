@@ -1,6 +1,6 @@
 //! Where a deployment runs. A target starts the agents on a run folder and moves files; it knows no service.
 
-use std::{cell::RefCell, collections::BTreeMap, path::Path, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, path::Path, rc::Rc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use archive::TargetFacts;
@@ -36,6 +36,10 @@ pub trait Target {
     fn at_once(&self) -> usize {
         1
     }
+    /// Between two attempts to launch what it does not take now.
+    fn again(&self) -> Duration {
+        Duration::from_secs(30)
+    }
     /// Asks whether the folder, which is complete, can be launched; errs with [`Refused`] when it never can,
     /// and with [`NotNow`] when it may be later.
     fn check(&mut self, _folder: &Path) -> Result<()> {
@@ -58,6 +62,11 @@ pub trait Target {
     /// Brings what the agents wrote into the folder, once they have ended; errs with [`Gone`] when it is lost.
     fn fetch(&mut self) -> Result<()> {
         Ok(())
+    }
+    /// What was added to the logs since the places in `read`, by the log's name; of a new log at most the last `most` bytes.
+    /// Takes up a deployment that another process may be watching; asks nothing of Slurm.
+    fn logs(&mut self, _read: &mut BTreeMap<String, u64>, _most: u64) -> Result<Vec<(String, Vec<u8>)>> {
+        bail!("the logs of this target are in its run folder")
     }
     /// Removes the secrets where the agents were; the rest stays.
     fn remove_secrets(&mut self) -> Result<()> {

@@ -188,13 +188,29 @@ impl Layout {
         write_json(&self.service().join("state.json"), state)
     }
 
-    /// Facts of the machine that the load ran on.
-    pub fn client_node(&self) -> Option<archive::NodeFacts> {
-        read_json(&self.folder.join("points/node.json")).ok()
+    /// Facts of the machines that the load ran on, the first node first.
+    pub fn client_nodes(&self) -> Vec<archive::NodeFacts> {
+        (0..).map_while(|number| read_json(&self.client_node_file(number)).ok()).collect()
     }
 
-    pub fn write_client_node(&self, facts: &archive::NodeFacts) -> Result<()> {
-        write_json(&self.folder.join("points/node.json"), facts)
+    pub fn write_client_node(&self, number: u32, facts: &archive::NodeFacts) -> Result<()> {
+        write_json(&self.client_node_file(number), facts)
+    }
+
+    /// The program that drove the load, where it is not the one that planned it.
+    pub fn load_tool(&self) -> Option<ToolFacts> {
+        read_json(&self.folder.join("points/tool.json")).ok()
+    }
+
+    pub fn write_load_tool(&self, facts: &ToolFacts) -> Result<()> {
+        write_json(&self.folder.join("points/tool.json"), facts)
+    }
+
+    fn client_node_file(&self, number: u32) -> PathBuf {
+        self.folder.join("points").join(match number {
+            0 => "node.json".to_owned(),
+            _ => format!("node-{number}.json"),
+        })
     }
 
     /// Puts the recorded arrivals where the load agent finds them.

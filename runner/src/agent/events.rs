@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::Write,
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
@@ -30,9 +30,22 @@ impl Agent {
     }
 }
 
+/// Room for the last events of an agent on a full disk.
+const RESERVE: usize = 32 << 10;
+
+impl Drop for EventLog {
+    fn drop(&mut self) {
+        // What is not there need not go.
+        let _ = fs::remove_file(&self.reserve);
+    }
+}
+
 /// Appends the events of one agent.
 pub struct EventLog {
-    file: File,
+    /// None for an agent that leaves the telling to another.
+    file: Option<File>,
+    /// Takes up room that is given free when there is none left to say why.
+    reserve: PathBuf,
     node: String,
 }
 
@@ -40,7 +53,16 @@ impl EventLog {
     pub fn open(layout: &Layout, agent: Agent, node: &str) -> Result<Self> {
         let path = path(layout.folder(), agent);
         let file = OpenOptions::new().append(true).create(true).open(&path);
-        Ok(Self { file: file.with_context(|| format!("cannot open {}", path.display()))?, node: node.to_owned() })
+        let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+        let reserve = path.with_extension("reserve");
+        // Without it the events are written all the same, while there is room.
+        let _ = fs::write(&reserve, [b'.'; RESERVE]);
+        Ok(Self { file: Some(file), reserve, node: node.to_owned() })
+    }
+
+    /// Events that nobody asks for.
+    pub fn silent() -> Self {
+        Self { file: None, reserve: PathBuf::new(), node: String::new() }
     }
 
     /// Records that `event` happened now.
@@ -55,11 +77,20 @@ impl EventLog {
         detail: Option<String>,
         benchmark_id: Option<BenchmarkId>,
     ) -> Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
         let event = Event { time, event: event.to_owned(), node: Some(self.node.clone()), detail, benchmark_id };
         let mut line = serde_json::to_vec(&event)?;
         line.push(b'\n');
-        self.file.write_all(&line)?;
-        self.file.sync_data()?;
+        let written = file.write_all(&line);
+        if written.as_ref().is_err_and(|err| matches!(err.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)) {
+            fs::remove_file(&self.reserve)?;
+            // What there was room for is no whole line.
+            file.write_all(b"\n")?;
+            file.write_all(&line)?;
+        } else {
+            written?;
+        }
+        file.sync_data()?;
         Ok(())
     }
 }

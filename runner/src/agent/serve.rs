@@ -35,6 +35,7 @@ use super::{
     partner::{Beat, Partner},
     process,
     program::Program,
+    rendezvous,
     sample::Sampler,
 };
 use crate::{
@@ -68,6 +69,9 @@ pub fn run(folder: &Path, lifeline: bool, job: &JobArgs) -> Result<()> {
     runtime.block_on(async {
         let layout = Layout::new(folder);
         let plan = layout.plan()?;
+        if let Some(reason) = job.begun_again() {
+            return EventLog::open(&layout, Agent::Serve, &node::hostname())?.write("failed", Some(reason), None);
+        }
         let mut serving = Serving {
             secrets: layout.secrets()?,
             log: EventLog::open(&layout, Agent::Serve, &node::hostname())?,
@@ -78,6 +82,9 @@ pub fn run(folder: &Path, lifeline: bool, job: &JobArgs) -> Result<()> {
         };
         let mut ends = Ends::new(lifeline)?;
         let beat = job.job.then(|| Beat::start(folder, Agent::Serve)).transpose()?;
+        if job.job {
+            rendezvous::open(&serving.layout, &own_address()?, job.nodes, services::token::secret()?)?;
+        }
         let result = serving.life(&mut ends).await;
         if let Err(err) = &result {
             serving.log.write("failed", Some(format!("{err:#}")), None)?;

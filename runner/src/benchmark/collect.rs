@@ -216,6 +216,12 @@ fn seal(
             Measured { started_at: spooled.started_at, window_s: [spooled.window_start_s.unwrap_or(end).min(end), end] }
         }
     };
+    // Where there are records there was a load, even if nobody could say so any more.
+    let failure = failure.map(|failure| match (failure.stage, measured.started_at, measured.window_s) {
+        (Stage::Ready, Some(_), [start, end]) if end > start => Failure { stage: Stage::Loading, ..failure },
+        (Stage::Ready, Some(_), _) => Failure { stage: Stage::Warmup, ..failure },
+        _ => failure,
+    });
     // A copy: the seal makes its file read-only and may move it, and the source must survive a second attempt.
     let archived_requests = staged.join("requests.jsonl.zst");
     if secrets.is_empty() {
@@ -340,18 +346,33 @@ fn run_facts(
         ended_at,
         campaign: point.campaign.clone(),
         target: target_facts(layout, plan),
-        tool: plan.facts.tool.clone(),
+        tool: tool_facts(layout, plan),
         git_commit: plan.facts.git_commit.clone(),
         recipe_hash: point.recipe_hash.clone(),
         recipe: point.recipe.clone(),
         service,
         client,
-        nodes: nodes(state.map(|state| state.node), layout.client_node()),
+        nodes: nodes(state.map(|state| state.node), layout.client_nodes()),
         seeds: point.seeds.clone(),
         events,
         rerun_of: plan.facts.rerun_of,
         other: serde_json::Map::new(),
     }
+}
+
+/// The program that drove the load. On a cluster that is a build of its own, beside the one that planned it.
+fn tool_facts(layout: &Layout, plan: &DeploymentPlan) -> archive::ToolFacts {
+    let planned = &plan.facts.tool;
+    if !is_on_cluster(layout.folder()) {
+        return planned.clone();
+    }
+    let unknown = archive::ToolFacts { binary_sha256: None, ..planned.clone() };
+    let mut facts = layout.load_tool().unwrap_or(unknown);
+    facts.other.insert(
+        "planned_by".into(),
+        serde_json::json!({"version": planned.version, "binary_sha256": planned.binary_sha256}),
+    );
+    facts
 }
 
 /// The target, with the jobs that the deployment was.
@@ -370,6 +391,9 @@ fn load_facts(report: Option<&LoadReport>) -> serde_json::Map<String, serde_json
     if !report.steps.is_empty() {
         facts.insert("steps".into(), serde_json::to_value(&report.steps).unwrap_or_default());
     }
+    if !report.nodes.is_empty() {
+        facts.insert("nodes".into(), serde_json::to_value(&report.nodes).unwrap_or_default());
+    }
     if let Some(precision) = &report.precision {
         facts.insert("precision".into(), serde_json::to_value(precision).unwrap_or_default());
     }
@@ -377,9 +401,9 @@ fn load_facts(report: Option<&LoadReport>) -> serde_json::Map<String, serde_json
 }
 
 /// One entry a machine, with every role it had.
-fn nodes(service: Option<NodeFacts>, client: Option<NodeFacts>) -> Vec<NodeFacts> {
+fn nodes(service: Option<NodeFacts>, clients: Vec<NodeFacts>) -> Vec<NodeFacts> {
     let mut nodes: Vec<NodeFacts> = Vec::new();
-    for node in [service, client].into_iter().flatten() {
+    for node in service.into_iter().chain(clients) {
         match nodes.iter_mut().find(|known| known.hostname == node.hostname) {
             Some(known) => known.roles.extend(node.roles),
             None => nodes.push(node),
@@ -397,8 +421,9 @@ fn write_resources(
     out: &Path,
 ) -> Result<()> {
     let mut samples = Vec::new();
-    for path in [layout.service().join("resources.jsonl"), folder.join("resources.jsonl")] {
-        let text = fs::read_to_string(path).unwrap_or_default();
+    let folders = [layout.service(), folder.to_owned()];
+    for folder in folders.into_iter().chain(load::spool::part_folders(folder)?) {
+        let text = fs::read_to_string(folder.join("resources.jsonl")).unwrap_or_default();
         // The last line of a killed agent may be cut off.
         samples.extend(text.lines().filter_map(|line| serde_json::from_str::<ResourceSample>(line).ok()));
     }
@@ -466,13 +491,15 @@ fn copy_logs(layout: &Layout, folder: &Path, secrets: &Secrets, out: &Path) -> R
         ("serve.log".to_owned(), run.join("serve.log")),
         ("load.log".to_owned(), run.join("load.log")),
     ]);
-    let clients = folder.join("logs");
-    for path in archive::files_below(&clients)? {
-        let mut name = path.strip_prefix(&clients).unwrap_or(&path).to_string_lossy().into_owned();
-        while sources.contains_key(&name) {
-            name = format!("client/{name}");
+    for folder in std::iter::once(folder.to_owned()).chain(load::spool::part_folders(folder)?) {
+        let clients = folder.join("logs");
+        for path in archive::files_below(&clients)? {
+            let mut name = path.strip_prefix(&clients).unwrap_or(&path).to_string_lossy().into_owned();
+            while sources.contains_key(&name) {
+                name = format!("client/{name}");
+            }
+            sources.insert(name, path);
         }
-        sources.insert(name, path);
     }
     for (name, source) in sources {
         let length = fs::metadata(&source).map_or(0, |file| file.len());

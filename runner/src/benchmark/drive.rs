@@ -24,8 +24,6 @@ use crate::{
     target::{AgentStatus, Gone, NotNow, Refused, Target, Unreachable},
 };
 
-/// Between two attempts to launch what a target does not take now.
-const AGAIN: Duration = Duration::from_secs(30);
 /// How long a target that does not answer is asked again; what waits for others to end waits as long as they take.
 const PATIENCE: Duration = Duration::from_secs(900);
 
@@ -75,6 +73,8 @@ pub struct Driven {
     pub left: usize,
     /// Benchmarks of ended deployments that came to nothing.
     pub not_begun: usize,
+    /// Benchmarks that were begun anew after their jobs had ended; what counts is the later one.
+    pub retried: BTreeSet<BenchmarkId>,
     /// What became of deployments that could not be brought to their end; they hinder no others.
     pub errors: Vec<String>,
 }
@@ -85,6 +85,7 @@ impl Driven {
         self.done.extend(other.done);
         self.left += other.left;
         self.not_begun += other.not_begun;
+        self.retried.extend(other.retried);
         other.errors.into_iter().for_each(|text| self.say(text));
     }
 
@@ -102,7 +103,8 @@ impl Driven {
 
     /// Whether every benchmark was begun and completed.
     pub fn is_fine(&self) -> bool {
-        self.not_begun == 0 && self.done.iter().all(|done| done.run.status == Status::Completed)
+        let fine = |done: &Done| done.run.status == Status::Completed || self.retried.contains(&done.id);
+        self.not_begun == 0 && self.done.iter().all(fine)
     }
 }
 
@@ -136,8 +138,9 @@ impl Deployment {
                 match err.downcast_ref::<NotNow>() {
                     Some(not_now) if not_now.limit || since.elapsed() < PATIENCE => {
                         let why = not_now.why.clone();
-                        tracing::info!("{why}: again in {} s", AGAIN.as_secs());
-                        self.postponed = Some(Postponed { why, since, next: Instant::now() + AGAIN });
+                        let again = self.target.again();
+                        tracing::info!("{why}: again in {} s", again.as_secs());
+                        self.postponed = Some(Postponed { why, since, next: Instant::now() + again });
                     }
                     _ => return Err(err),
                 }
@@ -237,6 +240,7 @@ impl Deployment {
     ) -> Result<()> {
         let mut gone = None;
         if self.state < State::Collected {
+            self.enter(State::Ended)?;
             match self.target.fetch() {
                 Ok(()) => {}
                 // There is nothing that a later command could fetch.
@@ -245,12 +249,8 @@ impl Deployment {
                     remark = Some(texts.collect::<Vec<_>>().join("; "));
                     gone.clone_from(&remark);
                 }
-                Err(err) => {
-                    self.enter(State::Ended)?;
-                    return Err(err);
-                }
+                Err(err) => return Err(err),
             }
-            self.enter(State::Ended)?;
         }
         // Whoever takes it up from here no longer asks where it ran.
         let kept = self.folder().join("remark.json");

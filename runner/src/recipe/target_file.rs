@@ -57,6 +57,9 @@ pub struct SlurmTarget {
     /// A `runner` that runs on the cluster, in place of this one; counts from where you are.
     #[schemars(length(min = 1))]
     pub agent: Option<String>,
+    /// Between two signs of life on a connection that says nothing; three without an answer, and it is made anew.
+    #[schemars(range(min = 1, max = 3600), extend("format" = "duration"))]
+    pub keepalive: f64,
     /// Between two questions to Slurm, whatever the number of jobs.
     #[schemars(range(min = 1), extend("format" = "duration"))]
     pub poll: f64,
@@ -135,6 +138,7 @@ impl Default for SlurmTarget {
             container: None,
             volumes: Vec::new(),
             agent: None,
+            keepalive: 15.0,
             poll: 30.0,
             max_jobs: 20,
             client_patience: 300.0,

@@ -88,7 +88,7 @@ impl Followed {
             }
             match (accounts.get(&job.id), queue.contains_key(&job.id)) {
                 // The accounts are written a little later than the queue.
-                (Some(known), in_queue) if known.phase().is_over() || !in_queue => *job = known.clone(),
+                (Some(known), in_queue) if known.phase().is_over() || !in_queue => *job = job.with(known),
                 (None, false) => {
                     unknown = true;
                     if self.unknown + 1 >= UNKNOWN_TIMES {
@@ -120,6 +120,9 @@ pub struct Jobs {
     /// Why they were ended before their time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,
+    /// Slurm put one of them back into the queue after it had run, and which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requeued: Option<String>,
 }
 
 impl Jobs {
@@ -133,6 +136,12 @@ impl Jobs {
 
     fn each(&mut self) -> [&mut JobRecord; 2] {
         [&mut self.service, &mut self.client]
+    }
+
+    /// The jobs of which Slurm has not said all yet.
+    fn open(&self) -> impl Iterator<Item = &str> {
+        let known = |job: &&JobRecord| job.phase().is_over() && job.ended_unix_s.is_some();
+        [&self.service, &self.client].into_iter().filter(move |job| !known(job)).map(|job| job.id.as_str())
     }
 
     fn are_over(&self) -> bool {
@@ -149,14 +158,15 @@ impl Jobs {
         // A client that never began only says that its service ended.
         let client =
             complaint(Role::Client, &self.client).filter(|_| service.is_none() || self.client.started_unix_s.is_some());
-        let all: Vec<String> = self.blocked.clone().into_iter().chain(service).chain(client).collect();
+        let requeued = self.requeued.as_ref().map(|id| format!("Slurm put job {id} back into the queue"));
+        let all: Vec<String> = self.blocked.clone().into_iter().chain(requeued).chain(service).chain(client).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
 }
 
 impl Cluster {
     pub fn new(name: &str, site: SlurmTarget) -> Result<Self> {
-        let ssh = Ssh::new(&site.host, site.ssh_config.as_deref(), PATIENCE)?;
+        let ssh = Ssh::new(&site.host, site.ssh_config.as_deref(), PATIENCE, Duration::from_secs_f64(site.keepalive))?;
         Ok(Self {
             name: name.to_owned(),
             site,
@@ -193,16 +203,17 @@ impl Cluster {
         let names: Vec<&String> = self.followed.keys().collect();
         let files: String = names
             .iter()
-            .map(|name| format!(" {name}/events/*.jsonl {name}/points/*/progress.json {name}/*.log"))
+            .map(|name| {
+                format!(
+                    " {name}/events/*.jsonl {name}/points/*/progress.json {name}/points/*/*/progress.json {name}/*.log"
+                )
+            })
             .collect();
-        let script = format!(
-            "SLURM_TIME_FORMAT=%s timeout 60 squeue --noheader --states=all --user=\"$(id -un)\" --format='{}'\n\
-             echo \"{END} $?\"\ncd {} && ls -d{files} 2>/dev/null | tar -cf - -T - 2>/dev/null\nexit 0",
-            output::QUEUE_FORMAT,
-            quoted(&runs)?,
-        );
+        let open: Vec<&str> = self.followed.values().flat_map(|followed| followed.jobs.open()).collect();
+        let script = question(&open, &files, &quoted(&runs)?);
         let answer = self.ssh.run(&script, b"")?;
-        let (said, files) = split_at_mark(&answer.stdout);
+        let (said, rest) = split_at_mark(&answer.stdout, QUEUE_END);
+        let (accounts, files) = split_at_mark(rest, ACCOUNTS_END);
         let Some(said) = said else {
             tracing::info!("Slurm on {} does not answer: {}", self.name, answer.stderr.trim());
             return Ok(());
@@ -215,9 +226,14 @@ impl Cluster {
         let mut ask_account = Vec::new();
         for followed in self.followed.values_mut() {
             followed.ending.clear();
+            let mut requeued = None;
             for job in followed.jobs.each() {
                 match found.get(&job.id) {
-                    Some(known) => *job = JobRecord { exit_code: std::mem::take(&mut job.exit_code), ..known.clone() },
+                    Some(known) if job.phase() == Phase::Running && known.phase() == Phase::Waiting => {
+                        requeued = Some(job.id.clone());
+                        *job = known.clone();
+                    }
+                    Some(known) => *job = job.with(known),
                     None if !job.phase().is_over() => ask_account.push(job.id.clone()),
                     None => {}
                 }
@@ -226,31 +242,17 @@ impl Cluster {
                     ask_account.push(job.id.clone());
                 }
             }
+            followed.jobs.requeued = requeued.or(followed.jobs.requeued.take());
         }
-        if !ask_account.is_empty() {
-            self.ask_account(&ask_account, &found)?;
+        if !ask_account.is_empty() && accounts.is_none() {
+            tracing::info!("the accounts of {} do not answer: {}", self.name, answer.stderr.trim());
+        }
+        let accounts = accounts.map(|text| output::accounting(&text));
+        for followed in self.followed.values_mut() {
+            followed.hear(&ask_account, accounts.as_ref(), &found);
         }
         for followed in self.followed.values() {
             agent::write_json(&Jobs::path(&followed.folder), &followed.jobs)?;
-        }
-        Ok(())
-    }
-
-    /// What the accounts know of jobs that the queue no longer knows, or knows to be over.
-    fn ask_account(&mut self, ids: &[String], queue: &BTreeMap<String, JobRecord>) -> Result<()> {
-        let script = format!(
-            "SLURM_TIME_FORMAT=%s timeout 60 sacct --allocations --noheader --parsable2 --jobs={} --format={}",
-            ids.join(","),
-            output::ACCOUNTING_FORMAT
-        );
-        let answer = self.ssh.run(&script, b"")?;
-        let answered = answer.code == 0;
-        if !answered {
-            tracing::info!("the accounts of {} do not answer: {}", self.name, answer.stderr.trim());
-        }
-        let accounts = answered.then(|| output::accounting(&answer.text()));
-        for followed in self.followed.values_mut() {
-            followed.hear(ids, accounts.as_ref(), queue);
         }
         Ok(())
     }
@@ -266,12 +268,38 @@ impl Cluster {
     }
 }
 
-/// Between what Slurm says and the files.
-const END: &str = "--end of the queue:";
+/// For a shell: whether a controller that has just begun does not know all of its nodes yet, and refuses what it would take
+/// a moment later.
+const NODES_UNKNOWN: &str = "timeout 60 sinfo --noheader --format=%t 2>/dev/null | grep -q '^unk'";
 
-/// What Slurm said, if it answered, and the bytes behind it.
-fn split_at_mark(bytes: &[u8]) -> (Option<String>, &[u8]) {
-    let mark = END.as_bytes();
+/// Behind what the queue, and then the accounts, say; with the status of the command that asked.
+const QUEUE_END: &str = "--end of the queue:";
+const ACCOUNTS_END: &str = "--end of the accounts:";
+
+/// The one question about all jobs: the queue, the accounts where a job of `open` is no longer in it or is over, and the
+/// files that tell how far the agents are.
+fn question(open: &[&str], files: &str, runs: &str) -> String {
+    format!(
+        "export SLURM_TIME_FORMAT=%s\n\
+         queue=$(timeout 60 squeue --noheader --states=all --user=\"$(id -un)\" --format='{queue}'); code=$?\n\
+         printf '%s\\n' \"$queue\"; echo \"{QUEUE_END} $code\"\n\
+         ids=; code=none; queue=\"\n$queue\"\n\
+         for id in {open}; do case $queue in\n\
+           *\"\n$id|PENDING|\"* | *\"\n$id|CONFIGURING|\"* | *\"\n$id|RUNNING|\"* | *\"\n$id|COMPLETING|\"*) ;;\n\
+           *) ids=$ids,$id ;; esac; done\n\
+         if [ -n \"$ids\" ]; then\n\
+           timeout 60 sacct --allocations --noheader --parsable2 --jobs=${{ids#,}} --format={accounting}; code=$?; fi\n\
+         echo \"{ACCOUNTS_END} $code\"\n\
+         cd {runs} && ls -d{files} 2>/dev/null | tar -cf - -T - 2>/dev/null\nexit 0",
+        queue = output::QUEUE_FORMAT,
+        accounting = output::ACCOUNTING_FORMAT,
+        open = open.join(" "),
+    )
+}
+
+/// What a command said, if it answered, and the bytes behind its mark.
+fn split_at_mark<'a>(bytes: &'a [u8], mark: &str) -> (Option<String>, &'a [u8]) {
+    let mark = mark.as_bytes();
     let Some(at) = bytes.windows(mark.len()).position(|window| window == mark) else { return (None, &[]) };
     let rest = &bytes[at + mark.len()..];
     let line = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
@@ -330,8 +358,10 @@ pub fn scripts(
     folder: &str,
     program: &str,
 ) -> Result<Vec<(Role, String)>> {
-    let write =
-        |(role, resources)| Ok((role, script::script(&Job { role, deployment, resources, site, folder, program })?));
+    let client_nodes = resources[1].nodes.unwrap_or(1);
+    let write = |(role, resources)| {
+        Ok((role, script::script(&Job { role, deployment, resources, client_nodes, site, folder, program })?))
+    };
     Role::BOTH.into_iter().zip(resources).map(write).collect()
 }
 
@@ -360,6 +390,10 @@ impl Target for Slurm {
         (self.cluster.borrow().site.max_jobs / 2).max(1) as usize
     }
 
+    fn again(&self) -> Duration {
+        Duration::from_secs_f64(self.cluster.borrow().site.poll)
+    }
+
     fn check(&mut self, folder: &Path) -> Result<()> {
         let name = self.own(folder)?;
         let resources = planned_resources(folder)?;
@@ -368,7 +402,10 @@ impl Target for Slurm {
         let there = cluster.folder(&name)?;
         let program = login::put_program(&mut cluster, &place)?;
         for (role, text) in scripts(&name, &resources, &cluster.site, &there, &program)? {
-            let answer = cluster.ssh.run("timeout 60 sbatch --test-only 2>&1", text.as_bytes())?;
+            let asked = format!(
+                "timeout 60 sbatch --test-only 2>&1 && exit 0; code=$?; {NODES_UNKNOWN} || exit $code; exit {TIMED_OUT}"
+            );
+            let answer = cluster.ssh.run(&asked, text.as_bytes())?;
             if answer.code != 0 {
                 return Err(untaken(&format!("the {}'s job", role.name()), answer.code, &answer.text()));
             }
@@ -417,6 +454,11 @@ impl Target for Slurm {
             .find_map(|(role, job)| Some((role, job.clone(), blocked_for_ever(&job.reason)?)));
         let mut end = Vec::new();
         match (service, client) {
+            // It must not be measured on top of what was. The other one notices its silence.
+            (Phase::Waiting, _) if jobs.requeued.as_ref() == Some(&jobs.service.id) => {
+                end.push(jobs.service.id.clone())
+            }
+            (_, Phase::Waiting) if jobs.requeued.as_ref() == Some(&jobs.client.id) => end.push(jobs.client.id.clone()),
             // One without the other has nothing to do.
             (Phase::Over(_), Phase::Waiting) => end.push(jobs.client.id.clone()),
             (Phase::Over(_), Phase::Running) | (Phase::Running, Phase::Over(_)) => {}
@@ -473,6 +515,13 @@ impl Target for Slurm {
         let (folder, name) = self.run()?;
         let there = cluster.folder(name)?;
         copy::get(&mut cluster.ssh, &there, folder)
+    }
+
+    fn logs(&mut self, read: &mut BTreeMap<String, u64>, most: u64) -> Result<Vec<(String, Vec<u8>)>> {
+        let mut cluster = self.cluster.borrow_mut();
+        let (_, name) = self.run()?;
+        let there = cluster.folder(name)?;
+        copy::logs(&mut cluster.ssh, &there, read, most)
     }
 
     fn remove_secrets(&mut self) -> Result<()> {
@@ -550,7 +599,7 @@ fn submit(ssh: &mut Ssh, there: &str, name: &str) -> Result<Jobs> {
            : >$1.intent\n\
            timeout 90 sbatch --parsable $3 $1.sh >$1.number 2>$1.refused; code=$?\n\
            if [ $code -ne 0 ]; then\n\
-             cat $1.refused >&2; [ $code -ne {TIMED_OUT} ] || exit 5; return 6\n\
+             cat $1.refused >&2; [ $code -ne {TIMED_OUT} ] || exit 5; ! {NODES_UNKNOWN} || exit 5; return 6\n\
            fi\n\
            mv $1.number $1.job\n\
          }}\n\
@@ -597,13 +646,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_stand_behind_the_queue() {
-        let whole = [b"1|x\n".as_slice(), END.as_bytes(), b" 0\n\x00tar"].concat();
-        let (said, files) = split_at_mark(&whole);
-        assert_eq!((said.as_deref(), files), (Some("1|x\n"), b"\x00tar".as_slice()));
-        let failed = [END.as_bytes(), b" 124\n"].concat();
-        assert_eq!(split_at_mark(&failed), (None, b"".as_slice()));
-        assert_eq!(split_at_mark(b"nothing"), (None, b"".as_slice()));
+    fn files_stand_behind_the_queue_and_the_accounts() {
+        let whole =
+            [b"1|x\n".as_slice(), QUEUE_END.as_bytes(), b" 0\n", ACCOUNTS_END.as_bytes(), b" none\n\x00tar"].concat();
+        let (said, rest) = split_at_mark(&whole, QUEUE_END);
+        assert_eq!(
+            (said.as_deref(), split_at_mark(rest, ACCOUNTS_END)),
+            (Some("1|x\n"), (None, b"\x00tar".as_slice()))
+        );
+        let failed = [QUEUE_END.as_bytes(), b" 124\n"].concat();
+        assert_eq!(split_at_mark(&failed, QUEUE_END), (None, b"".as_slice()));
+        assert_eq!(split_at_mark(b"nothing", QUEUE_END), (None, b"".as_slice()));
+    }
+
+    /// A real shell, with a Slurm that has a queue and accounts of one line each.
+    #[test]
+    fn the_accounts_are_asked_only_for_what_is_over() {
+        let asked = |queue: &str, open: &[&str]| {
+            let slurm = format!(
+                "timeout() {{ shift; \"$@\"; }}\nsqueue() {{ printf '%s' '{queue}'; }}\nsacct() {{ echo \"accounts $4\"; }}\n{}",
+                question(open, " none", "/")
+            );
+            let output = std::process::Command::new("sh").args(["-c", &slurm]).output().expect("sh runs").stdout;
+            split_at_mark(split_at_mark(&output, QUEUE_END).1, ACCOUNTS_END).0
+        };
+        let queue = "7|RUNNING|x\n17|PENDING|x\n8|COMPLETED|x";
+        assert_eq!(asked(queue, &["7", "17"]), None);
+        assert_eq!(asked(queue, &["7", "8", "9"]).as_deref(), Some("accounts --jobs=8,9\n"));
+        assert_eq!(asked("", &["1"]).as_deref(), Some("accounts --jobs=1\n"));
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub use settings::Settings;
 const CONNECT_S: u32 = 150;
 /// How long the master waits for another command.
 const PERSIST_S: u32 = 60;
+/// An SSH configuration of the user's for clusters alone; holds for the hosts that it names.
+const OWN_CONFIG: &str = ".melussh";
 /// Exit status of SSH itself: the connection, not the command, failed.
 const LOST: i32 = 255;
 
@@ -38,6 +40,8 @@ pub struct Ssh {
     sockets: PathBuf,
     /// How long lost connections are tried again.
     patience: Duration,
+    /// Between two signs of life.
+    keepalive: Duration,
     /// Commands sent so far, repetitions too.
     pub commands: u64,
 }
@@ -67,15 +71,19 @@ impl Answer {
 
 impl Ssh {
     /// Nothing is connected yet.
-    pub fn new(host: &str, config: Option<&str>, patience: Duration) -> Result<Self> {
+    pub fn new(host: &str, config: Option<&str>, patience: Duration, keepalive: Duration) -> Result<Self> {
         let config = config.map(|path| match path.strip_prefix("~/").zip(std::env::var_os("HOME")) {
             Some((below, home)) => Path::new(&home).join(below),
             None => PathBuf::from(path),
         });
+        let config = config.or_else(|| {
+            let own = Path::new(&std::env::var_os("HOME")?).join(OWN_CONFIG);
+            settings::describes(&fs::read_to_string(&own).ok()?, host).then_some(own)
+        });
         if let Some(config) = config.as_ref().filter(|config| !config.exists()) {
             bail!("the target's `ssh_config` is not there: {}", config.display());
         }
-        Ok(Self { host: host.to_owned(), config, sockets: sockets()?, patience, commands: 0 })
+        Ok(Self { host: host.to_owned(), config, sockets: sockets()?, patience, keepalive, commands: 0 })
     }
 
     /// How long lost connections are tried again.
@@ -178,7 +186,8 @@ impl Ssh {
         }
         command.arg("-o").arg(format!("ControlPath={}/%C", self.sockets.display()));
         command.args(["-o", "StrictHostKeyChecking=yes", "-o", "ForwardAgent=no", "-o", "ForwardX11=no"]);
-        command.args(["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3", "-o", "TCPKeepAlive=yes"]);
+        command.arg("-o").arg(format!("ServerAliveInterval={}", self.keepalive.as_secs().max(1)));
+        command.args(["-o", "ServerAliveCountMax=3", "-o", "TCPKeepAlive=yes"]);
         command.args(["-o", &format!("ConnectTimeout={CONNECT_S}"), "-o", "ClearAllForwardings=yes"]);
         command.args(["-o", "RemoteCommand=none", "-o", "RequestTTY=no", "-o", "LogLevel=ERROR"]);
         if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {

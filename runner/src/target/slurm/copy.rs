@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     path::{Component, Path},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
 };
 
@@ -66,46 +66,70 @@ pub fn unpack(folder: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// For a shell: what the agents wrote, as its arguments.
+const OUTPUTS: &str = "for path in events service points serve.log load.log; do [ ! -e $path ] || set -- \"$@\" $path; done; [ $# -gt 0 ] || exit 0";
+/// In a run folder here, of which something was fetched before.
+const FETCHING: &str = "fetching";
+
 /// Fetches what the agents wrote into the folder `there`. Ends when every file here has the digest it has there; what
 /// is here already is not fetched again.
 pub fn get(ssh: &mut Ssh, there: &str, folder: &Path) -> Result<()> {
     // What cannot be read there must not pass for absent.
     let digests = format!(
-        "{}\n\
-         for path in events service points serve.log load.log; do [ ! -e $path ] || set -- \"$@\" $path; done\n\
-         [ $# -gt 0 ] || exit 0\n\
-         find \"$@\" -path service/scratch -prune -o -type f -exec sha256sum -z {{}} + || exit 4",
+        "{}\n{OUTPUTS}\nfind \"$@\" -path service/scratch -prune -o -type f -exec sha256sum -z {{}} + || exit 4",
         enter(there)?
     );
+    let anew = !folder.join(FETCHING).exists();
+    File::create(folder.join(FETCHING)).with_context(|| format!("cannot write in {}", folder.display()))?;
     for attempt in 1..=ATTEMPTS {
-        let answer = ssh.run(&digests, b"")?;
+        // Where nothing is here, all of it can come while its digests are found out there.
+        let all = match anew && attempt == 1 {
+            true => Some(ssh.stream(
+                &format!("{}\n{OUTPUTS}\ntar --exclude=service/scratch -cf - \"$@\"", enter(there)?),
+                Stdio::null(),
+                Stdio::piped(),
+            )?),
+            false => None,
+        };
+        let (answer, came) = thread::scope(|scope| {
+            let coming = all.map(|all| scope.spawn(move || receive(all, folder, "")));
+            let answer = ssh.run(&digests, b"");
+            let came = coming.map_or(Ok(()), |coming| coming.join().unwrap_or_else(|_| bail!("the transfer panicked")));
+            (answer, came)
+        });
+        let answer = answer?;
         if answer.code == 3 {
             return Err(Gone(there.to_owned()).into());
         }
+        came?;
         let answer = answer.ok("cannot read the results on the cluster")?;
         let wanted = listed(&answer.stdout)?;
-        let missing: Vec<&String> = wanted
-            .iter()
-            .filter(|(path, digest)| digest_of(&folder.join(path)).ok().as_ref() != Some(*digest))
-            .map(|(path, _)| path)
-            .collect();
+        let missing = missing(&wanted, folder);
         if missing.is_empty() {
             return Ok(());
         }
         tracing::info!("fetching {} of {} files, attempt {attempt}", missing.len(), wanted.len());
         let list: String = missing.iter().map(|path| format!("{path}\0")).collect();
-        fetch(ssh, there, folder, &list)?;
+        let script = format!("cd {} && tar --null -T - -cf -", quoted(there)?);
+        receive(ssh.stream(&script, Stdio::piped(), Stdio::piped())?, folder, &list)?;
+        if self::missing(&wanted, folder).is_empty() {
+            return Ok(());
+        }
     }
     bail!(
         "files changed or came wrong {ATTEMPTS} times over: they are still in {there}, and `runner resume` tries again"
     )
 }
 
-/// Streams the listed files into `folder`, in bounded memory. A stream that breaks off is no error here: the digests
-/// tell what came.
-fn fetch(ssh: &mut Ssh, there: &str, folder: &Path, list: &str) -> Result<()> {
-    let script = format!("cd {} && tar --null -T - -cf -", quoted(there)?);
-    let mut remote = ssh.stream(&script, Stdio::piped(), Stdio::piped())?;
+/// The files that are not here as they are there.
+fn missing<'a>(wanted: &'a BTreeMap<String, String>, folder: &Path) -> Vec<&'a String> {
+    let here = |path: &String| digest_of(&folder.join(path)).ok();
+    wanted.iter().filter(|(path, digest)| here(path).as_ref() != Some(*digest)).map(|(path, _)| path).collect()
+}
+
+/// Unpacks a stream of `tar` into `folder`, in bounded memory. One that breaks off is no error here: the digests tell
+/// what came.
+fn receive(mut remote: Child, folder: &Path, list: &str) -> Result<()> {
     let (stdin, stdout) = (remote.stdin.take(), remote.stdout.take().context("it has an output")?);
     let mut unpack = Command::new("tar");
     unpack.arg("-C").arg(folder).args(["-xf", "-", "--no-same-owner", "--no-same-permissions"]);
@@ -125,11 +149,61 @@ fn fetch(ssh: &mut Ssh, there: &str, folder: &Path, list: &str) -> Result<()> {
     })
 }
 
+/// The most that is read of one log at once.
+const LOG_PIECE: u64 = 4 << 20;
+
+/// What was added to the logs in `there`; see [`crate::target::Target::logs`].
+pub fn logs(ssh: &mut Ssh, there: &str, read: &mut BTreeMap<String, u64>, most: u64) -> Result<Vec<(String, Vec<u8>)>> {
+    // Name and place of every known log, as lines on the standard input.
+    let known: String = read.iter().map(|(name, place)| format!("{place} {name}\n")).collect();
+    let script = format!(
+        "{enter}\nknown=$(cat)\n\
+         find serve.log load.log service/service.log points/*/logs points/*/*/logs -type f 2>/dev/null | while IFS= read -r log; do\n\
+           size=$(stat -c %s \"$log\") || continue\n\
+           from=$(printf '%s\\n' \"$known\" | while read -r place name; do [ \"$name\" != \"$log\" ] || echo \"$place\"; done)\n\
+           [ -n \"$from\" ] || from=$((size > {most} ? size - {most} : 0))\n\
+           [ \"$size\" -gt \"$from\" ] || continue\n\
+           count=$((size - from < {LOG_PIECE} ? size - from : {LOG_PIECE}))\n\
+           printf '%s %s %s\\n' \"$from\" \"$count\" \"$log\"\n\
+           tail -c +$((from + 1)) \"$log\" | head -c \"$count\"\n\
+         done",
+        enter = enter(there)?,
+    );
+    let answer = ssh.run(&script, known.as_bytes())?;
+    if answer.code == 3 {
+        return Ok(Vec::new());
+    }
+    let answer = answer.ok("cannot read the logs on the cluster")?;
+    let pieces = log_pieces(&answer.stdout).context("cannot make sense of the logs that the cluster sends")?;
+    Ok(pieces
+        .into_iter()
+        .map(|(name, from, bytes)| {
+            read.insert(name.clone(), from + bytes.len() as u64);
+            (name, bytes)
+        })
+        .collect())
+}
+
+/// Name, place and bytes of pieces, each behind a line `PLACE LENGTH NAME`.
+fn log_pieces(mut bytes: &[u8]) -> Option<Vec<(String, u64, Vec<u8>)>> {
+    let mut pieces = Vec::new();
+    while !bytes.is_empty() {
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let head = std::str::from_utf8(&bytes[..end]).ok()?;
+        let [from, length, name] = head.splitn(3, ' ').collect::<Vec<_>>()[..] else { return None };
+        let (from, length) = (from.parse().ok()?, length.parse::<usize>().ok()?);
+        let piece = bytes.get(end + 1..end + 1 + length)?;
+        pieces.push((name.to_owned(), from, piece.to_vec()));
+        bytes = &bytes[end + 1 + length..];
+    }
+    Some(pieces)
+}
+
 trait ErrorText {
     fn wait_with_output_text(&mut self) -> io::Result<String>;
 }
 
-impl ErrorText for std::process::Child {
+impl ErrorText for Child {
     /// What it says on stderr until it ends.
     fn wait_with_output_text(&mut self) -> io::Result<String> {
         let mut text = String::new();
@@ -214,6 +288,18 @@ mod tests {
         assert_eq!((status(&run), status(&run.join("below"))), (Some(3), Some(4)));
         fs::create_dir(&run).expect("made");
         assert_eq!(status(&run), Some(0));
+    }
+
+    #[test]
+    fn pieces_of_logs_are_told_apart() {
+        let piece = |name: &str, from, text: &str| (name.to_owned(), from, text.as_bytes().to_vec());
+        let bytes = b"0 3 serve.log\na\nb7 2 points/x/logs/my log\n\n0";
+        let expect = vec![piece("serve.log", 0, "a\nb"), piece("points/x/logs/my log", 7, "\n0")];
+        assert_eq!(log_pieces(bytes), Some(expect));
+        assert_eq!(log_pieces(b""), Some(Vec::new()));
+        for bytes in [&b"0 3 a\nab"[..], b"0 a\n", b"x 1 a\nb", b"0 1 a"] {
+            assert_eq!(log_pieces(bytes), None);
+        }
     }
 
     #[test]

@@ -45,6 +45,25 @@ impl JobRecord {
         Phase::of(&self.state).unwrap_or(Phase::Running)
     }
 
+    /// What `newer` says, and what this says of the rest: the accounts of a job that has just ended may lack some of it.
+    pub fn with(&self, newer: &Self) -> Self {
+        let text = |new: &String, old: &String| if new.is_empty() { old.clone() } else { new.clone() };
+        Self {
+            id: newer.id.clone(),
+            name: text(&newer.name, &self.name),
+            state: newer.state.clone(),
+            reason: newer.reason.clone(),
+            submitted_unix_s: newer.submitted_unix_s.or(self.submitted_unix_s),
+            started_unix_s: newer.started_unix_s.or(self.started_unix_s),
+            ended_unix_s: newer.ended_unix_s,
+            partition: text(&newer.partition, &self.partition),
+            qos: text(&newer.qos, &self.qos),
+            account: text(&newer.account, &self.account),
+            nodes: text(&newer.nodes, &self.nodes),
+            exit_code: text(&newer.exit_code, &self.exit_code),
+        }
+    }
+
     /// What was wrong with its end, for people.
     pub fn complaint(&self) -> Option<String> {
         let Phase::Over(end) = self.phase() else { return None };
