@@ -42,6 +42,59 @@ fn a_sweep_on_two_nodes_shares_one_deployment() {
 }
 
 #[test]
+fn two_nodes_drive_one_load_together() {
+    let cluster = Cluster::shared();
+    let project = cluster.project("");
+    let on_nodes = |nodes: u32| {
+        // So many requests of each client: then the digest is over all of them.
+        redis("2, 3, 4, 6, 8", 1.0)
+            .replace("duration: 1s", "num_requests: 400, warmup_requests: 20")
+            .replace("client: {", &format!("client: {{nodes: {nodes}, "))
+    };
+    project.write("two.yaml", &on_nodes(2));
+    project.runner(&["run", "two.yaml"]).code(0);
+    project.assert_in_order();
+    let ids = project.ids();
+    assert_eq!(ids.len(), 5);
+    let runs: Vec<_> = ids.iter().map(|id| project.run(*id)).collect();
+    let execution = &runs[0].campaign.execution;
+    assert_eq!((cluster.jobs_of(execution).len(), cluster.run_folders(execution)), (2, 0));
+    for run in &runs {
+        let (id, clients) = (run.benchmark_id, u64::from(run.client.num_clients));
+        assert_eq!(run.status, Status::Completed, "{:?}", run.failure);
+        assert_eq!(run.target.other["jobs"]["client"]["nodes"], "mel[0002-0003]");
+        let hosts: Vec<&str> = run.nodes.iter().map(|node| node.hostname.as_str()).collect();
+        assert_eq!(hosts, ["mel0001", "mel0002", "mel0003"]);
+        let parts = run.client.other["nodes"].as_array().expect("what each node had");
+        let of = |key: &str| parts.iter().map(|part| part[key].as_u64().expect("a number")).sum::<u64>();
+        assert_eq!((parts.len(), of("clients"), of("recorded")), (2, clients, clients * 420));
+        for part in parts {
+            // All nodes of the testbed have one clock.
+            let [offset, error] = ["clock_offset_s", "clock_error_s"].map(|key| part[key].as_f64().expect("a number"));
+            assert!(offset.abs() <= error + 1e-6 && error < 5.0, "{part}");
+        }
+        let requests = project.requests(id);
+        assert_eq!(requests.len() as u64, clients * 420);
+        let each = |client: u32| requests.iter().filter(|request| request.client == client && !request.warmup).count();
+        assert!((0..run.client.num_clients).all(|client| each(client) == 400));
+        assert!(requests.iter().all(|request| request.error.is_none()));
+        assert!(requests.windows(2).all(|pair| pair[0].end() <= pair[1].end()));
+        // The window opens once the warm-up of both nodes is over.
+        let measured = requests.iter().filter(|request| !request.warmup).map(|request| request.start_s);
+        let warm = requests.iter().filter(|request| request.warmup).map(|request| request.end());
+        assert!(warm.fold(0.0, f64::max) <= measured.fold(f64::MAX, f64::min));
+    }
+    // The same requests as one node would have sent.
+    project.write("one.yaml", &on_nodes(1));
+    project.runner(&["run", "one.yaml"]).code(0);
+    let digest = |id| project.run(id).client.sequence_digest.expect("a digest");
+    let all = project.ids();
+    for (two, one) in ids.iter().zip(&all[5..]) {
+        assert_eq!(digest(*two), digest(*one));
+    }
+}
+
+#[test]
 fn an_image_is_pulled_once_and_what_a_recipe_says_arrives_as_it_is() {
     let cluster = Cluster::shared();
     let project = cluster.project("container: apptainer\n");
@@ -69,4 +122,127 @@ fn an_image_is_pulled_once_and_what_a_recipe_says_arrives_as_it_is() {
     }
     let image = |run: &archive::Run| run.service.image.clone().expect("an image").sif_sha256.expect("a digest");
     assert_eq!(image(&runs[0]), image(&runs[1]));
+}
+
+#[test]
+fn a_language_model_is_served_on_a_node_with_gpus() {
+    let cluster = Cluster::shared();
+    let project = cluster.project("");
+    let recipe = "name: llm\nrecipe:\n  configuration: {target: testbed}\n  \
+        service: {type: simulator, num_gpus: 2, exclude_nodes: mel2002, settings: {slots: 4}}\n  \
+        client: {type: vllm_stress, exclude_nodes: mel0001, settings: {max_tokens: 8}}\n  \
+        benchmarks: {num_requests: 5, calibration: 0}\nsweep: {benchmarks.num_clients: [1, 2]}\nredeploy: false\n";
+    project.write("llm.yaml", recipe);
+    project.runner(&["run", "llm.yaml"]).code(0);
+    project.assert_in_order();
+    let ids = project.ids();
+    assert_eq!(ids.len(), 2);
+    for id in ids {
+        let run = project.run(id);
+        assert_eq!(run.status, Status::Completed, "{:?}", run.failure);
+        let [service, client] = ["service", "client"].map(|role| &run.target.other["jobs"][role]);
+        assert_eq!((&service["partition"], &service["nodes"]), (&"gpu".into(), &"mel2001".into()));
+        assert_eq!(client["partition"], "cpu");
+        assert!(
+            project.requests(id).iter().all(|request| request.ttft_s.is_some() && request.output_tokens == Some(8))
+        );
+        // What drove the load is what was uploaded, told by itself.
+        let program = std::fs::read(env!("CARGO_BIN_EXE_runner")).expect("readable");
+        assert_eq!(run.tool.binary_sha256, Some(archive::sha256_hex(&program)));
+        assert!(run.tool.other.contains_key("planned_by"));
+    }
+}
+
+#[test]
+fn forty_jobs_cost_one_question_an_interval() {
+    let cluster = Cluster::shared();
+    let project = cluster.project("max_jobs: 12\npoll: 2s\n");
+    let clients: Vec<String> = (1..=20).map(|clients| clients.to_string()).collect();
+    let recipe = redis(&clients.join(", "), 0.3).replace("redeploy: false", "redeploy: true");
+    project.write("redis.yaml", &recipe);
+    let begun = std::time::Instant::now();
+    let finished = project.runner(&["-v", "run", "redis.yaml"]);
+    let seconds = begun.elapsed().as_secs_f64();
+    finished.code(0);
+    project.assert_in_order();
+    assert_eq!(project.ids().len(), 20);
+    let execution = project.run(project.ids()[0]).campaign.execution;
+    assert_eq!((cluster.jobs_of(&execution).len(), cluster.queued(&execution)), (40, 0));
+    let said = finished.stderr();
+    let account = said.lines().find(|line| line.contains("questions about jobs")).expect("an account");
+    println!("40 jobs in {seconds:.0} s: {account}");
+    let numbers: Vec<f64> = account.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [commands, questions] = numbers[..] else { panic!("{account}") };
+    assert!(questions >= 1.0 && questions <= seconds / 2.0 + 1.0 && commands < 20.0 * 12.0 + questions, "{account}");
+}
+
+/// What no part of the way may take for anything but text.
+const HOSTILE: &str =
+    "a 'b' \"c\" $(touch owned) `touch owned`; touch owned | & > x \\ é -n --\n#SBATCH --uid=0\t$HOME %j * ~";
+
+#[test]
+fn hostile_text_arrives_as_it_is_or_is_refused() {
+    let cluster = Cluster::shared();
+    let project = cluster.project("");
+    let text = serde_json::to_string(HOSTILE).expect("text");
+    let recipe = |more: &str| {
+        format!(
+            "title: {text}\nrecipe:\n  configuration: {{target: testbed}}\n  service:\n    env: {{FROM_SERVICE: {text}}}\n    \
+             pre_run_commands: ['printf \"%s\" \"$FROM_SERVICE\" >&2']\n    \
+             command: printf '%s' \"$FROM_SERVICE\" >&2; exec sleep 100\n  \
+             client:\n    env: {{FROM_CLIENT: {text}}}\n    command: printf '%s' \"$FROM_CLIENT\"\n{more}  benchmarks: {{calibration: 0}}\n"
+        )
+    };
+    project.write("fine.yaml", &recipe(""));
+    project.runner(&["run", "fine.yaml"]).code(0);
+    let run = project.run(project.ids()[0]);
+    assert_eq!(run.campaign.title.as_deref(), Some(HOSTILE));
+    assert_eq!(run.recipe.resolved["client"]["env"]["FROM_CLIENT"], HOSTILE);
+    let log = |name: &str| {
+        let path = project.archive().folder().join(format!("{}/logs/{name}", run.benchmark_id));
+        std::fs::read_to_string(path).expect("a log")
+    };
+    assert_eq!(log("service.log"), HOSTILE.repeat(2));
+    assert_eq!(log("client-1.log"), HOSTILE);
+    // What Slurm reads cannot hold such text, and says so before anything starts.
+    for field in ["partition", "account", "qos", "memory", "time_limit", "constraints", "exclude_nodes", "name"] {
+        project.write("refused.yaml", &recipe(&format!("    {field}: {text}\n")));
+        let finished = project.runner(&["run", "refused.yaml"]);
+        finished.code(2);
+        let word = field.trim_end_matches("_nodes").trim_end_matches('s');
+        assert!(finished.stderr().contains(&format!("client.{word}")), "{field}: {}", finished.stderr());
+    }
+    assert_eq!(project.ids().len(), 1);
+    assert_eq!(cluster.login("find . -name owned"), "");
+}
+
+#[test]
+fn logs_and_the_list_know_what_runs() {
+    let cluster = Cluster::shared();
+    let project = cluster.project("");
+    project.write("redis.yaml", &redis("1, 2", 300.0));
+    let running = project.start(&["run", "redis.yaml"]);
+    project.wait_for("progress.json", "loading");
+    let listed = project.runner(&["list", "--json"]);
+    listed.code(0);
+    let rows: Vec<serde_json::Value> =
+        listed.stdout().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(rows.iter().map(|row| row["state"].as_str()).collect::<Vec<_>>(), [Some("ready"), Some("loading")]);
+    assert!(rows.iter().all(|row| row["status"] == "running" && row["jobs"]["service"]["state"] == "RUNNING"));
+    let id = rows[1]["benchmark_id"].as_str().expect("an id").to_owned();
+    let logs = project.runner(&["logs", &id, "--search", "Ready to accept"]);
+    logs.code(0);
+    assert!(logs.stdout().starts_with("==> service/service.log <=="), "{}", logs.stdout());
+    let following = project.start(&["logs", &id, "--follow", "--poll", "1", "--log", "service.log"]);
+    running.signal(nix::sys::signal::Signal::SIGINT);
+    running.finish().code(2);
+    project.runner(&["stop", "--poll", "1"]).code(0);
+    let followed = following.finish();
+    followed.code(0);
+    assert!(followed.stdout().contains("Ready to accept"), "{}", followed.stdout());
+    project.assert_in_order();
+    let (all, last) = (project.runner(&["--logs", &id]), project.runner(&["logs", &id, "--tail", "1", "--json"]));
+    assert!(all.stdout().contains("==> service.log <==") && last.stdout().contains("\"text\""), "{}", all.stdout());
+    project.runner(&["--download-logs", &id]).code(0);
+    assert!(project.root().join("logs").join(&id).join("service.log").exists());
 }

@@ -51,19 +51,44 @@ impl Cluster {
             .expect("it starts")
     }
 
+    /// A command of the user's on the login node.
+    pub fn login(&self, script: &str) -> String {
+        let mut ssh = Command::new("ssh");
+        let output = ssh.arg("-F").arg(self.folder.join("ssh_config")).args(["testbed", script]).output();
+        let output = output.expect("ssh starts");
+        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// The number of an execution's first job in that role.
+    pub fn job(&self, execution: &str, role: &str) -> String {
+        let queue = self.slurm("squeue", &["-h", "-o", "%i|%j"]);
+        let text = String::from_utf8(queue.stdout).expect("text");
+        let name = format!("{execution}-0001.{role}");
+        let found = text.lines().filter_map(|line| line.split_once('|')).find(|(_, job)| *job == name);
+        found.unwrap_or_else(|| panic!("no job {name} in\n{text}")).0.to_owned()
+    }
+
+    /// A small file system that all nodes see.
+    pub fn small(&self) -> PathBuf {
+        self.folder.join("small")
+    }
+
     /// A repository with a description of the cluster; `more` lines go into it.
     pub fn project(&self, more: &str) -> Project {
         let project = Project::new();
         fs::create_dir(project.root().join("targets")).expect("made");
         let config = self.folder.join("ssh_config");
-        project.write(
-            "targets/testbed.yaml",
-            &format!(
-                "host: testbed\nssh_config: {}\naccount: p200000\nqos: test\npartition: cpu\ngpu_partition: gpu\n\
-                 time_limit: 10\nexclusive: false\nclient_cpus: 2\npoll: 1s\nsilence: 20s\nclient_patience: 60s\n{more}",
-                config.display()
-            ),
+        let usual = format!(
+            "host: testbed\nssh_config: {}\naccount: p200000\nqos: test\npartition: cpu\ngpu_partition: gpu\n\
+             time_limit: 10\nexclusive: false\nclient_cpus: 2\npoll: 1s\nsilence: 20s\nclient_patience: 60s\n",
+            config.display()
         );
+        let key = |line: &str| line.split(':').next().map(str::to_owned);
+        let own: Vec<_> = more.lines().map(key).collect();
+        let lines: String =
+            usual.lines().filter(|line| !own.contains(&key(line))).map(|line| format!("{line}\n")).collect();
+        project.write("targets/testbed.yaml", &(lines + more));
         project
     }
 

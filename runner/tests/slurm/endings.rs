@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The reason why the only benchmark failed.
-fn failure(project: &Project) -> (Stage, String) {
+pub fn failure(project: &Project) -> (Stage, String) {
     project.assert_in_order();
     let ids = project.ids();
     assert_eq!(ids.len(), 1);
@@ -20,7 +20,7 @@ fn failure(project: &Project) -> (Stage, String) {
 }
 
 /// A load of minutes, during which `happens`.
-fn under_load(cluster: &Cluster, recipe: &str, happens: impl FnOnce(&Project, &str)) -> (Stage, String) {
+pub fn under_load(cluster: &Cluster, recipe: &str, happens: impl FnOnce(&Project, &str)) -> (Stage, String) {
     let project = cluster.project("");
     project.write("redis.yaml", recipe);
     let running = project.start(&["run", "redis.yaml"]);

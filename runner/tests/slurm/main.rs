@@ -7,6 +7,8 @@ mod cluster;
 mod on_slurm_campaign;
 #[path = "endings.rs"]
 mod on_slurm_endings;
+#[path = "faults.rs"]
+mod on_slurm_faults;
 #[path = "killed.rs"]
 mod on_slurm_killed;
 #[path = "stopped.rs"]
