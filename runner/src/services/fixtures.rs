@@ -4,7 +4,7 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     path::Path,
-    sync::Arc,
+    sync::{Arc, Barrier, Mutex},
     time::{Duration, Instant},
 };
 
@@ -16,7 +16,9 @@ mod service;
 pub use service::StartedService;
 
 use super::{ClientType, Probe, ServiceType};
-use crate::load::{Arrival, Control, Endpoint, LoadJob, LoadReport, LoadSpec, Stop, Warmup, spool};
+use crate::load::{
+    self, Arrival, Control, Endpoint, LoadJob, LoadReport, LoadSpec, Meeting, Moment, Share, Stop, Warmup, spool,
+};
 
 pub mod servers;
 
@@ -118,6 +120,51 @@ fn drive_job_until(client: &dyn ClientType, job: LoadJob, control: &Control) -> 
     assert_eq!((spooled.recorded, spooled.started_at), (report.recorded, Some(report.started_at)));
     let requests = RequestReader::open(&out)?.collect::<anyhow::Result<Vec<_>>>()?;
     assert_eq!(requests.len() as u64, report.recorded);
+    Ok(Driven { report, requests, folder })
+}
+
+/// Where the parts of a load meet that are threads of one process.
+#[derive(Debug)]
+struct Threads {
+    all: Barrier,
+    moment: Mutex<Option<Moment>>,
+}
+
+impl Meeting for Threads {
+    fn meet(&self, _place: &str, notice: Duration, _control: &Control) -> anyhow::Result<Moment> {
+        if self.all.wait().is_leader() {
+            let moment =
+                Moment { instant: Instant::now() + notice, shared_ns: archive::Timestamp::now().unix_us() * 1000 };
+            *self.moment.lock().expect("no panic") = Some(moment);
+        }
+        self.all.wait();
+        Ok(self.moment.lock().expect("no panic").expect("it was just set"))
+    }
+
+    fn give_up(&self, reason: &str) {
+        panic!("{reason}");
+    }
+}
+
+/// Drives a load in so many parts, as nodes would, and puts them together.
+pub fn drive_parts(client: &dyn ClientType, job: &LoadJob, of: u32) -> anyhow::Result<Driven> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let meeting = Arc::new(Threads { all: Barrier::new(of as usize), moment: Mutex::new(None) });
+    let reports: Vec<LoadReport> = std::thread::scope(|scope| {
+        let part = |number| {
+            let part = spool::part_folder(folder.path(), number);
+            std::fs::create_dir_all(&part).expect("made");
+            let share = Share { number, of, meeting: meeting.clone(), token: "together".into() };
+            let job = LoadJob { folder: part, share: Some(share), ..job.clone() };
+            scope.spawn(move || client.run(&job, &Control::default()))
+        };
+        let parts: Vec<_> = (0..of).map(part).collect();
+        parts.into_iter().map(|part| part.join().expect("no panic")).collect::<anyhow::Result<_>>()
+    })?;
+    let report = load::merged(&job.spec, job.trace.as_ref(), &reports)?;
+    let out = folder.path().join("requests.jsonl.zst");
+    assert_eq!(spool::to_requests(folder.path(), &out)?.recorded, report.recorded);
+    let requests = RequestReader::open(&out)?.collect::<anyhow::Result<Vec<_>>>()?;
     Ok(Driven { report, requests, folder })
 }
 

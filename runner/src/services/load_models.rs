@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     ClientType, SERVICES, ServiceType, SimulatorSettings,
-    fixtures::{Driven, RedisServer, Running, drive, drive_job, drive_service, free_port, local, spec},
+    fixtures::{Driven, RedisServer, Running, drive, drive_job, drive_parts, drive_service, free_port, local, spec},
     redis::RedisStress,
 };
 use crate::{
@@ -84,7 +84,13 @@ fn every_client_sends_the_same_requests_over_any_number_of_threads() {
                     assert_eq!(driven.errors(), [""; 0], "{name}");
                     driven.report.sequence_digest.unwrap_or_else(|| panic!("{name}: no digest"))
                 };
-                let digests: BTreeSet<String> = [1, 2, 4].map(|threads| digest(threads, 7)).into();
+                let mut digests: BTreeSet<String> = [1, 2, 4].map(|threads| digest(threads, 7)).into();
+                if client.on_several_nodes() {
+                    let job = running.job(LoadSpec { threads: 2, seed: 7, ..spec.clone() }, &settings);
+                    let driven = drive_parts(*client, &job, 3).unwrap_or_else(|err| panic!("{name}: {err:#}"));
+                    assert_eq!(driven.errors(), [""; 0], "{name}");
+                    digests.insert(driven.report.sequence_digest.unwrap_or_else(|| panic!("{name}: no digest")));
+                }
                 assert_eq!(digests.len(), 1, "{name}");
             }
         }
