@@ -285,13 +285,17 @@ fn summary_facts(
         },
         most_in_flight: (!point.load.arrival.is_closed()).then_some(point.load.clients),
         slo: point.campaign.slo.clone(),
-        generator: report.map(|report| analysis::Generator {
-            cpu_s: report.cpu_s,
-            threads: report.threads,
-            longest_stall_s: report.longest_stall_s,
-        }),
+        generator: report.map(generator),
         calibration: None,
     }
+}
+
+/// What the load generator used; of several nodes the busiest one, for idle others do not make up for it.
+fn generator(report: &LoadReport) -> analysis::Generator {
+    let share = |part: &load::NodePart| part.cpu_s / f64::from(part.threads.max(1));
+    let busiest = report.nodes.iter().max_by(|a, b| share(a).total_cmp(&share(b)));
+    let (cpu_s, threads) = busiest.map_or((report.cpu_s, report.threads), |part| (part.cpu_s, part.threads));
+    analysis::Generator { cpu_s, threads, longest_stall_s: report.longest_stall_s }
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything that goes into one file")]
