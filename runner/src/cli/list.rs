@@ -35,7 +35,7 @@ enum StatusName {
     Completed,
     Failed,
     Cancelled,
-    /// Not in the archive yet.
+    // Not in the archive yet.
     Running,
 }
 
