@@ -104,6 +104,8 @@ fn campaigns_have_summaries_and_reports() {
     let root = folder.path();
     let value = runner(root, &["summary", "quickstart", "--json"], 0).json();
     assert_eq!((&value["benchmarks"], value["points"].as_array().map(Vec::len)), (&21.into(), Some(7)));
+    let pooled = &value["points"][3]["pooled_latency_s"];
+    assert!(pooled["count"].as_u64() > Some(0) && pooled["p50"].is_f64(), "{pooled}");
     let text = runner(root, &["summary", "quickstart"], 0).out;
     assert!(text.contains("19 valid; 7 points") && text.contains("cancelled: "), "{text}");
     runner(root, &["summary", "quickstart", "--slo", "p99<=1us"], 1);

@@ -33,6 +33,14 @@ impl Ordered {
         (low, high)
     }
 
+    /// The percentile `share` (0–1), from the middle of its bucket; `None` when fewer than ten values lie beyond it.
+    pub fn percentile(&self, share: f64) -> Option<f64> {
+        let beyond = self.count() as f64 * (1.0 - share);
+        let (low, high) = self.at((self.count() as f64 * share).ceil().max(1.0) as u64);
+        // A count that is short of ten by rounding only is ten.
+        (beyond > 9.999_999).then_some((low + high) / 2.0)
+    }
+
     /// Cumulated count, lowest and highest value of every bucket that holds something.
     pub fn buckets(&self) -> &[(u64, f64, f64)] {
         &self.buckets
@@ -41,17 +49,33 @@ impl Ordered {
 
 /// Reads a stored sample; `None` when it is no histogram, or holds nothing.
 pub fn ordered(histogram: &Histogram) -> Option<Ordered> {
-    let values = decode(histogram)?;
+    Some(by_rank(&decode(histogram)?, histogram.unit_s))
+}
+
+fn by_rank(values: &hdrhistogram::Histogram<u64>, unit_s: f64) -> Ordered {
     let mut until = 0;
     let buckets = values.iter_recorded().map(|bucket| {
         until += bucket.count_at_value();
         let value = bucket.value_iterated_to();
-        let seconds = |value: u64| value as f64 * histogram.unit_s;
-        let low = values.lowest_equivalent(value);
-        let high = values.highest_equivalent(value);
-        (until, seconds(low), seconds(high))
+        let seconds = |value: u64| value as f64 * unit_s;
+        (until, seconds(values.lowest_equivalent(value)), seconds(values.highest_equivalent(value)))
     });
-    Some(Ordered { buckets: buckets.collect() })
+    Ordered { buckets: buckets.collect() }
+}
+
+/// Stored samples put together, as those of all repetitions of a point; `None` when one cannot be read, when their units
+/// differ, or when there is none.
+pub fn pooled<'h>(histograms: impl IntoIterator<Item = &'h Histogram>) -> Option<Ordered> {
+    let mut histograms = histograms.into_iter();
+    let first = histograms.next()?;
+    let mut all = decode(first)?;
+    for other in histograms {
+        if other.unit_s != first.unit_s {
+            return None;
+        }
+        all.add(decode(other)?).ok()?;
+    }
+    Some(by_rank(&all, first.unit_s))
 }
 
 fn decode(histogram: &Histogram) -> Option<hdrhistogram::Histogram<u64>> {
@@ -97,6 +121,18 @@ mod tests {
             let expected = (1.0 - 1.0 / point.one_in) * 10.0;
             assert!((point.seconds - expected).abs() <= 0.002 * expected + 0.002, "{point:?}");
         }
+    }
+
+    #[test]
+    fn parts_put_together_are_the_whole() {
+        let times = |range: std::ops::Range<u64>| stored(range.map(|i| 1_000_000 + i * 7919 % 50_000_000));
+        let (parts, whole) = ([times(0..700), times(700..5000), times(5000..10_000)], times(0..10_000));
+        let (together, whole) = (pooled(&parts).expect("alike"), ordered(&whole).expect("some"));
+        assert_eq!(together.buckets(), whole.buckets());
+        assert_eq!((together.percentile(0.999), together.percentile(0.9991)), (whole.percentile(0.999), None));
+        assert!(together.percentile(0.999).is_some());
+        let in_seconds = Histogram { unit_s: 1.0, ..parts[0].clone() };
+        assert!(pooled([&parts[0], &in_seconds]).is_none() && pooled([]).is_none());
     }
 
     #[test]

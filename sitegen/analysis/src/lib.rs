@@ -35,7 +35,7 @@ pub use aggregate::{Aggregate, Aggregator, ClientPart, LE_EDGES_MS, LatencyFigur
 pub use assessment::{Assessment, assess};
 pub use change_points::{ALPHA as CHANGE_POINT_ALPHA, ChangePoint, METHOD as CHANGE_POINT_METHOD, change_points};
 pub use duration::parse_duration;
-pub use histogram::{CurvePoint, Ordered, ordered, percentile_curve};
+pub use histogram::{CurvePoint, Ordered, ordered, percentile_curve, pooled};
 pub use interval::{CONFIDENCE, Interval, mean_interval, percentile_interval, proportion_interval};
 pub use knee::{Answer, Knee, METHOD as KNEE_METHOD, Quantity, knee};
 pub use proportions::{Proportions, Share, ShareError, proportions};

@@ -75,6 +75,7 @@ impl Execution {
                 "requests_per_second": point.median(Summary::throughput),
                 "latency_p50_s": point.median(|summary| summary.latency_s.figures.p50),
                 "latency_p99_s": point.median(|summary| summary.latency_s.figures.p99),
+                "pooled_latency_s": point.pooled(),
                 "success_rate": point.median(|summary| summary.success_rate),
                 "verdicts": assessments.iter().map(|assessment| &assessment.verdict).collect::<Vec<_>>(),
                 "slo": assessments.iter().map(|assessment| &assessment.slo).collect::<Vec<_>>(),
@@ -179,5 +180,15 @@ impl<'a> Point<'a> {
 
     fn median(&self, of: impl Fn(&Summary) -> Option<f64>) -> Option<f64> {
         median(self.valid().filter_map(of).collect())
+    }
+
+    /// Percentiles of the requests of all valid repetitions together, as far as they are supported.
+    fn pooled(&self) -> Value {
+        let histograms: Option<Vec<_>> = self.valid().map(|summary| summary.latency_s.histogram.as_ref()).collect();
+        let Some(all) = histograms.and_then(analysis::pooled) else { return Value::Null };
+        let shares = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999)];
+        let figures = shares.map(|(name, share)| (name.to_owned(), json!(all.percentile(share))));
+        let count = ("count".to_owned(), json!(all.count()));
+        Value::Object([count].into_iter().chain(figures).collect())
     }
 }
