@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 pub mod differences;
-mod distribution;
+pub(crate) mod distribution;
 mod failures;
 pub mod history;
 pub mod metric;

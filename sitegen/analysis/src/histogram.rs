@@ -69,6 +69,8 @@ pub fn pooled<'h>(histograms: impl IntoIterator<Item = &'h Histogram>) -> Option
     let mut histograms = histograms.into_iter();
     let first = histograms.next()?;
     let mut all = decode(first)?;
+    // A stored one reaches as far as its own values.
+    all.auto(true);
     for other in histograms {
         if other.unit_s != first.unit_s {
             return None;

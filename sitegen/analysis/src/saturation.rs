@@ -14,7 +14,8 @@ pub use self::{
     limit::{LIMIT_METHOD, LimitCurve, LimitVerdict, SloLimit, slo_limit},
 };
 use crate::{
-    Answer, KNEE_METHOD, Quantity, USL_METHOD, Usl, UslSupport,
+    Answer, KNEE_METHOD, Quantity, USL_METHOD, Usl, UslFit, UslSupport,
+    compare::distribution::f_above,
     knee::{knee, student},
     sweep::median,
     usl,
@@ -22,6 +23,11 @@ use crate::{
 
 /// Name and version of the peak's method.
 pub const PEAK_METHOD: &str = "median of repetitions with Student's t, version 1";
+
+/// Root mean square from which on points lie visibly off a curve, as a share of the peak.
+const SEEN: f64 = 0.04;
+/// Chance below which it is none.
+const NOT_BY_CHANCE: f64 = 0.001;
 
 /// One benchmark of a sweep. A figure is absent where nothing was measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -276,6 +282,12 @@ fn usl_answer(points: &[(f64, f64)]) -> Option<UslAnswer> {
             free.sigma, free.kappa
         ),
     };
+    let misses = lack_of_fit(points, &bounded);
+    let reason = match &misses {
+        Some(misses) => format!("{misses}; {reason}"),
+        None => reason,
+    };
+    let carried = matches!(support, UslSupport::Peak | UslSupport::Extrapolated | UslSupport::Contention);
     Some(UslAnswer {
         lambda: bounded.lambda,
         lambda_se: bounded.lambda_se,
@@ -286,9 +298,35 @@ fn usl_answer(points: &[(f64, f64)]) -> Option<UslAnswer> {
         n_max: bounded.n_max,
         n_max_se: bounded.n_max_se,
         x_max: bounded.x_max,
-        supported: matches!(support, UslSupport::Peak | UslSupport::Extrapolated | UslSupport::Contention),
+        supported: carried && misses.is_none(),
         reason,
         method: USL_METHOD,
+    })
+}
+
+/// Why a curve that was fitted is not that of the data: means that lie off it by more than repetitions scatter (F test of lack
+/// of fit, Draper and Smith 1998, §2.1), and by a figure that one sees. `None` where they do not, or nothing was repeated.
+fn lack_of_fit(points: &[(f64, f64)], fit: &UslFit) -> Option<String> {
+    const FREE: f64 = 3.0;
+    let groups = Groups::new(points);
+    let (mut off, mut scatter, mut largest) = (0.0, 0.0, 0.0f64);
+    for (load, values) in &groups.loads {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        off += values.len() as f64 * (mean - fit.at(*load)).powi(2);
+        scatter += values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+        largest = largest.max(mean);
+    }
+    let (df_off, df_scatter) = (groups.loads.len() as f64 - FREE, groups.freedom);
+    if df_off <= 0.0 || df_scatter <= 0.0 || largest <= 0.0 {
+        return None;
+    }
+    let apart = (off / points.len() as f64).sqrt() / largest;
+    let by_chance = f_above(off / df_off / (scatter / df_scatter).max(f64::MIN_POSITIVE), df_off, df_scatter);
+    (apart > SEEN && by_chance < NOT_BY_CHANCE).then(|| {
+        format!(
+            "the points do not follow the law: they lie off its curve by {:.0} % of the peak, far more than repetitions scatter",
+            apart * 100.0
+        )
     })
 }
 

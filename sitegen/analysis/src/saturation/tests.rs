@@ -127,6 +127,15 @@ fn a_usl_answer_does_not_mix_two_fits() {
 }
 
 #[test]
+fn a_law_that_the_points_do_not_follow_is_not_carried() {
+    let usl = saturation(&sweep(slots), &[]).usl.expect("a fit");
+    assert!(!usl.supported && usl.reason.contains("do not follow the law"), "{usl:?}");
+    let curve = |load: f64| (100.0 * load / (1.0 + 0.05 * (load - 1.0) + 0.001 * load * (load - 1.0)), 0.01);
+    let usl = saturation(&sweep(curve), &[]).usl.expect("a fit");
+    assert!(usl.supported, "{usl:?}");
+}
+
+#[test]
 fn few_points_say_little() {
     for count in 0..3 {
         let answer = saturation(&sweep(slots)[..count], &[]);
