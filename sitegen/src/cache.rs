@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{pages::Page, render::File, theme::files_below};
 
-/// Folder within the site; hosts of static pages leave out what begins with a point.
+/// Folder within the site; it is not for publishing.
 pub const FOLDER: &str = ".cache";
 
 /// Made anew takes longer than reading it back; stronger compression would not.

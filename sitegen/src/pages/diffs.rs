@@ -48,7 +48,7 @@ pub fn page(model: &Model<'_>, diff: &Diff<'_>) -> Page {
     };
     let charts = charts::overlay::charts(diff, to_version);
     let context = Context {
-        title: format!("{}: {} against {}", campaign.title(), candidate_day(candidate), candidate_day(base)),
+        title: format!("{}: {} against {}", campaign.title(), ended(candidate), ended(base)),
         campaign: Link {
             text: campaign.title().to_owned(),
             href: format!("{to_version}campaigns/{}/index.html", campaign.slug),
@@ -67,7 +67,7 @@ pub fn page(model: &Model<'_>, diff: &Diff<'_>) -> Page {
     Page::with_charts(path(campaign, candidate), "diff.html", &context.charts, &context)
 }
 
-fn candidate_day(execution: &Execution<'_>) -> String {
+fn ended(execution: &Execution<'_>) -> String {
     benchmarks::minute(execution.ended())
 }
 
