@@ -114,8 +114,8 @@ pub trait ClientType: Sync {
     }
     /// What the settings say about the load as a whole.
     fn load_defaults(&self, settings: &Value) -> Result<LoadDefaults>;
-    /// The `operation_mix` of a load that time ends and whose recipe gives none.
-    fn timed_mix(&self) -> &'static str {
+    /// The `operation_mix` where the recipe gives none and phases cannot be: in open loop, or when time ends the load.
+    fn default_mix(&self) -> &'static str {
         "50:50"
     }
     /// What it tells apart within an answer, beside its duration: only on that can there be limits.

@@ -88,14 +88,14 @@ fn resolve_client(recipe: &mut Recipe, types: Types) {
     {
         settings.insert("model".into(), model.clone());
     }
-    // Load that ends by time has no point at which writing would turn into reading.
+    // Load that ends by time has no point at which writing would turn into reading, and a schedule does not wait there.
     let benchmarks = &recipe.benchmarks;
-    let is_timed = benchmarks.duration.is_some()
+    let is_mixed = benchmarks.duration.is_some()
         || !benchmarks.load.steps.is_empty()
         || benchmarks.precision.is_some()
-        || benchmarks.load.model == LoadModel::Trace;
-    if known("operation_mix") && !settings.contains_key("operation_mix") && is_timed {
-        settings.insert("operation_mix".into(), kind.timed_mix().into());
+        || benchmarks.load.model != LoadModel::Closed;
+    if known("operation_mix") && !settings.contains_key("operation_mix") && is_mixed {
+        settings.insert("operation_mix".into(), kind.default_mix().into());
     }
     let mut settings = filled(schema, settings);
     // Defaults that another setting leaves without effect are left out, as a person must leave them out.
@@ -105,9 +105,9 @@ fn resolve_client(recipe: &mut Recipe, types: Types) {
     if settings.contains_key("output_lengths") {
         settings.remove("max_tokens");
     }
-    if !settings.contains_key("operation_mix") {
-        settings.retain(|key, _| !["num_keys", "key_distribution"].contains(&key.as_str()));
-    }
+    let without_effect: &[&str] =
+        if settings.contains_key("operation_mix") { &["phases"] } else { &["num_keys", "key_distribution"] };
+    settings.retain(|key, _| !without_effect.contains(&key.as_str()));
     client.settings = settings;
 }
 

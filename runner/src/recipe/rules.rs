@@ -265,7 +265,7 @@ impl Rules<'_> {
             if self.has(&setting(key)) && !has_mix {
                 self.error(
                     &setting(key),
-                    "no effect without `operation_mix` (or `benchmarks.duration`): each request then has a key of its own",
+                    "no effect without `operation_mix`, `benchmarks.duration` or an open loop: each request then has a key of its own",
                 );
             }
         }
@@ -287,6 +287,22 @@ impl Rules<'_> {
             if self.has(&setting(key)) && self.has(&setting(other)) {
                 self.error(&setting(key), format!("no effect beside `{other}`: remove one"));
             }
+        }
+        if self.has(&setting("phases")) && has_mix {
+            let cause = match self.has(&setting("operation_mix")) {
+                true => "beside `operation_mix`, by which each request is drawn: remove one",
+                false => {
+                    "where time, steps or a schedule end the load, so that each request is drawn: give `operation_mix`, or requests to count in a closed loop"
+                }
+            };
+            self.error(&setting("phases"), format!("no effect {cause}"));
+        }
+        let number = |key: &str| self.recipe.client.settings.get(key).and_then(|value| value.as_u64());
+        if let (Some(least), Some(most)) = (number("min_tokens"), number("max_tokens"))
+            && least > most
+        {
+            let message = format!("more than the {most} of `max_tokens`: no answer could be so long");
+            self.error(&setting("min_tokens"), message);
         }
         if self.has(&setting("prompt_file_sha256")) && !self.has(&setting("prompt_file")) {
             self.error(&setting("prompt_file_sha256"), "no effect without `prompt_file`");

@@ -256,7 +256,7 @@ impl ClientType for ChromaStress {
         ChromaStressSettings::deserialize(settings)?.common().load_defaults()
     }
 
-    fn timed_mix(&self) -> &'static str {
+    fn default_mix(&self) -> &'static str {
         "100:0"
     }
 

@@ -294,6 +294,17 @@ impl Default for HttpStressSettings {
 }
 
 impl HttpStressSettings {
+    /// Refuses what would be no request, another one than was meant, or compared with nothing.
+    fn checked(&self) -> Result<Question> {
+        ensure!(
+            self.sha256.is_none() || self.path.is_some() || self.method != Method::Get,
+            "`sha256` is for a `path`: a file of nginx' own is compared byte for byte; remove it, or give the `path`"
+        );
+        let question = self.question();
+        question.check()?;
+        Ok(question)
+    }
+
     fn question(&self) -> Question {
         let known = match self.path {
             None => Some(self.size_bytes.unwrap_or(1024)),
@@ -317,6 +328,10 @@ impl HttpStressSettings {
 }
 
 impl ClientType for HttpStress {
+    fn details(&self) -> &'static [analysis::slo::Detail] {
+        &[analysis::slo::Detail::FirstByte]
+    }
+
     fn name(&self) -> &'static str {
         "http_stress"
     }
@@ -331,7 +346,7 @@ impl ClientType for HttpStress {
 
     fn load_defaults(&self, settings: &Value) -> Result<LoadDefaults> {
         let settings = HttpStressSettings::deserialize(settings)?;
-        settings.question().check()?;
+        settings.checked()?;
         Ok(LoadDefaults {
             requests_per_client: settings.transactions.unwrap_or(settings.num_requests),
             concurrency_per_client: settings.concurrent_requests,
@@ -342,8 +357,7 @@ impl ClientType for HttpStress {
     }
 
     fn run(&self, job: &LoadJob, control: &Control) -> Result<LoadReport> {
-        let question = HttpStressSettings::deserialize(&job.settings)?.question();
-        question.check()?;
+        let question = HttpStressSettings::deserialize(&job.settings)?.checked()?;
         load::drive(HttpLoad::new(job, question), job, control)
     }
 }

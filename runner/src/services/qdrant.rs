@@ -238,7 +238,7 @@ impl ClientType for QdrantStress {
         QdrantStressSettings::deserialize(settings)?.common().load_defaults()
     }
 
-    fn timed_mix(&self) -> &'static str {
+    fn default_mix(&self) -> &'static str {
         "100:0"
     }
 

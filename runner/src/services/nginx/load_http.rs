@@ -230,7 +230,9 @@ async fn answer(
     loop {
         body.clear();
         let arrived = http.body(body).await?;
-        exchange.first_byte.get_or_insert(arrived.at);
+        if !body.is_empty() {
+            exchange.first_byte.get_or_insert(arrived.at);
+        }
         if let Expected::Content(content) = &question.expected {
             right &= content.matches(exchange.bytes_received, body);
         }

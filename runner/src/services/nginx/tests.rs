@@ -27,6 +27,9 @@ fn every_byte_is_compared_whatever_the_threads() {
             assert_eq!((driven.errors(), driven.requests.len()), (vec![""; 0], 4 * 62), "{size}");
             assert!(driven.requests.iter().all(|r| r.http_status == Some(200) && r.bytes_received == size));
             assert!(driven.requests.iter().all(|r| r.operation == "GET"));
+            // A body without bytes has no first one.
+            assert!(driven.requests.iter().all(|r| r.ttfb_s.is_some() == (size > 0)), "{size}");
+            assert!(driven.requests.iter().all(|r| r.ttfb_s.is_none_or(|first| first <= r.service_time() + 1e-9)));
             digests.insert((size, keep_alive, driven.report.sequence_digest.expect("a digest")));
         }
     }
@@ -168,6 +171,10 @@ fn without_a_server_there_is_no_load() {
     }
     for (settings, expect) in [
         (json!({ "headers": { "Host": "x" } }), "the header `Host` is the client's own: remove it"),
+        (
+            json!({ "sha256": "0".repeat(64) }),
+            "`sha256` is for a `path`: a file of nginx' own is compared byte for byte; remove it, or give the `path`",
+        ),
         (json!({ "headers": { "A": "b\r\nC: d" } }), "the header `A` has a line break"),
         (json!({ "body_size_bytes": 1 }), "`body_size_bytes` needs `method: POST` or `PUT`"),
         (

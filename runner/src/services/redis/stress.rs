@@ -122,8 +122,10 @@ impl RedisLoad {
         let mode = match (&settings.operation_mix, spec.stop.requests, spec.stop.duration_s) {
             (Some(mix), _, _) => Mode::Mix { get_share: get_share(mix)?, keys: pooled, zipf },
             // Each phase is half of the requests; the odd one is a SET.
-            (None, Some(requests), None) if spec.precision.is_none() => Mode::Phases { keys: requests.div_ceil(2) },
-            // Time would cut the phases anywhere.
+            (None, Some(requests), None) if closed && spec.precision.is_none() => {
+                Mode::Phases { keys: requests.div_ceil(2) }
+            }
+            // GETs of a schedule would not wait for the SETs before them, and time would cut the phases anywhere.
             (None, _, _) => Mode::Mix { get_share: 0.5, keys: pooled, zipf },
         };
         let (key_size, value_size) = (settings.key_size_bytes as usize, settings.value_size_bytes as usize);
@@ -160,7 +162,6 @@ impl RedisLoad {
                 };
                 (operation, Key { kind: Kind::Pooled, owner, number })
             }
-            // In open loop warm-up is the head of the one sequence, and its phases begin with the measured part.
             Mode::Phases { .. } if place.warmup => {
                 let number = place.index / 2 % self.warmup_keys;
                 (if place.index.is_multiple_of(2) { SET } else { GET }, Key { kind: Kind::Warmup, owner, number })

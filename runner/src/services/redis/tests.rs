@@ -99,6 +99,19 @@ fn an_open_loop_sends_its_schedule_whatever_the_threads() {
 }
 
 #[test]
+fn an_open_loop_without_a_mix_finds_what_it_reads_whatever_its_warm_up() {
+    let server = RedisServer::start();
+    for warmup in [Warmup { duration_s: 0.0, requests: 30 }, Warmup { duration_s: 0.05, requests: 0 }] {
+        let spec = LoadSpec { warmup, ..open(Arrival::Poisson { rate: 1000.0 }, 4, Some(100), None) };
+        let driven = drive(&RedisStress, server.endpoint.clone(), spec, json!({ "num_keys": 10 })).expect("driven");
+        assert_eq!(driven.errors(), [""; 0]);
+        assert_eq!(driven.requests.iter().filter(|request| !request.warmup).count(), 100);
+        assert!(["GET", "SET"].iter().all(|name| driven.requests.iter().any(|request| request.operation == *name)));
+        assert_eq!(server.ask("DBSIZE"), ":0");
+    }
+}
+
+#[test]
 fn time_ends_a_load_and_its_warm_up() {
     let server = RedisServer::start();
     let stop = Stop { requests: None, duration_s: Some(1.0) };
