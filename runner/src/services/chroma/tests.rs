@@ -55,7 +55,8 @@ fn searches_while_uploading_are_right() {
         let spec = LoadSpec { clients: 3, threads: 2, arrival, stop: stop.clone(), warmup, ..spec(1) };
         let settings = json!({
             "num_vectors": 300, "dim": 8, "batch_size": 5, "operation_mix": "60:40", "distribution": "clustered",
-            "min_recall": 0.5, "hnsw_ef_search": 400, "hnsw_m": 32,
+            // Chroma's names have three characters at least; what tells the run apart makes up for it.
+            "min_recall": 0.5, "hnsw_ef_search": 400, "hnsw_m": 32, "collection": "a",
         });
         let driven = drive(&ChromaStress, server.endpoint.clone(), spec, settings).expect("driven");
         assert_eq!(servers::failures(&driven.requests), [].into());
@@ -246,7 +247,7 @@ fn healthchecks_count_what_beats() {
 #[test]
 fn a_probe_tells_ready_from_not_yet_from_wrong() {
     let server = servers::chroma();
-    assert!(matches!(probe(&Chroma, &server.endpoint, &json!({})), Probe::Ready { version: Some(_) }));
+    assert_eq!(probe(&Chroma, &server.endpoint, &json!({})), Probe::Ready { version: None });
     assert!(
         matches!(probe(&Chroma, &local(free_port()), &json!({})), Probe::NotYet(reason) if reason.contains("refused"))
     );

@@ -37,7 +37,8 @@ pub async fn create(login: &Login, sql: &str, limit: Duration) -> Result<(), Str
     let tables = format!(
         "SELECT string_agg(format('%I.%I', schemaname, tablename), ', ') FROM pg_tables WHERE schemaname = '{schema}'"
     );
-    if let Some(Some(tables)) = connection.ask(&tables).await?.into_iter().next() {
+    let tables = within(limit, "listing the tables", connection.ask(&tables)).await?;
+    if let Some(Some(tables)) = tables.into_iter().next() {
         within(limit, "VACUUM ANALYZE", connection.run(&format!("VACUUM ANALYZE {tables}"))).await?;
     }
     match within(limit, "CHECKPOINT", connection.run("CHECKPOINT")).await {

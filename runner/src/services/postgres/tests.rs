@@ -363,6 +363,30 @@ fn what_comes_after_the_login_may_be_anything() {
 }
 
 #[test]
+fn preparing_ends_though_a_server_stops_answering() {
+    const LET_IN: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+    for (stalls_at, expect) in
+        [("CREATE SCHEMA", "making the tables"), ("pg_tables", "listing the tables"), ("CHECKPOINT", "CHECKPOINT")]
+    {
+        let decide = move |request: &[u8]| match String::from_utf8_lossy(request) {
+            text if text.contains(stalls_at) => Fault::Stall,
+            _ if request[0] == b'Q' => says(b"C\0\0\0\x07OK\0Z\0\0\0\x05I"),
+            _ => says(LET_IN),
+        };
+        let endpoint = crate::services::fixtures::faulty_by(std::sync::Arc::new(decide));
+        let login = Login::from_settings(&endpoint, &Value::Null, &Value::Null);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        // Long enough for the answers that come.
+        let ended = runtime.block_on(async {
+            let create = run_schema::create(&login, "SELECT", Duration::from_secs(2));
+            tokio::time::timeout(Duration::from_secs(30), create).await
+        });
+        let reason = ended.expect("it ends by itself").expect_err("no answer came");
+        assert!(reason.contains(expect), "{reason}");
+    }
+}
+
+#[test]
 fn settings_become_a_configuration() {
     let settings = json!({
         "password": "${PGPASSWORD}", "db_name": "other", "user": "me",
