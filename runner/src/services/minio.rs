@@ -9,6 +9,7 @@ use super::{BoxFuture, ClientType, Launch, LaunchRequest, LoadDefaults, Probe, S
 use crate::load::{self, Control, Endpoint, LoadJob, LoadReport};
 
 mod client;
+mod ledger;
 mod objects;
 mod plan;
 mod signed;

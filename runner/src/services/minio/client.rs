@@ -5,6 +5,7 @@ use std::{sync::PoisonError, time::Instant};
 use rusty_s3::actions::{CreateMultipartUpload, ListObjectsV2};
 
 use super::{
+    ledger::OwnWrites,
     objects::Contents,
     plan::{Object, Request},
     signed,
@@ -24,6 +25,7 @@ pub struct ObjectClient {
     load: ObjectLoad,
     http: Http,
     answer: Vec<u8>,
+    writes: OwnWrites,
 }
 
 /// The end of one HTTP answer.
@@ -38,7 +40,10 @@ impl Client for ObjectClient {
     async fn send(&mut self, batch: &mut [Exchange]) -> Connection {
         one_by_one(batch, async |exchange| {
             let request = self.load.plan.request(exchange.place);
-            self.ask(exchange, request).await
+            self.writes.begin(request);
+            let asked = self.ask(exchange, request).await;
+            self.writes.end(exchange.outcome == Outcome::Ok);
+            asked
         })
         .await
     }
@@ -46,7 +51,8 @@ impl Client for ObjectClient {
 
 impl ObjectClient {
     pub fn new(load: ObjectLoad, http: Http) -> Self {
-        Self { load, http, answer: Vec::new() }
+        let writes = load.ledger.of_client();
+        Self { load, http, answer: Vec::new(), writes }
     }
 
     pub async fn ask(&mut self, exchange: &mut Exchange, request: Request) -> Result<Connection, String> {

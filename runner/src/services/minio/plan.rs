@@ -30,7 +30,7 @@ enum Mode {
 }
 
 /// An object without the run's token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Object {
     pub kind: u8,
     pub owner: u32,
@@ -40,6 +40,23 @@ pub struct Object {
 impl Object {
     pub fn name(self) -> String {
         format!("{}-{:010x}", Self::prefix(self.kind, self.owner), self.number)
+    }
+
+    /// The object of that name, if it is one.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let (own, number) = name.split_once('-')?;
+        let kind = *own.as_bytes().first().filter(|kind| b"spnw".contains(kind))?;
+        let owner = u32::from_str_radix(own.get(1..)?, 16).ok()?;
+        let object = Self { kind, owner, number: u64::from_str_radix(number, 16).ok()? };
+        (object.name() == name).then_some(object)
+    }
+
+    pub fn is_phased(self) -> bool {
+        self.kind == b's'
+    }
+
+    pub fn is_pooled(self) -> bool {
+        self.kind == b'p'
     }
 
     /// What the names of all objects of that kind and owner begin with.
@@ -221,7 +238,10 @@ mod tests {
             for index in 0..2000 {
                 let warmup = measured_from.is_some_and(|first| index < first);
                 match plan.request(Place { sequence: 0, index, warmup }) {
-                    Request::Put(object) => _ = there.insert(object.name()),
+                    Request::Put(object) => {
+                        assert_eq!(Object::of_name(&object.name()), Some(object));
+                        there.insert(object.name());
+                    }
                     Request::Delete(object) => {
                         assert!(there.remove(&object.name()), "{index}: {object:?} is not there");
                         deleted += 1;

@@ -11,12 +11,13 @@ use serde::Deserialize;
 use super::{
     MinioSettings, MinioStressSettings,
     client::ObjectClient,
+    ledger::{Found, Ledger},
     objects::Contents,
     plan::{Object, Plan, Request},
     signed::{self, Signer},
 };
 use crate::{
-    load::{Connection, Endpoint, Exchange, LoadJob, Outcome, PATIENCE, Place, Workload, patience, within},
+    load::{Connection, Doubt, Endpoint, Exchange, LoadJob, Outcome, PATIENCE, Place, Workload, patience, within},
     services::{http::Http, token::token},
 };
 
@@ -36,6 +37,7 @@ pub struct ObjectLoad {
     pub folder: String,
     /// Multipart uploads that were begun and, as far as is known, not completed: key and upload id.
     pub unfinished: Arc<Mutex<Vec<(String, String)>>>,
+    pub ledger: Ledger,
 }
 
 impl ObjectLoad {
@@ -54,6 +56,7 @@ impl ObjectLoad {
             create_bucket: settings.create_bucket,
             folder: format!("{token}/"),
             unfinished: Arc::default(),
+            ledger: Ledger::default(),
         })
     }
 
@@ -65,6 +68,34 @@ impl ObjectLoad {
         match signed::ask_with(&self.endpoint, &self.signer, target, headers, body).await? {
             (200..=299, answer) => Ok(answer),
             (status, answer) => Err(format!("status {status}: {}", signed::message(&answer))),
+        }
+    }
+
+    /// All objects of the run, as the store lists them.
+    async fn listed(&self) -> Result<Found, Doubt> {
+        let (mut found, mut last) = (Found::default(), None);
+        loop {
+            let page = self.ask(&self.signer.list(&self.folder, last.as_deref()), "", b"").await?;
+            let page = ListObjectsV2::parse_response(&page).map_err(|err| format!("a listing that is none: {err}"))?;
+            if page.contents.is_empty() {
+                return Ok(found);
+            }
+            for listed in page.contents {
+                if last.as_ref().is_some_and(|last| listed.key <= *last) {
+                    return Err(Doubt::Wrong(format!("{} is listed out of order", listed.key)));
+                }
+                let object = listed.key.strip_prefix(&self.folder).and_then(Object::of_name);
+                match object {
+                    None => return Err(Doubt::Wrong(format!("{} is listed, and was never put", listed.key))),
+                    Some(_) if listed.size != self.contents.size() as u64 => {
+                        return Err(Doubt::Wrong(format!("{} is listed with {} bytes", listed.key, listed.size)));
+                    }
+                    Some(object) if object.is_pooled() => found.pooled += 1,
+                    Some(object) if object.is_phased() => found.phased += 1,
+                    Some(object) => _ = found.again.insert(object),
+                }
+                last = Some(listed.key);
+            }
         }
     }
 
@@ -134,6 +165,12 @@ impl Workload for ObjectLoad {
     async fn connect(&self, _client: u32) -> Result<ObjectClient, String> {
         let http = Http::connect(&self.endpoint).await?;
         Ok(ObjectClient::new(self.clone(), http))
+    }
+
+    /// Lists what is there, and compares that with what the answers to the writes say.
+    async fn verify(&self) -> Result<(), Doubt> {
+        let found = self.listed().await?;
+        self.ledger.check(self.plan.pooled().count() as u64, &found).map_err(Doubt::Wrong)
     }
 
     async fn clean_up(&self) -> Result<(), String> {

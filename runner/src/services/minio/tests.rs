@@ -38,6 +38,7 @@ fn phases_are_right_whatever_the_threads_and_leave_nothing_behind() {
         let driven = drive_with(&MinioStress, &server, spec, settings).expect("driven");
         assert_eq!(servers::failures(&driven.requests), [].into());
         assert_eq!(driven.requests.len(), 4 * (2 + 12));
+        assert_eq!((&driven.report.wrong_data, &driven.report.unchecked_data), (&None, &None));
         for (operation, sent, received) in [("PUT", 100_001, 0), ("GET", 0, 100_001), ("LIST", 0, 1), ("DELETE", 0, 0)]
         {
             let of: Vec<_> = driven.requests.iter().filter(|r| !r.warmup && r.operation == operation).collect();
@@ -88,6 +89,7 @@ fn a_mix_is_drawn_and_right_in_both_loops() {
         assert_eq!(servers::failures(&driven.requests), [].into());
         let operations: BTreeSet<&str> = driven.requests.iter().map(|request| request.operation.as_str()).collect();
         assert_eq!(operations, ["DELETE", "GET", "LIST", "PUT"].into());
+        assert_eq!((driven.report.wrong_data, driven.report.unchecked_data), (None, None));
     }
     assert_eq!(buckets(&server), [""; 0]);
 }
@@ -222,6 +224,126 @@ fn every_fault_is_a_counted_failure() {
             assert!(request.error.as_deref().is_some_and(|error| error.starts_with(expect)), "{name}: {request:?}");
         }
         assert_eq!(driven.requests.len(), 8);
+    }
+}
+
+#[test]
+fn a_fault_in_one_of_many_parts_is_a_counted_failure() {
+    let begun = "<InitiateMultipartUploadResult><Bucket>b</Bucket><Key>k</Key><UploadId>u7</UploadId>\
+                 </InitiateMultipartUploadResult>";
+    let failed = "<Error><Code>InternalError</Code><Message>try again</Message></Error>";
+    let slow = "<Error><Code>SlowDown</Code></Error>";
+    let done = "<CompleteMultipartUploadResult><ETag>\"none-of-md5\"</ETag></CompleteMultipartUploadResult>";
+    let ok = |body: &str| Fault::Answer(answer("200 OK", "ETag: \"none-of-md5\"\r\n", body));
+    let broken = |status: &str, body: &str| Fault::Answer(answer(status, "", body));
+    for (begin, part, complete, aborts, expect) in [
+        (broken("503 Slow Down", slow), ok(""), ok(done), 0, Some("status 503: SlowDown")),
+        (ok("<html>"), ok(""), ok(done), 0, Some("wrong answer: not that of a begun upload")),
+        (ok(begun), broken("503 Slow Down", slow), ok(done), 2, Some("status 503: SlowDown")),
+        (ok(begun), broken("200 OK", ""), ok(done), 2, Some("wrong answer: no ETag")),
+        (ok(begun), Fault::AnswerAndClose(Vec::new()), ok(done), 2, Some("connection closed before the answer")),
+        (ok(begun), Fault::Stall, ok(done), 2, Some("timeout")),
+        // S3 begins a long answer with 200, and may find only then that it fails.
+        (ok(begun), ok(""), ok(failed), 2, Some("wrong answer: InternalError: try again")),
+        (ok(begun), ok(""), ok(""), 2, Some("wrong answer: ")),
+        (ok(begun), ok(""), broken("503 Slow Down", slow), 2, Some("status 503: SlowDown")),
+        (ok(begun), ok(""), Fault::Stall, 2, Some("timeout")),
+        (ok(begun), ok(""), ok(done), 0, None),
+    ] {
+        let name = format!("{begin:?} {part:?} {complete:?}");
+        let aborted = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let seen = aborted.clone();
+        let endpoint = faulty_by(Arc::new(move |request: &[u8]| {
+            let text = String::from_utf8_lossy(request);
+            let line = text.lines().next().unwrap_or_default();
+            let method = line.split(' ').next().unwrap_or_default();
+            match (method, line.contains("uploadId="), line.contains("partNumber=")) {
+                ("PUT", _, true) if line.contains("partNumber=2") => part.clone(),
+                ("POST", true, _) => complete.clone(),
+                ("POST", ..) if line.contains("uploads") => begin.clone(),
+                ("DELETE", true, _) => {
+                    seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    ok("")
+                }
+                (_, _, true) => ok(""),
+                _ => ok("<ListBucketResult><MaxKeys>1000</MaxKeys></ListBucketResult>"),
+            }
+        }));
+        let keys = json!({ "root_user": "someone", "root_password": "something" });
+        let server = servers::Server::external(endpoint, keys);
+        let settings = json!({
+            "num_objects": 2, "object_size_bytes": 250, "multipart_part_size_bytes": 100, "phases": ["put"],
+        });
+        let spec = LoadSpec { timeout_s: 0.5, ..spec(2) };
+        let driven = drive_with(&MinioStress, &server, spec, settings).expect(&name);
+        assert_eq!(driven.requests.len(), 2, "{name}");
+        for request in &driven.requests {
+            match expect {
+                None => assert!(request.success, "{name}: {request:?}"),
+                Some(expect) => {
+                    let error = request.error.as_deref().unwrap_or_default();
+                    assert!(!request.success && error.starts_with(expect), "{name}: {request:?}");
+                }
+            }
+        }
+        assert_eq!(aborted.load(std::sync::atomic::Ordering::Relaxed), aborts, "{name}");
+    }
+}
+
+#[test]
+fn a_store_that_forgets_what_it_was_told_is_found_out() {
+    for (forgets, requests, operations, expect) in [
+        (
+            "DELETE",
+            8,
+            json!({ "phases": ["put", "delete"] }),
+            Some("4 objects are listed, after 4 were put and 4 deleted"),
+        ),
+        ("PUT", 4, json!({ "phases": ["put"] }), Some("0 objects are listed, after 4 were put and 0 deleted")),
+        ("DELETE", 60, json!({ "operation_mix": "60:0:0:40" }), Some("was deleted, and is still listed")),
+        ("nothing", 8, json!({ "phases": ["put", "delete"] }), None),
+        ("nothing", 60, json!({ "operation_mix": "60:0:0:40" }), None),
+    ] {
+        let keys = std::sync::Mutex::new(BTreeSet::<String>::new());
+        let endpoint = faulty_by(Arc::new(move |request: &[u8]| {
+            let text = String::from_utf8_lossy(request);
+            let mut words = text.split(' ');
+            let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            let (path, query) = target.split_once('?').unwrap_or((target, ""));
+            let key = path.splitn(3, '/').nth(2).unwrap_or_default().to_owned();
+            let mut keys = keys.lock().expect("one at a time");
+            let is_object = key.contains('-');
+            match method {
+                "PUT" if is_object && (forgets != "PUT" || key.contains("/p")) => _ = keys.insert(key),
+                "DELETE" if is_object && forgets != "DELETE" => _ = keys.remove(&key),
+                // What cleans up afterwards.
+                "POST" => keys.clear(),
+                _ => {}
+            }
+            let after = query.split('&').find_map(|pair| pair.strip_prefix("start-after=")).unwrap_or_default();
+            let after = after.replace("%2F", "/");
+            let listed = keys.iter().filter(|key| **key > after).map(|key| {
+                format!(
+                    "<Contents><Key>{key}</Key><ETag>x</ETag><Size>10</Size>\
+                     <LastModified>2020-01-01T00:00:00.000Z</LastModified></Contents>"
+                )
+            });
+            let body =
+                format!("<ListBucketResult><MaxKeys>1000</MaxKeys>{}</ListBucketResult>", listed.collect::<String>());
+            Fault::Answer(answer("200 OK", "ETag: \"not-an-md5\"\r\n", &body))
+        }));
+        let server =
+            servers::Server::external(endpoint, json!({ "root_user": "someone", "root_password": "something" }));
+        let mut settings = json!({ "num_objects": 4, "object_size_bytes": 10 });
+        settings.as_object_mut().expect("an object").extend(operations.as_object().expect("an object").clone());
+        let driven = drive_with(&MinioStress, &server, spec(requests), settings).expect("driven");
+        assert_eq!(servers::failures(&driven.requests), [].into(), "{operations}");
+        assert_eq!(driven.report.unchecked_data, None);
+        match (&driven.report.wrong_data, expect) {
+            (None, None) => {}
+            (Some(wrong), Some(expect)) => assert!(wrong.contains(expect), "{wrong}"),
+            (found, _) => panic!("{operations}, forgetting {forgets}: {found:?}"),
+        }
     }
 }
 
