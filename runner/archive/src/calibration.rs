@@ -33,6 +33,10 @@ pub enum CalibrationKind {
 pub struct CalibrationRung {
     /// Answers (timed) or chunks (streaming) per second that the load generator took in.
     pub event_rate: f64,
+    /// The load generator or the server of the calibration had no time left, so that the errors are waits for a core,
+    /// as long as the number of clients makes them: no measure of the load generator.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub saturated: bool,
     /// Measured service time − what the server took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_s: Option<ErrorFigures>,
@@ -57,6 +61,9 @@ pub struct ErrorFigures {
 pub struct CalibrationError {
     /// Events per second of the measurement window.
     pub event_rate: f64,
+    /// Rungs left out because load generator or server were saturated in them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: usize,
     /// Whether that was within the rates calibrated; otherwise the errors are those of the nearest.
     pub within: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,4 +75,8 @@ pub struct CalibrationError {
     /// The largest error as a share of the same percentile of what was measured; small errors (below 0.25 ms at p50
     /// and 2.5 ms at p99) count as none.
     pub share: f64,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }

@@ -1,10 +1,12 @@
 //! The calibration before a benchmark: the same load generator, threads and number of clients against a server of
 //! known truth on this machine, at several event rates.
 //!
-//! What it finds is cached for the same (machine, program, client type, threads, clients, rate) within one execution
-//! of a campaign. A calibration that fails is a remark, never the benchmark's failure.
+//! A rung in which the load generator or the server had no time left says so: its errors are waits for a core. What is found
+//! is cached for the same (machine, client type, threads, clients, rate or think time, pipeline) within one execution of a
+//! campaign. A calibration that fails is a remark, never the benchmark's failure.
 
 use std::{
+    collections::HashMap,
     fs,
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
@@ -15,6 +17,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use archive::{Calibration, CalibrationKind, CalibrationRung, ErrorFigures};
+use procfs::process::Process;
 use serde_json::{Value, json};
 
 use super::{
@@ -36,6 +39,12 @@ const CHUNK_S: [f64; 2] = [0.020, 0.005];
 const STREAM_S: f64 = 0.1;
 /// Time of each rung before it is measured, as a share of its whole.
 const WARMUP_SHARE: f64 = 0.2;
+/// A think time as a share of its rung, at most: a longer one would leave too few events.
+const THINK_SHARE: f64 = 0.05;
+/// A thread that worked or waited for a core for more of its time than this had none left.
+const NO_TIME_LEFT: f64 = 0.9;
+/// Requests in flight for each thread that handles them: with more, some always wait.
+const MANY: u64 = 4;
 /// Longest wait for the server to come up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -54,12 +63,14 @@ pub fn calibrate(
         Calibrated::Streaming => CalibrationKind::Streaming,
     };
     let key = format!(
-        "{} {} {} {:?} {} {}",
+        "{} {} {} {:?} {:?} {} {} {}",
         node::hostname(),
         point.client_kind,
         point.load.threads,
         point.load.requested_rate(),
+        think_time_s(&point.load),
         point.load.clients,
+        point.load.pipeline,
         point.calibration_s
     );
     let cache = point.calibration_cache.as_ref().map(|folder| cache_file(folder, &key));
@@ -94,11 +105,18 @@ fn cache_file(folder: &Path, key: &str) -> PathBuf {
     folder.join(format!("{}.json", &archive::sha256_hex(key.as_bytes())[..16]))
 }
 
+fn think_time_s(load: &LoadSpec) -> Option<f64> {
+    match load.arrival {
+        Arrival::Closed { think_time_s } => Some(think_time_s),
+        _ => None,
+    }
+}
+
 /// The load of one rung: as the point's, but for what it sends and when it ends.
 fn spec(point: &PointPlan, rung_s: f64) -> LoadSpec {
-    let arrival = match point.load.requested_rate() {
-        None => Arrival::Closed { think_time_s: 0.0 },
-        Some(rate) => Arrival::Poisson { rate },
+    let arrival = match (think_time_s(&point.load), point.load.requested_rate()) {
+        (None, Some(rate)) => Arrival::Poisson { rate },
+        (think, _) => Arrival::Closed { think_time_s: think.unwrap_or(0.0).min(rung_s * THINK_SHARE) },
     };
     LoadSpec {
         arrival,
@@ -106,7 +124,6 @@ fn spec(point: &PointPlan, rung_s: f64) -> LoadSpec {
         warmup: Warmup { duration_s: rung_s * WARMUP_SHARE, requests: 0 },
         stagger_s: 0.0,
         timeout_s: 10.0,
-        pipeline: 1,
         steps: Vec::new(),
         precision: None,
         ..point.load.clone()
@@ -138,8 +155,10 @@ fn timed(point: &PointPlan, folder: &Path, control: &Control) -> Result<Vec<Cali
         let workload =
             TimedLoad { endpoint: server.endpoint.clone(), service_ns: (service_s * 1e9) as u64, truth: truth.clone() };
         let spec = spec(point, point.calibration_s / times.len() as f64);
-        let report = load::drive(workload, &job(spec, Value::Null, Value::Null, &server.endpoint, folder), control)?;
-        rungs.push(rung(&report, &truth)?);
+        let never_idle = *service_s == 0.0 && has_a_queue(&spec);
+        let job = job(spec, Value::Null, Value::Null, &server.endpoint, folder);
+        let (report, saturated) = server.watched(|| load::drive(workload, &job, control))?;
+        rungs.push(rung(&report, &truth, saturated || never_idle)?);
     }
     Ok(rungs)
 }
@@ -166,13 +185,21 @@ fn streaming(
         }
         let spec = spec(point, point.calibration_s / CHUNK_S.len() as f64);
         let job = job(spec, own, json!({ "model": "simulator" }), &server.endpoint, folder);
-        let report = client.run(&LoadJob { truth: Some(truth.clone()), ..job }, control)?;
-        rungs.push(rung(&report, &truth)?);
+        let job = LoadJob { truth: Some(truth.clone()), ..job };
+        let (report, saturated) = server.watched(|| client.run(&job, control))?;
+        rungs.push(rung(&report, &truth, saturated)?);
     }
     Ok(rungs)
 }
 
-fn rung(report: &LoadReport, truth: &Truth) -> Result<CalibrationRung> {
+/// Whether requests that take no time must queue: there are many more of them than threads on both sides. That holds also
+/// where another process takes the core, which the load threads' CPU time does not show.
+fn has_a_queue(spec: &LoadSpec) -> bool {
+    let threads = u64::from(spec.threads.min(spec.clients)) + 1;
+    think_time_s(spec) == Some(0.0) && u64::from(spec.clients) * u64::from(spec.pipeline) > MANY * threads
+}
+
+fn rung(report: &LoadReport, truth: &Truth, saturated: bool) -> Result<CalibrationRung> {
     ensure!(!report.interrupted, "the calibration was ended early");
     let errors = truth.errors();
     let events = errors.latency.len() + errors.first.len() + errors.gap.len();
@@ -180,6 +207,7 @@ fn rung(report: &LoadReport, truth: &Truth) -> Result<CalibrationRung> {
     let [start, end] = report.window_s;
     Ok(CalibrationRung {
         event_rate: events as f64 / (end - start),
+        saturated,
         latency_s: figures(errors.latency),
         ttft_s: figures(errors.first),
         itl_s: figures(errors.gap),
@@ -228,11 +256,60 @@ impl Server {
         }
         Ok(server)
     }
+
+    /// Drives a load; whether load generator or server had no time left then.
+    fn watched(&self, drive: impl FnOnce() -> Result<LoadReport>) -> Result<(LoadReport, bool)> {
+        let (begun, before) = (Instant::now(), self.busy());
+        let report = drive()?;
+        let (length_s, after) = (begun.elapsed().as_secs_f64(), self.busy());
+        let since = |(thread, total): (&i32, &u64)| total.saturating_sub(before.get(thread).copied().unwrap_or(0));
+        let server = after.iter().map(since).max().unwrap_or(0) as f64 / 1e9 / length_s;
+        let [start, end] = report.window_s;
+        let generator = report.cpu_s / (end - start) / f64::from(report.threads);
+        Ok((report, server.max(generator) > NO_TIME_LEFT))
+    }
+
+    /// Thread of the server → nanoseconds that it ran, or was ready to and waited for a core.
+    fn busy(&self) -> HashMap<i32, u64> {
+        let tasks = Process::new(self.child.id() as i32).and_then(|process| process.tasks());
+        let tasks = tasks.into_iter().flatten().flatten();
+        tasks
+            .filter_map(|task| Some((task.tid, task.schedstat().ok()?)))
+            .map(|(tid, stat)| (tid, stat.sum_exec_runtime + stat.run_delay))
+            .collect()
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::fixtures;
+
+    #[test]
+    fn a_load_without_pauses_queues_when_it_has_many_more_requests_than_threads() {
+        let spec = |clients, threads, pipeline, think_time_s| LoadSpec {
+            arrival: Arrival::Closed { think_time_s },
+            clients,
+            threads,
+            pipeline,
+            ..fixtures::spec(1)
+        };
+        for (spec, expect) in [
+            (spec(1, 1, 1, 0.0), false),
+            (spec(8, 1, 1, 0.0), false),
+            (spec(9, 1, 1, 0.0), true),
+            (spec(1, 4, 16, 0.0), true),
+            (spec(64, 1, 1, 0.0), true),
+            (spec(64, 1, 1, 0.01), false),
+        ] {
+            assert_eq!(has_a_queue(&spec), expect, "{spec:?}");
+        }
     }
 }

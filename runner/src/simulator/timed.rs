@@ -2,7 +2,8 @@
 //!
 //! A question is eight bytes: how long the server shall take, in nanoseconds, little-endian. The answer is sixteen:
 //! when the question was read and when the answer was written, in nanoseconds since the Unix epoch. What the client
-//! measures beyond the difference is its own error, and the network's.
+//! measures beyond the difference is its own error, and the network's. Questions of one batch are answered one after the
+//! other, and the server has each of them from the moment it read the first.
 
 use std::{
     io::ErrorKind,
@@ -12,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
     task::LocalSet,
 };
@@ -47,23 +48,28 @@ pub async fn serve_on(listener: TcpListener) -> Result<()> {
 }
 
 /// Until the client goes away.
-async fn answer(mut stream: TcpStream, timer: Timer) -> std::io::Result<()> {
+async fn answer(stream: TcpStream, timer: Timer) -> std::io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let (mut read, mut answers) = (BufReader::new(read), Vec::new());
     let mut question = [0; 8];
     loop {
-        stream.read_exact(&mut question).await?;
+        read.read_exact(&mut question).await?;
         let (begun, received) = (Instant::now(), unix_ns());
         let wanted = Duration::from_nanos(u64::from_le_bytes(question));
         if !wanted.is_zero() {
             timer.sleep_until(begun + wanted).await;
         }
-        let mut answer = [0; 16];
-        answer[..8].copy_from_slice(&received.to_le_bytes());
-        answer[8..].copy_from_slice(&unix_ns().to_le_bytes());
-        stream.write_all(&answer).await?;
+        answers.extend_from_slice(&received.to_le_bytes());
+        answers.extend_from_slice(&unix_ns().to_le_bytes());
+        // What takes no time is answered together with what came with it, as servers do.
+        if !wanted.is_zero() || read.buffer().len() < question.len() {
+            write.write_all(&answers).await?;
+            answers.clear();
+        }
     }
 }
 
-/// Questions that all take the same time.
+/// Batches of questions that all take the same time: that of the first question, as the others take none.
 #[derive(Clone)]
 pub struct TimedLoad {
     pub endpoint: Endpoint,
@@ -90,7 +96,8 @@ impl Workload for TimedLoad {
         let stream = TcpStream::connect((self.endpoint.host.as_str(), self.endpoint.port)).await;
         let stream = stream.map_err(|err| err.to_string())?;
         stream.set_nodelay(true).map_err(|err| err.to_string())?;
-        Ok(TimedClient { stream, question: self.service_ns.to_le_bytes(), tape: self.truth.tape() })
+        let question = self.service_ns.to_le_bytes();
+        Ok(TimedClient { stream, question, batch: Vec::new(), answers: Vec::new(), tape: self.truth.tape() })
     }
 
     async fn clean_up(&self) -> Result<(), String> {
@@ -101,50 +108,64 @@ impl Workload for TimedLoad {
 pub struct TimedClient {
     stream: TcpStream,
     question: [u8; 8],
+    /// The questions of one batch, and what has come of its answers.
+    batch: Vec<u8>,
+    answers: Vec<u8>,
     tape: Tape,
 }
 
 impl Client for TimedClient {
     async fn send(&mut self, batch: &mut [Exchange]) -> Connection {
-        for exchange in batch {
+        let start = Instant::now();
+        for exchange in &mut *batch {
             exchange.content = Some(content_mix(&self.question, 0));
-            let start = *exchange.start.insert(Instant::now());
-            match self.ask().await {
-                Ok((end, served_ns)) => {
-                    exchange.end = Some(end);
-                    exchange.outcome = Outcome::Ok;
-                    if !exchange.place.warmup {
-                        self.tape.answer(end.saturating_duration_since(start).as_nanos() as u64, served_ns);
-                    }
-                }
-                Err(err) => {
-                    exchange.fail(Instant::now(), err.to_string());
-                    return Connection::Broken;
-                }
+            exchange.start = Some(start);
+        }
+        match self.ask(batch).await {
+            Ok(()) => Connection::Reusable,
+            Err(err) => {
+                let now = Instant::now();
+                batch.iter_mut().for_each(|exchange| exchange.fail(now, err.to_string()));
+                Connection::Broken
             }
         }
-        Connection::Reusable
     }
 }
 
 impl TimedClient {
-    /// When the answer was read, and how long the server had it.
-    async fn ask(&mut self) -> std::io::Result<(Instant, u64)> {
-        self.stream.write_all(&self.question).await?;
-        let (mut answer, mut filled) = ([0; 16], 0);
-        loop {
+    async fn ask(&mut self, batch: &mut [Exchange]) -> std::io::Result<()> {
+        self.batch.clear();
+        self.batch.extend_from_slice(&self.question);
+        self.batch.resize(self.question.len() * batch.len(), 0);
+        self.stream.write_all(&self.batch).await?;
+        self.answers.clear();
+        let mut received_ns = None;
+        let mut waiting = batch.iter_mut();
+        let mut at = 0;
+        while waiting.len() > 0 {
             self.stream.readable().await?;
-            match self.stream.try_read(&mut answer[filled..]) {
+            match self.stream.try_read_buf(&mut self.answers) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(count) => filled += count,
+                Ok(_) => {}
                 Err(err) if err.kind() == ErrorKind::WouldBlock => continue,
                 Err(err) => return Err(err),
             }
-            if filled == answer.len() {
-                let end = Instant::now();
-                let stamp = |at: usize| answer[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-                return Ok((end, stamp(8).saturating_sub(stamp(0))));
+            let end = Instant::now();
+            while let Some((stamps, exchange)) = self.answers[at..].first_chunk::<16>().zip(waiting.as_slice().first())
+            {
+                let stamp = |at: usize| stamps[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+                let received_ns = *received_ns.get_or_insert(stamp(0));
+                if let (false, Some(start)) = (exchange.place.warmup, exchange.start) {
+                    let measured = end.saturating_duration_since(start).as_nanos() as u64;
+                    self.tape.answer(measured, stamp(8).saturating_sub(received_ns));
+                }
+                if let Some(exchange) = waiting.next() {
+                    exchange.end = Some(end);
+                    exchange.outcome = Outcome::Ok;
+                }
+                at += stamps.len();
             }
         }
+        Ok(())
     }
 }

@@ -1,6 +1,8 @@
 //! The load generator's own error at a benchmark's event rate, from its calibration.
 //!
 //! Between two calibrated rates the errors are interpolated linearly in the rate; beyond them the nearest rung stands.
+//! A rung in which the load generator or its server was saturated is left out: by Little's law its errors are the number of
+//! clients over the rate, whatever the load generator's exactness.
 
 use archive::{Calibration, CalibrationError, CalibrationKind, CalibrationRung, Distribution, ErrorFigures, Summary};
 
@@ -10,7 +12,7 @@ const NOTABLE_P99_S: f64 = 2.5e-3;
 /// A rate so near to a calibrated one counts as calibrated.
 const NEAR: f64 = 1.25;
 
-/// `None` for a window without events.
+/// `None` for a window without events, and when every rung was saturated.
 pub fn at_the_rate_of(calibration: &Calibration, summary: &Summary) -> Option<CalibrationError> {
     let count = |sample: &Option<Distribution>| sample.as_ref().map_or(0, |sample| sample.figures.count);
     let events = match calibration.kind {
@@ -21,7 +23,8 @@ pub fn at_the_rate_of(calibration: &Calibration, summary: &Summary) -> Option<Ca
         return None;
     }
     let event_rate = events as f64 / summary.test_duration_s;
-    let mut rungs: Vec<&CalibrationRung> = calibration.rungs.iter().collect();
+    let mut rungs: Vec<&CalibrationRung> = calibration.rungs.iter().filter(|rung| !rung.saturated).collect();
+    let left_out = calibration.rungs.len() - rungs.len();
     rungs.sort_by(|a, b| a.event_rate.total_cmp(&b.event_rate));
     let above = rungs.iter().position(|rung| rung.event_rate >= event_rate).unwrap_or(rungs.len());
     let upper = rungs.get(above).or(rungs.last())?;
@@ -43,7 +46,7 @@ pub fn at_the_rate_of(calibration: &Calibration, summary: &Summary) -> Option<Ca
     let pairs = [(latency_s, Some(service)), (ttft_s, summary.ttft_s.as_ref()), (itl_s, summary.itl_s.as_ref())];
     let share = pairs.iter().filter_map(|(error, measured)| share(error.as_ref()?, (*measured)?)).fold(0.0, f64::max);
     let within = rungs.first()?.event_rate <= event_rate * NEAR && event_rate <= rungs.last()?.event_rate * NEAR;
-    Some(CalibrationError { event_rate, within, latency_s, ttft_s, itl_s, share })
+    Some(CalibrationError { event_rate, left_out, within, latency_s, ttft_s, itl_s, share })
 }
 
 fn share(error: &ErrorFigures, measured: &Distribution) -> Option<f64> {
@@ -93,6 +96,15 @@ mod tests {
             assert_eq!((found.within, found.event_rate), (within, requests as f64 / 2.0));
         }
         assert_eq!(at_the_rate_of(&calibration, &Summary::default()), None);
+        // The answers of 64 clients as fast as they come: 64 / 40000 s each, whoever asks.
+        let saturated = CalibrationRung { saturated: true, ..rung(40_000.0, 16e-4, 20e-4) };
+        let figures = Percentiles { count: 9, p50: Some(16e-4), p99: Some(3e-3), ..Percentiles::default() };
+        let latency_s = Distribution { figures, histogram: None };
+        let fast = Summary { total_requests: 40_000, test_duration_s: 1.0, latency_s, ..Summary::default() };
+        let with = |rungs: Vec<CalibrationRung>| Calibration { rungs, ..calibration.clone() };
+        let found = at_the_rate_of(&with(vec![rung(6000.0, 1e-4, 1e-3), saturated.clone()]), &fast).expect("a rung");
+        assert_eq!((found.share, found.left_out, found.within), (0.0, 1, false));
+        assert_eq!(at_the_rate_of(&with(vec![saturated.clone(), saturated]), &fast), None);
         let quiet = Calibration { rungs: vec![rung(1000.0, 2e-4, 2e-3)], ..calibration };
         let figures = Percentiles { count: 9, p50: Some(6e-5), p99: Some(1e-3), ..Percentiles::default() };
         let latency_s = Distribution { figures, histogram: None };
