@@ -5,7 +5,7 @@
 #
 #   scripts/compare-http.sh [pairs] [seconds]
 #
-# Needs nginx and wrk (Debian packages nginx-light, wrk) and two cores: the server has the first, the load the
+# Needs nginx, wrk and time (Debian packages nginx-light, wrk, time) and two cores: the server has the first, the load the
 # second. oha (`cargo install --locked oha`) is left out when it is not on PATH, or where OHA says. Builds release,
 # unless RUNNER names a binary; leaves nothing behind.
 set -euo pipefail
@@ -16,6 +16,8 @@ seconds=${2:-5}
 find_runner
 PATH=$PATH:/usr/sbin
 OHA=${OHA:-$(command -v oha || true)}
+[ -x /usr/bin/time ] || { echo 'error: no /usr/bin/time: install the package time' >&2; exit 2; }
+[ -n "$OHA" ] || echo 'oha is left out: it is not on PATH, and OHA names none' >&2
 work=$(mktemp -d)
 server=
 trap '[ -z "$server" ] || { kill -INT "$server"; wait "$server" || true; }; rm -rf "$work"' EXIT

@@ -17,7 +17,7 @@ redis_stress)
     ;;
 http_stress)
     service="type: nginx$endpoint"
-    [ -n "$endpoint" ] || service+=", settings: {keepalive_requests: 100000000}"
+    service+=", settings: {keepalive_requests: 100000000}"
     settings="size_bytes: 1024"
     ;;
 postgres_stress)
@@ -40,8 +40,8 @@ minio_stress)
     service="type: minio$endpoint, settings: {root_user: '\${S3_KEY}', root_password: '\${S3_SECRET}'}"
     settings="operation_mix: '50:50', object_size_bytes: 1024, num_objects: 16"
     ;;
-vllm_stress)
-    service='type: simulator, settings: {slots: 4096, prefill_base_s: 0, prefill_per_token_s: 0, decode_per_token_s: 0}'
+vllm_stress | ollama_stress)
+    service="type: simulator$endpoint, settings: {slots: 4096, prefill_base_s: 0, prefill_per_token_s: 0, decode_per_token_s: 0}"
     settings='max_tokens: 4, prompt_length: 8'
     ;;
 *)

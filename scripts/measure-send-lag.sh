@@ -94,27 +94,29 @@ else:
 sys.exit(not good)
 PY
 
-recipe() { # load model, rate, seed
+recipe() { # load model, rate
     rm -rf results
     cat >recipe.yaml <<YAML
 configuration: {target: local}
 service: {type: redis, endpoint: '127.0.0.1:$port'}
 client: {type: redis_stress, settings: {operation_mix: '50:50', threads: 1}}
-benchmarks: {num_clients: 64, warmup: 1s, duration: ${seconds}s, seed: $3, load: {model: $1, rate: $2}, calibration: 0}
+benchmarks: {num_clients: 64, warmup: 1s, duration: ${seconds}s, load: {model: $1, rate: $2}, calibration: 0}
 YAML
 }
-run() { taskset -c 1 "$RUNNER" run recipe.yaml --no-commit --quiet >run.log 2>&1 || { cat run.log >&2; return 1; }; }
+run() { # seed
+    taskset -c 1 "$RUNNER" run recipe.yaml --seed "$1" --no-commit --quiet >run.log 2>&1 || { cat run.log >&2; return 1; }
+}
 
 bad=0
 for repetition in $(seq "$repetitions"); do
     echo "Poisson, $rate a second, repetition $repetition"
-    recipe poisson "$rate" "$repetition"
-    run
+    recipe poisson "$rate"
+    run "$repetition"
     python3 figures.py lag "$rate" "$seconds" || bad=1
 done
 echo "A stall of 0.5 s at 1000 evenly spaced requests a second"
-recipe constant 1000 1
-run &
+recipe constant 1000
+run 1 &
 running=$!
 answered() { redis-cli -p "$port" info stats | sed -n 's/^total_commands_processed:\([0-9]*\).*/\1/p'; }
 # Past preparing (64,000 keys), warm-up and the beginning of the window.

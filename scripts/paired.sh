@@ -25,7 +25,11 @@ ours() {
     fi
     # Of the threads that send and receive, in the window.
     local cpu all
-    cpu=$(grep -o '[0-9.]* s of CPU on' results/BM-*/summary.json | grep -o '^[0-9.]*')
+    cpu=$(sed -n 's/^ *"cpu_s": *\([0-9.e-]*\),*$/\1/p' results/BM-*/run.json)
+    if [ -z "$cpu" ]; then
+        echo 'error: run.json has no client.generator.cpu_s: what the load generator used is not known' >&2
+        return 1
+    fi
     all=$(grep -o '"total_requests": *[0-9]*' results/BM-*/summary.json | head -1 | grep -o '[0-9]*$')
     awk -v s="$cpu" -v n="$all" 'BEGIN { print s / n * 1e6 }' >>our.cpu
     grep -o '"requests_per_second": *[0-9.]*' results/BM-*/summary.json | head -1 | grep -o '[0-9.]*$'

@@ -2,33 +2,54 @@
 # Allocations of the load generator: the load agent of a kept run folder once more under heaptrack, for two numbers of
 # requests. What is left when the smaller run is subtracted are the allocations that requests cause.
 #
-#   scripts/profile-heap.sh [requests]
+#   scripts/profile-heap.sh [requests] [client]
 #
-# Needs redis-server, redis-cli and heaptrack (Debian packages redis-server, redis-tools, heaptrack). Builds release,
-# unless RUNNER names a binary; leaves nothing behind.
+# 200000 requests of redis_stress when nothing is given. The others are those whose service asks for no password: http_stress,
+# chroma_stress, vllm_stress and ollama_stress, by scripts/load-recipe.sh.
+#
+# Needs heaptrack and the service, for Redis redis-server and redis-cli (Debian packages heaptrack, redis-server, redis-tools,
+# nginx-light; scripts/test.sh installs Chroma). Builds release, unless RUNNER names a binary; leaves nothing behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 requests=${1:-200000}
+client=${2:-redis_stress}
+case $client in
+redis_stress | http_stress | chroma_stress | vllm_stress | ollama_stress) ;;
+*)
+    echo "error: $client: only for clients of services without a password" >&2
+    exit 2
+    ;;
+esac
+root=$PWD
+PATH=$PATH:/usr/sbin:$root/target/test-servers/bin
 . scripts/paired.sh
 find_runner
 runner=$RUNNER
 work=$(mktemp -d)
 server=
-trap '[ -z "$server" ] || kill "$server"; rm -rf "$work"' EXIT
+trap '[ -z "$server" ] || { kill -INT "$server"; wait "$server" || true; }; rm -rf "$work"' EXIT
 cd "$work"
 port=$((20000 + RANDOM % 10000))
-redis-server --port "$port" --bind 127.0.0.1 --save '' --appendonly no --dir "$work" >server.log &
+if [ "$client" = redis_stress ]; then
+    redis-server --port "$port" --bind 127.0.0.1 --save '' --appendonly no --dir "$work" >server.log &
+else
+    # A service of a runner's own, which another recipe finds as one that runs already.
+    {
+        bash "$root/scripts/load-recipe.sh" "$client" 16 | sed "s/^service: {/&port: $port, /; /^client:/d; /^benchmarks:/d"
+        echo 'client: {command: sleep 86400}'
+        echo 'benchmarks: {timeout: 86400s}'
+    } >server.yaml
+    "$runner" run server.yaml --results served --no-commit --quiet >/dev/null 2>server.log &
+fi
 server=$!
-until redis-cli -p "$port" ping >/dev/null 2>&1; do sleep 0.1; done
+until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
+    kill -0 "$server"
+    sleep 0.1
+done
 
-# Allocations and peak of a load of so many requests a client, four clients.
+# Allocations and peak of a load of so many requests.
 profile() {
-    cat >campaign.yaml <<YAML
-configuration: {target: local}
-service: {type: redis, endpoint: '127.0.0.1:$port'}
-client: {type: redis_stress, settings: {operation_mix: '50:50', value_size_bytes: 16}}
-benchmarks: {num_clients: 4, num_requests: $(($1 / 4)), calibration: 0}
-YAML
+    bash "$root/scripts/load-recipe.sh" "$client" "$1" "127.0.0.1:$port" >campaign.yaml
     rm -rf results profile.*
     "$runner" run campaign.yaml --no-commit --quiet --keep >/dev/null
     folder=$(echo results/.work/kept/*)

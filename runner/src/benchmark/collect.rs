@@ -388,10 +388,14 @@ fn target_facts(layout: &Layout, plan: &DeploymentPlan) -> archive::TargetFacts 
     facts
 }
 
-/// What the load driver says of steps and precision, where there were any.
+/// What the load driver says of itself, and of steps and precision where there were any.
 fn load_facts(report: Option<&LoadReport>) -> serde_json::Map<String, serde_json::Value> {
     let mut facts = serde_json::Map::new();
     let Some(report) = report else { return facts };
+    let generator = serde_json::json!({
+        "cpu_s": report.cpu_s, "threads": report.threads, "longest_stall_s": report.longest_stall_s,
+    });
+    facts.insert("generator".into(), generator);
     if !report.steps.is_empty() {
         facts.insert("steps".into(), serde_json::to_value(&report.steps).unwrap_or_default());
     }
