@@ -275,3 +275,30 @@ impl Summary {
         self.findings.iter().all(|finding| finding.severity != Severity::Invalid)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reservations_are_what_is_invalid_and_what_is_client_bound() {
+        let all = [
+            (Severity::Invalid, "failures", true),
+            (Severity::Invalid, "send_lag", true),
+            (Severity::Warning, "client_cpu", true),
+            (Severity::Warning, "calibration", true),
+            (Severity::Note, "client_cpu", false),
+            (Severity::Note, "calibration", false),
+            (Severity::Warning, "send_lag", false),
+            (Severity::Warning, "saturated", false),
+            (Severity::Warning, "cold_start", false),
+            (Severity::Note, "samples", false),
+        ];
+        for (severity, code, expect) in all {
+            let finding = Finding { severity, code: code.to_owned(), message: String::new() };
+            let summary = Summary { findings: vec![finding.clone()], ..Summary::default() };
+            assert_eq!(summary.reservations().collect::<Vec<_>>(), [&finding][..usize::from(expect)], "{finding:?}");
+            assert_eq!(summary.is_valid(), severity != Severity::Invalid, "{finding:?}");
+        }
+    }
+}

@@ -287,6 +287,7 @@ fn summary_facts(
         slo: point.campaign.slo.clone(),
         generator: report.map(generator),
         calibration: None,
+        repeats_prompts: analysis::repeats_prompts(&point.recipe.resolved["client"]["settings"]),
     }
 }
 

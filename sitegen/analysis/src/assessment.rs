@@ -272,6 +272,9 @@ fn recommendations(standing: &Standing, summary: Option<&Summary>, slo: &[LimitC
             }
             "rate" => "Ask for a lower rate, or give the load generator more clients and threads.".to_owned(),
             "cold_start" => "Give `benchmarks.warmup`, so that the window begins with the load under way.".to_owned(),
+            "prompt_cache" => {
+                "Restart the service between runs, or give another `--seed`, so that no prompt is known.".to_owned()
+            }
             "samples" => "Measure longer: give a larger `benchmarks.duration` or more requests.".to_owned(),
             _ => continue,
         };

@@ -12,7 +12,7 @@ mod recomputed;
 mod sample;
 mod timeline;
 
-pub use self::recomputed::differences;
+pub use self::recomputed::{differences, repeats_prompts};
 use std::collections::BTreeMap;
 
 use archive::{Calibration, Goodput, OperationSummary, Request, SCHEMA, Status, Summary, Timestamp};
@@ -52,6 +52,8 @@ pub struct Facts {
     pub generator: Option<Generator>,
     /// `None` when the load generator was not calibrated.
     pub calibration: Option<Calibration>,
+    /// The recipe makes prompts begin alike, so that a prompt cache has its part in the answers.
+    pub repeats_prompts: bool,
     pub status: Status,
 }
 

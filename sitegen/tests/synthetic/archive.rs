@@ -233,6 +233,7 @@ fn summarise_made(made: &Made, run: &Run, requests: &[Request]) -> Summary {
         slo: run.campaign.slo.clone(),
         calibration: None,
         generator: Some(Generator { cpu_s: 0.8, threads: 2, longest_stall_s: 0.004 }),
+        repeats_prompts: false,
         status: made.status,
     };
     summarise(&facts, || Ok::<_, anyhow::Error>(requests.iter().cloned().map(Ok))).expect("sound records")

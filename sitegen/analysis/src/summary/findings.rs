@@ -28,6 +28,7 @@ pub fn find(facts: &Facts, summary: &Summary, schedule_kept: Option<f64>, in_fli
         client_cpu(facts, summary),
         stall(facts, summary),
         calibration(summary),
+        prompt_cache(facts, summary),
         samples(summary),
     ];
     let mut findings: Vec<_> = gates.into_iter().flatten().collect();
@@ -181,6 +182,22 @@ fn calibration(summary: &Summary) -> Option<Finding> {
         errors.join("; ")
     );
     finding(severity, "calibration", message)
+}
+
+/// Above a tenth of the input: less is what chat templates begin with, in whole blocks of the cache.
+fn prompt_cache(facts: &Facts, summary: &Summary) -> Option<Finding> {
+    let (cached, input) = (summary.avg_cached_tokens?, summary.avg_input_tokens?);
+    if facts.repeats_prompts || cached <= 0.1 * input {
+        return None;
+    }
+    let message = format!(
+        "the server had {} of {} input tokens a request in its prompt cache, though no setting makes prompts begin alike: it may \
+         have seen these very prompts before, as in another run with the same seed, and the time to the first token \
+         is that of a warm cache",
+        number(cached),
+        number(input)
+    );
+    finding(Severity::Warning, "prompt_cache", message)
 }
 
 fn samples(summary: &Summary) -> Option<Finding> {

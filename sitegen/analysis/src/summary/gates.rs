@@ -1,6 +1,6 @@
 //! Every validity gate with its outcome, so that a gate that passed can be told from one that was never asked.
 
-use archive::{Finding, Gate, GateOutcome, Severity, Summary};
+use archive::{CalibrationError, Finding, Gate, GateOutcome, Severity, Summary};
 
 use super::{Arrival, Facts, findings::NOT_SENT};
 
@@ -20,9 +20,19 @@ pub fn list(facts: &Facts, summary: &Summary, findings: &[Finding]) -> Vec<Gate>
     };
     let calibration = match &summary.calibration {
         Some(error) => {
-            Ok(format!("{:.1} % of what was measured, at {:.0} events/s", error.share * 100.0, error.event_rate))
+            let known =
+                format!("{:.1} % of what was measured, at {:.0} events/s", error.share * 100.0, error.event_rate);
+            Ok(known + &left_out(error))
+        }
+        None if facts.calibration.as_ref().is_some_and(|known| known.rungs.iter().all(|rung| rung.saturated)) => {
+            Err("at every rate the load generator or the server of the calibration was saturated".to_owned())
         }
         None => Err("the load generator was not calibrated".to_owned()),
+    };
+    let prompt_cache = match (facts.repeats_prompts, summary.avg_cached_tokens, summary.avg_input_tokens) {
+        (_, None, _) | (_, _, None) => Err("the server says nothing of a prompt cache".to_owned()),
+        (true, ..) => Err("the recipe makes prompts begin alike".to_owned()),
+        (false, Some(cached), Some(input)) => Ok(format!("{cached:.1} of {input:.1} input tokens a request")),
     };
     let saturated = match open {
         true => Ok("the load generator kept the schedule, or was itself what was late".to_owned()),
@@ -41,7 +51,7 @@ pub fn list(facts: &Facts, summary: &Summary, findings: &[Finding]) -> Vec<Gate>
     let (broken, sent) =
         (summary.failed_requests.saturating_sub(unsent), summary.total_requests.saturating_sub(unsent));
     let never_sent = if unsent > 0 { format!("; {unsent} more were never sent") } else { String::new() };
-    let gates: [(&str, Result<String, String>); 11] = [
+    let gates: [(&str, Result<String, String>); 12] = [
         ("send_lag", schedule(lag.map(|lag| format!("p99 {} µs", (lag * 1e6).round())))),
         ("rate", schedule(summary.requested_rate.map(|rate| format!("{rate:.1} requests/s asked for")))),
         ("saturated", saturated),
@@ -52,7 +62,11 @@ pub fn list(facts: &Facts, summary: &Summary, findings: &[Finding]) -> Vec<Gate>
         ),
         ("stall", generator(&|generator| format!("{:.1} ms at most", generator.longest_stall_s * 1e3))),
         ("calibration", calibration),
-        ("clock_offset", Err("service and clients ran on one machine, with one clock".into())),
+        ("prompt_cache", prompt_cache),
+        (
+            "clock_offset",
+            Err("every time is by the clock of the load generator, and none is compared with another machine's".into()),
+        ),
         ("samples", Ok(format!("{} successful requests", summary.latency_s.figures.count))),
         ("incomplete", Ok("the service and the load to their end".into())),
         ("failures", Ok(format!("{broken} of {sent} requests failed{never_sent}"))),
@@ -75,4 +89,16 @@ pub fn list(facts: &Facts, summary: &Summary, findings: &[Finding]) -> Vec<Gate>
             Gate { code: code.to_owned(), outcome, detail }
         })
         .collect()
+}
+
+/// Which rates the errors are not of.
+pub(super) fn left_out(error: &CalibrationError) -> String {
+    let nearest = if error.within { "" } else { ", of the nearest rate that it could be calibrated at" };
+    match error.left_out {
+        0 => nearest.to_owned(),
+        1 => format!("{nearest}; one rate is left out, at which it or the calibration's server was saturated"),
+        rates => {
+            format!("{nearest}; {rates} rates are left out, at which it or the calibration's server was saturated")
+        }
+    }
 }

@@ -30,9 +30,15 @@ impl Facts {
             slo: run.campaign.slo.clone(),
             generator: None,
             calibration: None,
+            repeats_prompts: repeats_prompts(&run.recipe.resolved["client"]["settings"]),
             status: run.status,
         }
     }
+}
+
+/// Whether the settings of a client make prompts begin alike.
+pub fn repeats_prompts(settings: &Value) -> bool {
+    ["prompt", "prompt_file", "shared_prefix_length"].iter().any(|key| !settings[*key].is_null())
 }
 
 /// The figures of `stored` that `computed` has otherwise, in words: the path, both values.
@@ -88,6 +94,19 @@ fn short(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prompts_repeat_where_a_setting_says_so() {
+        for (settings, expect) in [
+            (serde_json::json!({ "prompt_length": 32, "max_tokens": 8 }), false),
+            (serde_json::json!({ "prompt": "Hello" }), true),
+            (serde_json::json!({ "prompt_file": "a.jsonl" }), true),
+            (serde_json::json!({ "shared_prefix_length": 100 }), true),
+            (Value::Null, false),
+        ] {
+            assert_eq!(repeats_prompts(&settings), expect, "{settings}");
+        }
+    }
 
     #[test]
     fn a_changed_figure_is_named_and_judgements_are_not_compared() {

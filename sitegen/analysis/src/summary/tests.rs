@@ -20,6 +20,7 @@ fn facts(arrival: Arrival, window_s: [f64; 2]) -> Facts {
         slo: BTreeMap::new(),
         calibration: None,
         generator: None,
+        repeats_prompts: false,
         status: Status::Completed,
     }
 }
@@ -245,6 +246,31 @@ fn the_generator_and_the_status_are_judged() {
         ]
     );
     assert!(summary_of(&facts(Arrival::Closed, [0.0, 10.0]), &requests).findings.is_empty());
+}
+
+#[test]
+fn a_prompt_cache_that_nobody_asked_for_is_remarked() {
+    let requests = |cached: u64| -> Vec<_> {
+        let request =
+            |i| Request { input_tokens: Some(200), cached_tokens: Some(cached), ..success(f64::from(i), 0.1) };
+        (0..2000).map(request).collect()
+    };
+    for (cached, repeats_prompts, expect) in
+        [(16, false, false), (21, false, true), (150, true, false), (0, false, false)]
+    {
+        let facts = Facts { repeats_prompts, ..facts(Arrival::Closed, [0.0, 2000.0]) };
+        let summary = summary_of(&facts, &requests(cached));
+        let found = summary.findings.iter().find(|finding| finding.code == "prompt_cache");
+        assert_eq!(found.is_some(), expect, "{cached}");
+        assert!(found.is_none_or(|finding| finding.severity == Severity::Warning));
+        let gate = summary.gates.iter().find(|gate| gate.code == "prompt_cache").expect("listed");
+        let outcome = match (repeats_prompts, expect) {
+            (true, _) => archive::GateOutcome::NotApplicable,
+            (_, true) => archive::GateOutcome::Failed,
+            (_, false) => archive::GateOutcome::Passed,
+        };
+        assert_eq!(gate.outcome, outcome, "{cached}: {}", gate.detail);
+    }
 }
 
 #[test]

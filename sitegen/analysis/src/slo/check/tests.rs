@@ -23,6 +23,7 @@ fn summary(fast: usize, slow: usize, failed: usize) -> Summary {
         slo: BTreeMap::new(),
         calibration: None,
         generator: None,
+        repeats_prompts: false,
         status: archive::Status::Completed,
     };
     let requests: Vec<_> = (0..total).map(request).collect();
