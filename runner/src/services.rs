@@ -17,7 +17,6 @@ use serde_json::Value;
 
 use crate::load::{Endpoint, LoadJob};
 
-mod chroma;
 mod command;
 pub mod content;
 mod exposition;
@@ -27,16 +26,10 @@ mod http;
 mod llm;
 #[cfg(test)]
 mod load_models;
-mod minio;
-mod nginx;
-mod ollama;
-mod postgres;
-mod qdrant;
-mod redis;
-mod simulator;
+#[cfg(test)]
+mod settings;
 pub mod token;
 mod vectors;
-mod vllm;
 
 pub use simulator::{Decode, SimulatorSettings};
 
@@ -44,18 +37,28 @@ pub use simulator::{Decode, SimulatorSettings};
 const NO_TLS: &str = "TLS is not spoken; let a proxy that ends it listen beside the runner, and give its plain \
                       `host:port` as `service.endpoint`";
 
-/// Every service type, by name.
-pub static SERVICES: &[&dyn ServiceType] = &[
-    &chroma::Chroma,
-    &minio::Minio,
-    &nginx::Nginx,
-    &ollama::Ollama,
-    &postgres::Postgres,
-    &qdrant::Qdrant,
-    &redis::Redis,
-    &simulator::Simulator,
-    &vllm::Vllm,
-];
+/// A module for each service type, and the list of them.
+macro_rules! services {
+    ($($module:ident::$service:ident,)*) => {
+        $(mod $module;)*
+
+        /// Every service type, by name.
+        pub static SERVICES: &[&dyn ServiceType] = &[$(&$module::$service),*];
+    };
+}
+
+// A new service type is a line here and a file beside the others.
+services! {
+    chroma::Chroma,
+    minio::Minio,
+    nginx::Nginx,
+    ollama::Ollama,
+    postgres::Postgres,
+    qdrant::Qdrant,
+    redis::Redis,
+    simulator::Simulator,
+    vllm::Vllm,
+}
 
 /// The service of a recipe that gives a `command` and no `type`, and the client of one that does the same.
 pub static RAW_SERVICE: &dyn ServiceType = &command::RawService;

@@ -11,7 +11,7 @@ use super::{
     redis::RedisStress,
 };
 use crate::{
-    load::{Arrival, Control, LoadSpec, Precision, Quantity, Step, Stop, Trace, Warmup, trace::Arrived},
+    load::{Arrival, Control, LoadJob, LoadSpec, Precision, Quantity, Step, Stop, Trace, Warmup, trace::Arrived},
     plan,
 };
 
@@ -19,8 +19,8 @@ use crate::{
 /// beside.
 const ELSEWHERE: [(&str, &str); 2] = [("ollama", "simulator"), ("vllm", "simulator")];
 
-/// Settings, in closed and in open loop, of clients whose test servers are too slow for their default amount of data. In
-/// closed loop they have phases; in open loop each kind of request is drawn.
+/// Settings, in closed and in open loop, of clients whose servers are too slow for their default amount of data. In closed
+/// loop, databases and stores have phases; in open loop each kind of request is drawn.
 fn less_data(client: &str) -> [Value; 2] {
     let vectors = json!({ "num_vectors": 20, "num_queries": 4, "dim": 8, "batch_size": 10, "top_k": 3 });
     let (less, mix) = match client {
@@ -32,6 +32,9 @@ fn less_data(client: &str) -> [Value; 2] {
             (points, "60:40")
         }
         "minio_stress" => (json!({ "num_objects": 3, "object_size_bytes": 1000 }), "40:30:15:15"),
+        llm if llm.starts_with("vllm_") || llm.starts_with("ollama_") => {
+            return [json!({ "max_tokens": 4 }), json!({ "max_tokens": 4 })];
+        }
         _ => return [json!({}), json!({})],
     };
     let mut mixed = less.clone();
@@ -92,6 +95,68 @@ fn every_client_sends_the_same_requests_over_any_number_of_threads() {
                     digests.insert(driven.report.sequence_digest.unwrap_or_else(|| panic!("{name}: no digest")));
                 }
                 assert_eq!(digests.len(), 1, "{name}");
+            }
+        }
+    }
+}
+
+/// Load models in the words of recipes, short; with each, how many requests are measured where a count says that.
+fn models() -> Vec<(Value, Option<usize>)> {
+    let step = |key: &str, from: u32, to: u32| json!({ key: from, "to": to, "duration": "150ms" });
+    vec![
+        (json!({ "num_requests": 6, "warmup_requests": 2 }), Some(24)),
+        (json!({ "duration": "300ms", "warmup": "100ms" }), None),
+        (json!({ "load": { "steps": [step("clients", 1, 1), step("clients", 1, 4)] } }), None),
+        (json!({ "num_requests": 12, "warmup_requests": 4, "load": { "model": "constant", "rate": 100 } }), Some(12)),
+        (json!({ "duration": "300ms", "warmup": "100ms", "load": { "model": "poisson", "rate": 100 } }), None),
+        (json!({ "load": { "model": "poisson", "steps": [step("rate", 40, 40), step("rate", 40, 200)] } }), None),
+        (json!({ "duration": "300ms", "precision": { "metric": "latency_p50", "width": 1 } }), None),
+        // Its arrivals are the test's own.
+        (json!({ "num_requests": 12, "load": { "model": "constant", "rate": 1 } }), Some(12)),
+    ]
+}
+
+#[test]
+fn every_client_follows_every_load_model() {
+    let offsets = (0..12).map(|i| Arrived { offset_s: f64::from(i) * 0.01, input_tokens: None, output_tokens: None });
+    let trace = Trace::of(offsets.collect());
+    for service in SERVICES.iter().filter(|service| ELSEWHERE.iter().all(|(name, _)| *name != service.name())) {
+        let running = Running::start(*service);
+        for client in service.clients() {
+            for (mut benchmarks, count) in models() {
+                let stepped = benchmarks["load"]["steps"].is_array();
+                if !stepped || benchmarks["load"]["model"] == "poisson" {
+                    benchmarks["num_clients"] = 4.into();
+                }
+                let name = format!("{} under {benchmarks}", client.name());
+                let [closed, open] = less_data(client.name());
+                let less =
+                    if benchmarks.get("load").is_some_and(|load| load["model"].is_string()) { open } else { closed };
+                let (mut spec, settings) = planned(*service, *client, &benchmarks, &less);
+                let replays = benchmarks["load"]["rate"] == 1;
+                if replays {
+                    let sha256 = trace.sha256.clone();
+                    spec.arrival = Arrival::Trace { sha256, speed: 1.0, requests: 12, rate: trace.rate() };
+                }
+                let warms = spec.warmup != Warmup::default();
+                let (steps, precision, timed) = (spec.steps.len(), spec.precision.is_some(), spec.stop.duration_s);
+                let open = !spec.arrival.is_closed();
+                let job = LoadJob { trace: replays.then(|| trace.clone()), ..running.job(spec, &settings) };
+                let driven = drive_job(*client, job).unwrap_or_else(|err| panic!("{name}: {err:#}"));
+                assert_eq!(driven.errors(), [""; 0], "{name}");
+                let report = &driven.report;
+                let doubts = [&report.interruption, &report.wrong_data, &report.unchecked_data, &report.left_behind];
+                assert_eq!((report.interrupted, doubts), (false, [&None; 4]), "{name}");
+                let [start, end] = report.window_s;
+                assert!(measured(&driven).count() > 0, "{name}");
+                assert!(count.is_none_or(|count| count == measured(&driven).count()), "{name}");
+                assert!(timed.is_none_or(|length| precision || (end - start - length).abs() < 1e-6), "{name}");
+                assert!(
+                    !open || measured(&driven).all(|r| r.intended() > start - 1e-6 && r.intended() < end + 1e-6),
+                    "{name}"
+                );
+                assert_eq!(driven.requests.iter().any(|request| request.warmup), warms, "{name}");
+                assert_eq!((report.steps.len(), report.precision.is_some()), (steps, precision), "{name}");
             }
         }
     }
@@ -212,7 +277,7 @@ fn a_trace_sends_its_requests_when_and_as_they_were() {
     let client = super::client_type("vllm_stress").expect("vllm_stress");
     let settings = super::super::recipe::schema::default_settings(client.settings_schema());
     let job = simulator.job(spec, &settings.into());
-    let driven = drive_job(client, crate::load::LoadJob { trace: Some(trace), ..job }).expect("driven");
+    let driven = drive_job(client, LoadJob { trace: Some(trace), ..job }).expect("driven");
     assert_eq!(driven.errors(), [""; 0]);
     assert_eq!(driven.requests.len(), 200);
     for request in &driven.requests {

@@ -374,14 +374,60 @@ fn a_file_of_prompts_and_drawn_lengths_are_what_is_asked() {
 }
 
 #[test]
+fn requests_say_how_long_the_answer_is_to_be_and_ask_for_usage() {
+    let own = |settings: Value| (STRESS as &dyn ClientType, settings);
+    for ((client, settings), expect) in [
+        (own(json!({ "max_tokens": 7 })), json!({ "max_tokens": 7, "min_tokens": 7, "ignore_eos": true })),
+        (own(json!({ "max_tokens": 7, "ignore_eos": false })), json!({ "max_tokens": 7 })),
+        (
+            own(json!({ "max_tokens": 7, "ignore_eos": false, "min_tokens": 3 })),
+            json!({ "max_tokens": 7, "min_tokens": 3 }),
+        ),
+        (
+            own(json!({ "max_tokens": 7, "min_tokens": 3 })),
+            json!({ "max_tokens": 7, "min_tokens": 3, "ignore_eos": true }),
+        ),
+        (own(json!({ "api": "chat" })), json!({ "max_tokens": 64, "min_tokens": 64, "ignore_eos": true })),
+        ((SMOKE as &dyn ClientType, json!({ "max_tokens": 5 })), json!({ "max_tokens": 5 })),
+    ] {
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let sink = seen.clone();
+        let endpoint = faulty_by(Arc::new(move |request: &[u8]| {
+            let text = String::from_utf8_lossy(request).into_owned();
+            let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+            sink.lock().expect("one at a time").push(serde_json::from_str::<Value>(&body).expect("JSON"));
+            Fault::Answer(ended(&format!("{TOKEN}data: [DONE]\n\n")))
+        }));
+        let mut settings = settings;
+        settings["model"] = "any".into();
+        let name = settings.to_string();
+        assert_eq!(drive(client, endpoint, spec(2), settings).expect("driven").errors(), [""; 0], "{name}");
+        let seen = seen.lock().expect("done");
+        assert_eq!(seen.len(), 2, "{name}");
+        for body in seen.iter() {
+            assert_eq!((&body["stream"], &body["stream_options"]), (&json!(true), &json!({ "include_usage": true })));
+            for key in ["max_tokens", "min_tokens", "ignore_eos"] {
+                assert_eq!(body.get(key), expect.get(key), "{key} of {name}");
+            }
+        }
+    }
+}
+
+#[test]
 fn odd_but_right_streams_are_successes() {
     let role = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":null}}]}\r\n\r\n";
     let thought = "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}]}\n\n";
     let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":9}}\n\n";
     let stopped = "data: {\"choices\":[{\"text\":\"\",\"finish_reason\":\"stop\"}]}\n\n";
+    let at_the_end = "data: {\"choices\":[{\"text\":\"\",\"finish_reason\":\"length\"}],\
+                      \"usage\":{\"prompt_tokens\":3,\"completion_tokens\":9}}\n\n";
     for (body, tokens, by_chunk, gaps) in [
         // No usage: chunks are counted, and only those with content.
         (format!(": hi\n\n{role}{TOKEN}{TOKEN}data: [DONE]\n\n"), 2, true, 1),
+        // Usage in the chunk that ends the answer, as completions may have it, or behind it.
+        (format!("{TOKEN}{TOKEN}{at_the_end}data: [DONE]\n\n"), 9, false, 1),
+        (format!("{TOKEN}{TOKEN}{at_the_end}"), 9, false, 1),
+        (format!("{TOKEN}{stopped}{usage}data: [DONE]\n\n"), 9, false, 0),
         // Several tokens a chunk: usage counts.
         (format!("{role}{TOKEN}{usage}data: [DONE]\n\n"), 9, false, 0),
         (format!("{thought}{TOKEN}{stopped}"), 2, true, 1),
