@@ -43,8 +43,8 @@ const WARMUP_SHARE: f64 = 0.2;
 const THINK_SHARE: f64 = 0.05;
 /// A thread that worked or waited for a core for more of its time than this had none left.
 const NO_TIME_LEFT: f64 = 0.9;
-/// Requests in flight for each thread that handles them: with more, some always wait.
-const MANY: u64 = 4;
+/// Requests that wait for each thread of both sides, on average: with more, it always has one to do.
+const MANY: f64 = 4.0;
 /// Longest wait for the server to come up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -155,10 +155,9 @@ fn timed(point: &PointPlan, folder: &Path, control: &Control) -> Result<Vec<Cali
         let workload =
             TimedLoad { endpoint: server.endpoint.clone(), service_ns: (service_s * 1e9) as u64, truth: truth.clone() };
         let spec = spec(point, point.calibration_s / times.len() as f64);
-        let never_idle = *service_s == 0.0 && has_a_queue(&spec);
         let job = job(spec, Value::Null, Value::Null, &server.endpoint, folder);
         let (report, saturated) = server.watched(|| load::drive(workload, &job, control))?;
-        rungs.push(rung(&report, &truth, saturated || never_idle)?);
+        rungs.push(rung(&report, &truth, saturated)?);
     }
     Ok(rungs)
 }
@@ -192,11 +191,12 @@ fn streaming(
     Ok(rungs)
 }
 
-/// Whether requests that take no time must queue: there are many more of them than threads on both sides. That holds also
-/// where another process takes the core, which the load threads' CPU time does not show.
-fn has_a_queue(spec: &LoadSpec) -> bool {
-    let threads = u64::from(spec.threads.min(spec.clients)) + 1;
-    think_time_s(spec) == Some(0.0) && u64::from(spec.clients) * u64::from(spec.pipeline) > MANY * threads
+/// Whether so many requests waited on both sides, on average over the window, that a thread there always had one to do. By
+/// Little's law these are the sum of the waits over the window. That holds also where another process takes the core,
+/// which the load threads' CPU time does not show.
+fn has_a_queue(waits_ns: &[u64], window_s: f64, threads: u32) -> bool {
+    let waiting = waits_ns.iter().map(|wait| *wait as f64 / 1e9).sum::<f64>() / window_s;
+    waiting > MANY * f64::from(threads + 1)
 }
 
 fn rung(report: &LoadReport, truth: &Truth, saturated: bool) -> Result<CalibrationRung> {
@@ -207,7 +207,7 @@ fn rung(report: &LoadReport, truth: &Truth, saturated: bool) -> Result<Calibrati
     let [start, end] = report.window_s;
     Ok(CalibrationRung {
         event_rate: events as f64 / (end - start),
-        saturated,
+        saturated: saturated || has_a_queue(&errors.latency, end - start, report.threads),
         latency_s: figures(errors.latency),
         ttft_s: figures(errors.first),
         itl_s: figures(errors.gap),
@@ -290,26 +290,19 @@ impl Drop for Server {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::services::fixtures;
 
     #[test]
-    fn a_load_without_pauses_queues_when_it_has_many_more_requests_than_threads() {
-        let spec = |clients, threads, pipeline, think_time_s| LoadSpec {
-            arrival: Arrival::Closed { think_time_s },
-            clients,
-            threads,
-            pipeline,
-            ..fixtures::spec(1)
-        };
-        for (spec, expect) in [
-            (spec(1, 1, 1, 0.0), false),
-            (spec(8, 1, 1, 0.0), false),
-            (spec(9, 1, 1, 0.0), true),
-            (spec(1, 4, 16, 0.0), true),
-            (spec(64, 1, 1, 0.0), true),
-            (spec(64, 1, 1, 0.01), false),
+    fn a_queue_is_many_requests_that_wait_for_each_thread() {
+        // So many answers in a second, each with such a wait in microseconds.
+        for (answers, wait_us, threads, expect) in [
+            (40_000, 30, 1, false),
+            (6000, 200, 1, false),
+            // 64 clients that are answered at once, and after 1 ms.
+            (47_000, 1360, 1, true),
+            (45_000, 420, 1, true),
+            (45_000, 420, 4, false),
         ] {
-            assert_eq!(has_a_queue(&spec), expect, "{spec:?}");
+            assert_eq!(has_a_queue(&vec![wait_us * 1000; answers], 1.0, threads), expect, "{answers} {wait_us}");
         }
     }
 }

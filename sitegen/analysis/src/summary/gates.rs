@@ -22,7 +22,9 @@ pub fn list(facts: &Facts, summary: &Summary, findings: &[Finding]) -> Vec<Gate>
         Some(error) => {
             let known =
                 format!("{:.1} % of what was measured, at {:.0} events/s", error.share * 100.0, error.event_rate);
-            Ok(known + &left_out(error))
+            let known = known + &left_out(error);
+            // Of a rate at which the calibration itself was saturated, a small error at a lower one says nothing.
+            if error.left_out > 0 && !error.within { Err(known) } else { Ok(known) }
         }
         None if facts.calibration.as_ref().is_some_and(|known| known.rungs.iter().all(|rung| rung.saturated)) => {
             Err("at every rate the load generator or the server of the calibration was saturated".to_owned())
