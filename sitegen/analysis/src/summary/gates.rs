@@ -65,10 +65,7 @@ pub fn list(facts: &Facts, summary: &Summary, findings: &[Finding]) -> Vec<Gate>
         ("stall", generator(&|generator| format!("{:.1} ms at most", generator.longest_stall_s * 1e3))),
         ("calibration", calibration),
         ("prompt_cache", prompt_cache),
-        (
-            "clock_offset",
-            Err("every time is by the clock of the load generator, and none is compared with another machine's".into()),
-        ),
+        ("clock_offset", Err("the times of a request are all by one clock, that of the node that sent it".into())),
         ("samples", Ok(format!("{} successful requests", summary.latency_s.figures.count))),
         ("incomplete", Ok("the service and the load to their end".into())),
         ("failures", Ok(format!("{broken} of {sent} requests failed{never_sent}"))),
