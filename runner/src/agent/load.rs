@@ -224,6 +224,7 @@ impl Part<'_> {
         };
         let control = Control::default();
         let begun = Instant::now();
+        let mut samples = fs::OpenOptions::new().create(true).append(true).open(folder.join("resources.jsonl"))?;
         let mut report = thread::scope(|scope| {
             let running = scope.spawn(|| client.run(&job, &control));
             let mut sampler = Sampler::new(
@@ -232,7 +233,6 @@ impl Part<'_> {
                 Some(std::process::id() as i32),
                 state.endpoint.as_ref().map(|endpoint| endpoint.port),
             );
-            let mut samples = fs::OpenOptions::new().create(true).append(true).open(folder.join("resources.jsonl"))?;
             let mut next_sample = Instant::now() + Duration::from_secs(1);
             while !running.is_finished() {
                 thread::sleep(Duration::from_millis(20));
@@ -240,7 +240,10 @@ impl Part<'_> {
                     next_sample += Duration::from_secs(1);
                     let mut line = serde_json::to_vec(&sampler.sample())?;
                     line.push(b'\n');
-                    samples.write_all(&line)?;
+                    if let (Err(err), None) = (samples.write_all(&line), &why_stopped) {
+                        *why_stopped = Some(Why::Failed(format!("cannot write down samples: {err}")));
+                        control.stop();
+                    }
                 }
                 if why_stopped.is_none() {
                     *why_stopped = self.why_stop(begun);
