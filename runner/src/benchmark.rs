@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Error, Result, bail};
-use archive::{Archive, BenchmarkId, CampaignFacts, RecipeFacts, Repository, Seeds, Timestamp, ToolFacts};
+use archive::{Archive, CampaignFacts, RecipeFacts, Repository, Seeds, Timestamp, ToolFacts};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -55,7 +55,6 @@ pub struct Options {
     /// Keep run folders, in `.work/kept`.
     pub keep: bool,
     pub raw_limit_bytes: u64,
-    pub rerun_of: Option<BenchmarkId>,
     /// Seconds between two questions to a cluster, in place of its own.
     pub poll_s: Option<f64>,
     /// Leave what was submitted to a cluster to itself.
@@ -187,13 +186,12 @@ impl<'a> Session<'a> {
             target: target.facts(),
             tool: self.tool.clone(),
             git_commit: self.git_commit.clone(),
-            rerun_of: self.options.rerun_of,
             raw_limit_bytes: self.options.raw_limit_bytes,
             commit: self.options.commit,
         };
         let Opening { points, needs, open, number } = opening;
         let first = needs.first().context("a deployment has a point")?;
-        let mut deployment = DeploymentPlan { service: service_plan(&first.recipe)?, points, open, facts };
+        let mut deployment = DeploymentPlan { service: service_plan(first)?, points, open, facts };
         let mut secrets = plan.secrets.clone();
         draw_secrets(&mut deployment.service, &mut secrets)?;
         let run = RunFolder::create(self.archive, &format!("{}-{number:04}", self.execution))?;
@@ -233,6 +231,7 @@ fn point_plan(plan: &Plan, planned: &PlannedBenchmark, execution: &str, archive:
     let client = &point.recipe.client;
     let mut load = point.load.clone();
     load.seed = planned.seed;
+    let repeated = planned.repeated.as_ref();
     Ok(PointPlan {
         benchmark_id: archive.allocate()?,
         client_name: client.name.clone().unwrap_or_default(),
@@ -251,10 +250,10 @@ fn point_plan(plan: &Plan, planned: &PlannedBenchmark, execution: &str, archive:
             name: plan.campaign.name.clone(),
             title: plan.campaign.title.clone(),
             execution: execution.to_owned(),
-            point: planned.point,
-            points: plan.points.len(),
+            point: repeated.map_or(planned.point, |repeated| repeated.point),
+            points: repeated.map_or(plan.points.len(), |repeated| repeated.points),
             repetition: planned.repetition,
-            repetitions: plan.campaign.repetitions,
+            repetitions: repeated.map_or(plan.campaign.repetitions, |repeated| repeated.repetitions),
             swept: point.swept.clone(),
             slo: point.slo.clone(),
             thresholds: plan.campaign.thresholds.clone(),
@@ -268,6 +267,7 @@ fn point_plan(plan: &Plan, planned: &PlannedBenchmark, execution: &str, archive:
             overrides: plan.campaign.overrides.clone(),
             resolved: point.resolved.clone(),
         },
+        rerun_of: repeated.map(|repeated| repeated.id),
         recipe_hash: point.recipe_hash.clone(),
         seeds: Seeds { campaign: plan.campaign.seed, benchmark: planned.seed },
         num_clients: point.recipe.benchmarks.num_clients,
@@ -280,15 +280,15 @@ fn point_plan(plan: &Plan, planned: &PlannedBenchmark, execution: &str, archive:
     })
 }
 
-fn service_plan(recipe: &recipe::Recipe) -> Result<ServicePlan> {
-    let service = &recipe.service;
+fn service_plan(point: &Point) -> Result<ServicePlan> {
+    let service = &point.recipe.service;
     Ok(ServicePlan {
         name: service.name.clone().unwrap_or_default(),
         // With a command of its own, a type still tells how readiness is asked for.
         kind: service.kind.clone().unwrap_or_else(|| RAW_SERVICE.name().to_owned()),
         settings: service.settings.clone().into(),
         command: service.command.clone(),
-        image: service.image.clone(),
+        image: point.pinned_image.clone().or_else(|| service.image.clone()),
         endpoint: service.endpoint.as_deref().map(parse_endpoint).transpose().map_err(Error::msg)?,
         port: service.port,
         env: service.env.clone(),

@@ -25,6 +25,7 @@ mod alias;
 mod analyze;
 mod check;
 mod compare;
+mod diff;
 mod doctor;
 mod list;
 mod list_recipes;
@@ -94,12 +95,12 @@ enum Command {
     Summary(summary::Summary),
     /// Tell whether a candidate got slower than its base; exit code 1 when it did.
     Compare(compare::Compare),
+    Diff(diff::Diff),
     /// Show what limited a benchmark, what it used, and what its logs say.
     Metrics(metrics::Metrics),
     Report(report::Report),
     /// Say what a sweep says: knees, peak, limits, and the load to run at.
     SweepReport(sweep_report::SweepReport),
-    /// Repeat an archived benchmark: same recipe, same seed.
     Rerun(rerun::Rerun),
     /// Tell whether the archive is what was sealed; exit code 1 when it is not.
     Verify(verify::Verify),
@@ -133,6 +134,7 @@ impl Cli {
             Command::Logs(logs) => logs.execute(&self.global),
             Command::Summary(summary) => summary.execute(&self.global),
             Command::Compare(compare) => compare.execute(&self.global),
+            Command::Diff(diff) => diff.execute(&self.global),
             Command::Metrics(metrics) => metrics.execute(&self.global),
             Command::Report(report) => report.execute(&self.global),
             Command::SweepReport(report) => report.execute(&self.global),

@@ -20,6 +20,9 @@ pub fn tool() -> ToolFacts {
         name: env!("CARGO_PKG_NAME").to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         binary_sha256: binary.map(|bytes| archive::sha256_hex(&bytes)),
+        git_commit: option_env!("RUNNER_COMMIT").map(str::to_owned),
+        changes_sha256: option_env!("RUNNER_CHANGES").map(str::to_owned),
+        profile: option_env!("RUNNER_PROFILE").map(str::to_owned),
         other: serde_json::Map::new(),
     }
 }

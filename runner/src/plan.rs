@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
+use archive::BenchmarkId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -24,12 +25,14 @@ use crate::{
 };
 
 mod order;
+mod repeat;
 mod resolve;
 pub mod scripts;
 mod search;
 mod workload;
 
 pub use order::benchmark_seed;
+pub use repeat::repeat;
 pub use search::{PlannedSearch, resolved_point};
 
 /// Everything that will run, and what it was made from.
@@ -92,6 +95,8 @@ pub struct Point {
     pub trace: Option<Arc<Trace>>,
     /// Files that the client's settings name.
     pub files: Vec<InputFile>,
+    /// The image by its digest, in place of what the recipe says: of a benchmark that is repeated.
+    pub pinned_image: Option<String>,
 }
 
 /// The sha256 of a file that a recipe names, and its text.
@@ -104,6 +109,17 @@ pub struct PlannedBenchmark {
     /// From 1.
     pub repetition: u32,
     pub seed: u64,
+    /// Where this is an archived benchmark once more.
+    pub repeated: Option<Repeated>,
+}
+
+/// The archived benchmark that is repeated, and its place in its campaign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repeated {
+    pub id: BenchmarkId,
+    pub point: usize,
+    pub points: usize,
+    pub repetitions: u32,
 }
 
 /// What making a plan came to.
@@ -344,6 +360,7 @@ fn point(
         recipe,
         resolved: resolved.value,
         recipe_hash: resolved.hash,
+        pinned_image: None,
     })
 }
 

@@ -169,6 +169,15 @@ pub struct ToolFacts {
     pub version: String,
     /// sha256 of the executable that drove the load.
     pub binary_sha256: Option<String>,
+    /// The commit it was built from; absent in debug builds, and of builds outside git.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_commit: Option<String>,
+    /// sha256 over the changes to that commit which it was built with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes_sha256: Option<String>,
+    /// Cargo's profile: `release`, `dist`, `debug`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }

@@ -70,6 +70,9 @@ pub struct PointPlan {
     pub time_limit_s: Option<f64>,
     pub campaign: CampaignFacts,
     pub recipe: RecipeFacts,
+    /// The archived benchmark that this one repeats.
+    #[serde(default)]
+    pub rerun_of: Option<BenchmarkId>,
     pub recipe_hash: String,
     pub seeds: Seeds,
     pub num_clients: u32,
@@ -88,7 +91,6 @@ pub struct SealFacts {
     pub target: TargetFacts,
     pub tool: ToolFacts,
     pub git_commit: Option<String>,
-    pub rerun_of: Option<BenchmarkId>,
     pub raw_limit_bytes: u64,
     /// Whether sealed benchmarks are committed to git.
     pub commit: bool,

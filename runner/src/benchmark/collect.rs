@@ -360,7 +360,7 @@ fn run_facts(
         nodes: nodes(state.map(|state| state.node), layout.client_nodes()),
         seeds: point.seeds.clone(),
         events,
-        rerun_of: plan.facts.rerun_of,
+        rerun_of: point.rerun_of,
         other: serde_json::Map::new(),
     }
 }

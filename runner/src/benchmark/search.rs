@@ -241,6 +241,7 @@ impl<'a> Walk<'a> {
             point,
             repetition: run.campaign.repetition,
             seed: run.seeds.benchmark,
+            repeated: None,
         });
         self.deployments += 1;
         let progress = &mut self.searches[combination];
@@ -315,8 +316,12 @@ impl<'a> Walk<'a> {
         let earlier = self.plan.benchmarks.iter().filter(|benchmark| benchmark.point == point).count();
         let repetition = u32::try_from(earlier + 1)?;
         self.plan.campaign.repetitions = self.plan.campaign.repetitions.max(repetition);
-        let planned =
-            PlannedBenchmark { point, repetition, seed: benchmark_seed(self.plan.campaign.seed, point, repetition) };
+        let planned = PlannedBenchmark {
+            point,
+            repetition,
+            seed: benchmark_seed(self.plan.campaign.seed, point, repetition),
+            repeated: None,
+        };
         let mut planned_point = self.session.point(&self.plan, &planned)?;
         self.plan.benchmarks.push(planned);
         planned_point.campaign.search = Some(facts);

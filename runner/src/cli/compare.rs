@@ -19,8 +19,8 @@ use self::sides::{Runs, Side};
 use super::Global;
 use crate::console::{self, Console};
 
-mod show;
-mod sides;
+pub mod show;
+pub mod sides;
 
 #[derive(Debug, Args)]
 pub struct Compare {
@@ -63,7 +63,7 @@ enum Gate {
 }
 
 /// `metric=number`; the metric's range is checked once all are known.
-fn threshold(text: &str) -> Result<(String, f64), String> {
+pub fn threshold(text: &str) -> Result<(String, f64), String> {
     let expected = "expected METRIC=NUMBER, for example `p99=5`";
     let (name, number) = text.split_once('=').ok_or_else(|| expected.to_owned())?;
     let number = number.trim_end_matches('%').parse::<f64>().map_err(|_| expected.to_owned())?;

@@ -57,7 +57,6 @@ impl Keeping {
             commit: !self.no_commit,
             keep: self.keep,
             raw_limit_bytes: self.raw_limit,
-            rerun_of: None,
             poll_s: self.poll,
             detach: self.detach,
             retry: self.retry.clone(),
@@ -76,6 +75,11 @@ impl Run {
 
 /// Runs the plans one after the other and prints what came of them.
 pub fn execute_plans(plans: &[Plan], options: &Options, strict: bool, global: &Global) -> Result<ExitCode> {
+    run_plans(plans, options, strict, global).map(|(_, code)| code)
+}
+
+/// The same, with what came of them.
+pub fn run_plans(plans: &[Plan], options: &Options, strict: bool, global: &Global) -> Result<(Driven, ExitCode)> {
     let archive = Archive::new(&global.results);
     let mut console = Console::new(global.quiet);
     super::finish_leftovers(&archive, &console);
@@ -103,7 +107,8 @@ pub fn execute_plans(plans: &[Plan], options: &Options, strict: bool, global: &G
     if !driven.errors.is_empty() {
         bail!(driven.errors.join("\n"));
     }
-    Ok(exit_code(&driven, strict && reserved, interrupt.is_raised()))
+    let code = exit_code(&driven, strict && reserved, interrupt.is_raised());
+    Ok((driven, code))
 }
 
 fn exit_code(driven: &Driven, reserved: bool, interrupted: bool) -> ExitCode {

@@ -12,6 +12,7 @@ pub fn benchmarks(points: usize, repetitions: u32, order: Order, seed: u64) -> V
         point,
         repetition,
         seed: benchmark_seed(seed, point, repetition),
+        repeated: None,
     };
     match order {
         Order::Sequential => (0..points)

@@ -8,6 +8,7 @@ mod interrupted;
 mod killed;
 mod limits;
 mod project;
+mod rerun;
 mod searched;
 mod servers;
 mod trust;

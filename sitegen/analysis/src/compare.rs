@@ -8,12 +8,14 @@ use serde::Serialize;
 
 pub mod differences;
 pub(crate) mod distribution;
+pub mod facts;
 mod failures;
 pub mod history;
 pub mod metric;
 mod noise;
 pub mod past;
 pub mod repetition;
+pub mod reproduction;
 mod verdict;
 
 use self::{

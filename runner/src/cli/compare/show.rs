@@ -12,7 +12,7 @@ pub fn difference(difference: &Difference) -> String {
     format!("{}: {} → {}", difference.what, difference.base, difference.candidate)
 }
 
-pub fn text(answer: &Answer<'_>) -> String {
+pub(super) fn text(answer: &Answer<'_>) -> String {
     let comparison = answer.comparison;
     // Writing to a String cannot fail.
     let mut out = String::new();
@@ -94,7 +94,7 @@ pub fn text(answer: &Answer<'_>) -> String {
 }
 
 /// The levels of every figure, a row each.
-pub fn histories(histories: &[PointHistory<'_>], remarks: &[String]) -> String {
+pub(super) fn histories(histories: &[PointHistory<'_>], remarks: &[String]) -> String {
     let mut rows = table::new_table();
     rows.set_header(["point", "figure", "executions", "from", "to", "level", "change", "p", "verdict"]);
     for PointHistory { swept, executions, history } in histories {
@@ -151,7 +151,7 @@ fn row(metric: &MetricComparison) -> Vec<String> {
     ]
 }
 
-fn value(metric: Metric, value: f64) -> String {
+pub fn value(metric: Metric, value: f64) -> String {
     match metric {
         Metric::Time { .. } => units::seconds(value),
         Metric::SuccessRate => format!("{value:.2} %"),
@@ -164,7 +164,7 @@ fn p_value(value: f64) -> String {
 }
 
 /// As much as two digits after the point tell, with its sign.
-fn signed(value: f64) -> String {
+pub fn signed(value: f64) -> String {
     let digits = if value.abs() < 9.995 { 2 } else { 1 };
     let text = format!("{:.digits$}", value.abs());
     let zero = text.bytes().all(|byte| matches!(byte, b'0' | b'.'));
@@ -176,7 +176,7 @@ fn signed(value: f64) -> String {
 }
 
 /// `p99`, `ttft_p95`, `throughput`, `success`, `errors`.
-fn short(metric: Metric) -> String {
+pub fn short(metric: Metric) -> String {
     match metric {
         Metric::Throughput => "throughput".to_owned(),
         Metric::Failures => "errors".to_owned(),

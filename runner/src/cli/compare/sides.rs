@@ -37,6 +37,10 @@ impl<'a> Runs<'a> {
         Past::new(&self.runs)
     }
 
+    pub fn all(&self) -> &[Run] {
+        &self.runs
+    }
+
     /// Both sides. An id stands for all repetitions of its point in the same execution unless `only`, or unless the
     /// other side is another repetition of the same.
     pub fn sides(&self, base: &str, candidate: &str, only: bool) -> Result<[Side<'_>; 2]> {
@@ -53,7 +57,8 @@ impl<'a> Runs<'a> {
         }
     }
 
-    fn side(&self, text: &str, only: bool) -> Result<Side<'_>> {
+    /// Everything that `text` names: ids, a campaign, an execution.
+    pub fn side(&self, text: &str, only: bool) -> Result<Side<'_>> {
         let find = |id: BenchmarkId| {
             self.runs.iter().find(|run| run.benchmark_id == id).with_context(|| format!("{id} cannot be read"))
         };
