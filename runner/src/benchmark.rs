@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Error, Result, bail};
-use archive::{Archive, CampaignFacts, RecipeFacts, Repository, Seeds, Timestamp, ToolFacts};
+use archive::{Archive, CampaignFacts, RecipeFacts, Repository, Seeds, SigningKey, Timestamp, ToolFacts};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -29,6 +29,7 @@ use crate::{
     target::Targets,
 };
 
+mod anonymous;
 mod collect;
 mod commit;
 mod drive;
@@ -55,6 +56,12 @@ pub struct Options {
     /// Keep run folders, in `.work/kept`.
     pub keep: bool,
     pub raw_limit_bytes: u64,
+    /// Signs manifests and commits.
+    #[serde(default)]
+    pub sign: Option<SigningKey>,
+    /// Leave out the names of people, accounts and hosts.
+    #[serde(default)]
+    pub anonymous: bool,
     /// Seconds between two questions to a cluster, in place of its own.
     pub poll_s: Option<f64>,
     /// Leave what was submitted to a cluster to itself.
@@ -188,6 +195,8 @@ impl<'a> Session<'a> {
             git_commit: self.git_commit.clone(),
             raw_limit_bytes: self.options.raw_limit_bytes,
             commit: self.options.commit,
+            sign: self.options.sign.clone(),
+            anonymous: self.options.anonymous,
         };
         let Opening { points, needs, open, number } = opening;
         let first = needs.first().context("a deployment has a point")?;

@@ -1,9 +1,13 @@
 //! Facts about the machine this process runs on. A fact that cannot be read is absent.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
-use archive::{NodeFacts, ToolFacts};
-use procfs::{CpuInfo, Current, Meminfo};
+use archive::{GpuFacts, NodeFacts, ToolFacts};
+use nvml_wrapper::Nvml;
+use procfs::{
+    CpuInfo, Current, Meminfo,
+    process::{LimitValue, Process},
+};
 
 /// The running executable itself, also after the file it came from was replaced by a newer build.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -45,8 +49,43 @@ pub fn facts(role: &str) -> NodeFacts {
             .as_ref()
             .and_then(|cpu| cpu.flags(0))
             .and_then(|flags| flags.contains(&"hypervisor").then(|| "hypervisor".to_owned())),
+        gpus: gpus(),
+        limits: limits(),
         ..NodeFacts::default()
     }
+}
+
+/// Without NVIDIA's driver there are none.
+fn gpus() -> Vec<GpuFacts> {
+    let Ok(driver) = Nvml::init() else { return Vec::new() };
+    let version = driver.sys_driver_version().ok();
+    let facts = |index: u32| {
+        let device = driver.device_by_index(index).ok()?;
+        Some(GpuFacts {
+            index,
+            name: device.name().unwrap_or_else(|_| "unknown".to_owned()),
+            driver: version.clone(),
+            memory_total_bytes: device.memory_info().ok().map(|memory| memory.total),
+            power_limit_w: device.enforced_power_limit().ok().map(|milliwatts| f64::from(milliwatts) / 1000.0),
+            ..GpuFacts::default()
+        })
+    };
+    (0..driver.device_count().unwrap_or(0)).filter_map(facts).collect()
+}
+
+fn limits() -> BTreeMap<String, Option<u64>> {
+    let Ok(limits) = Process::myself().and_then(|process| process.limits()) else { return BTreeMap::new() };
+    let soft = [
+        ("open_files", limits.max_open_files),
+        ("processes", limits.max_processes),
+        ("locked_memory_bytes", limits.max_locked_memory),
+        ("stack_bytes", limits.max_stack_size),
+    ];
+    let value = |limit: LimitValue| match limit {
+        LimitValue::Value(value) => Some(value),
+        LimitValue::Unlimited => None,
+    };
+    soft.into_iter().map(|(name, limit)| (name.to_owned(), value(limit.soft_limit))).collect()
 }
 
 fn line(path: &str) -> Option<String> {

@@ -33,6 +33,7 @@ mod workload;
 
 pub use order::benchmark_seed;
 pub use repeat::repeat;
+pub use resolve::canonical;
 pub use search::{PlannedSearch, resolved_point};
 
 /// Everything that will run, and what it was made from.

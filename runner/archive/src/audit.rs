@@ -25,6 +25,9 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Audit {
     pub damages: Vec<Damage>,
+    /// Benchmarks, and the commits that brought them.
+    #[serde(skip)]
+    pub brought: Vec<(BenchmarkId, String)>,
     /// Commits that were looked at.
     pub commits: u64,
     /// Sealed benchmarks on disk that HEAD does not hold.
@@ -102,6 +105,7 @@ pub fn audit(results: &Path, base: Option<&str>, only: Option<&[BenchmarkId]>) -
         // At the edge of a shallow clone everything looks new.
         if has_parents {
             for (id, folder) in now.iter().filter(|(id, _)| !inherited.contains(id)) {
+                audit.brought.push((*id, commit.id().to_string()));
                 audit.damages.extend(contradiction(&repository, *id, *folder, &commit));
             }
         }
@@ -109,6 +113,7 @@ pub fn audit(results: &Path, base: Option<&str>, only: Option<&[BenchmarkId]>) -
     if let Some(only) = only {
         audit.damages.retain(|damage| only.contains(&damage.benchmark_id));
         audit.uncommitted.retain(|id| only.contains(id));
+        audit.brought.retain(|(id, _)| only.contains(id));
     }
     audit.damages.sort_by(|a, b| (a.benchmark_id, &a.file).cmp(&(b.benchmark_id, &b.file)));
     audit.damages.dedup();

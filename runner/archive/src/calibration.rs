@@ -1,12 +1,13 @@
 //! How wrong the load generator itself was, measured right before a benchmark against a server of known truth.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 
 /// A calibration: the errors of the load generator at several event rates. Stands in `run.json` as
 /// `client.calibration`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Calibration {
     pub kind: CalibrationKind,
     pub at: Timestamp,
@@ -19,7 +20,7 @@ pub struct Calibration {
     pub rungs: Vec<CalibrationRung>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CalibrationKind {
     /// The driver against an endpoint that says how long it had each request.
@@ -29,7 +30,7 @@ pub enum CalibrationKind {
 }
 
 /// The errors at one event rate.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CalibrationRung {
     /// Answers (timed) or chunks (streaming) per second that the load generator took in.
     pub event_rate: f64,
@@ -49,7 +50,7 @@ pub struct CalibrationRung {
 }
 
 /// Percentiles of an error, in seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorFigures {
     pub count: u64,
     pub p50: f64,
@@ -57,7 +58,7 @@ pub struct ErrorFigures {
 }
 
 /// The calibration brought to the event rate of the benchmark. Stands in `summary.json`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CalibrationError {
     /// Events per second of the measurement window.
     pub event_rate: f64,

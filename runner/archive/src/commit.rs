@@ -2,11 +2,13 @@
 //!
 //! The commit is built from HEAD's tree in memory. The user's working tree is not touched; of the index only
 //! the entries of the new folder are added (as `git commit --only` does), so that `git status` reads the
-//! same before and after. Hooks are not run. No network.
+//! same before and after. Hooks are not run. No network. What a killed process of ours
+//! left locked is unlocked.
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Read, Write},
+    os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -14,7 +16,7 @@ use std::{
 
 use git2::{ErrorCode, IndexEntry, IndexTime, Oid, RepositoryState, Signature};
 
-use crate::{BenchmarkId, seal::files_below};
+use crate::{BenchmarkId, SigningKey, seal::files_below};
 
 /// How long another git process may hold the index or the branch before this gives up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,8 +33,21 @@ pub enum CommitError {
     Ignored(PathBuf),
     #[error("cannot commit {id}: {source}")]
     Git { id: BenchmarkId, source: git2::Error },
+    #[error(
+        "cannot commit {id} yet: {source}; when no git command runs in this repository, a killed one left that file: remove it"
+    )]
+    Locked { id: BenchmarkId, source: git2::Error },
     #[error("cannot read {path}: {source}")]
     Io { path: PathBuf, source: io::Error },
+}
+
+/// What may differ from one commit to the next.
+#[derive(Clone, Debug, Default)]
+pub struct CommitOptions {
+    /// Signs the commit, as `git commit -S` does where `gpg.format` is `ssh`.
+    pub sign: Option<SigningKey>,
+    /// Leave out who commits.
+    pub anonymous: bool,
 }
 
 /// A commit that was made.
@@ -63,7 +78,17 @@ impl Repository {
 ///
 /// `message` is the whole commit message.
 pub fn commit(results: &Path, id: BenchmarkId, message: &str) -> Result<Option<Committed>, CommitError> {
-    commit_within(PATIENCE, results, id, message)
+    commit_with(results, id, message, &CommitOptions::default())
+}
+
+/// [`commit`] with other options.
+pub fn commit_with(
+    results: &Path,
+    id: BenchmarkId,
+    message: &str,
+    options: &CommitOptions,
+) -> Result<Option<Committed>, CommitError> {
+    commit_within(PATIENCE, results, id, message, options)
 }
 
 fn commit_within(
@@ -71,6 +96,7 @@ fn commit_within(
     results: &Path,
     id: BenchmarkId,
     message: &str,
+    options: &CommitOptions,
 ) -> Result<Option<Committed>, CommitError> {
     let results = results.canonicalize().map_err(|source| CommitError::Io { path: results.to_owned(), source })?;
     let git = |source| CommitError::Git { id, source };
@@ -111,7 +137,7 @@ fn commit_within(
     // Before HEAD moves: an index that lacks what HEAD holds makes the user's next commit remove it.
     let index = IndexUpdate::begin(&repository, &root, &entries, deadline).map_err(git)?;
     loop {
-        match add_on_head(&repository, &entries, message) {
+        match add_on_head(&repository, &entries, message, options) {
             Ok(commit) => {
                 // Also without a new commit: the one who made it may have died before this.
                 index.finish().map_err(git)?;
@@ -119,6 +145,7 @@ fn commit_within(
             }
             // Someone else moved the branch or holds its lock: build on the new HEAD.
             Err(err) if Instant::now() < deadline && is_contention(&err) => thread::sleep(Duration::from_millis(50)),
+            Err(err) if err.code() == ErrorCode::Locked => return Err(CommitError::Locked { id, source: err }),
             Err(err) => return Err(git(err)),
         }
     }
@@ -142,6 +169,7 @@ fn add_on_head(
     repository: &git2::Repository,
     entries: &[(String, Oid)],
     message: &str,
+    options: &CommitOptions,
 ) -> Result<Option<Oid>, git2::Error> {
     let parent = match repository.head() {
         Ok(head) => Some(head.peel_to_commit()?),
@@ -160,19 +188,43 @@ fn add_on_head(
     if parent.as_ref().is_some_and(|parent| parent.tree_id() == tree.id()) {
         return Ok(None);
     }
-    let author = repository.signature().or_else(|_| Signature::now("runner", "runner@localhost"))?;
-    // With HEAD as the reference to update, libgit2 refuses when it no longer points to the parent.
+    let nobody = || Signature::now("runner", "runner@localhost");
+    let author = match options.anonymous {
+        true => nobody()?,
+        false => repository.signature().or_else(|_| nobody())?,
+    };
     let parents: Vec<_> = parent.iter().collect();
-    repository.commit(Some("HEAD"), &author, &author, message, &tree, &parents).map(Some)
+    let Some(key) = &options.sign else {
+        // With HEAD as the reference to update, libgit2 refuses when it no longer points to the parent.
+        return repository.commit(Some("HEAD"), &author, &author, message, &tree, &parents).map(Some);
+    };
+    let content = repository.commit_create_buffer(&author, &author, message, &tree, &parents)?;
+    let signature = key.sign_commit(&content).map_err(|err| git2::Error::from_str(&err.to_string()))?;
+    let commit = repository.commit_signed(content.as_str()?, signature.trim_end(), Some("gpgsig"))?;
+    move_head(repository, commit, parent.as_ref().map(git2::Commit::id), message)?;
+    Ok(Some(commit))
+}
+
+/// Moves the branch that HEAD is on, or HEAD itself, unless it no longer points to `from`.
+fn move_head(repository: &git2::Repository, to: Oid, from: Option<Oid>, message: &str) -> Result<(), git2::Error> {
+    let head = repository.find_reference("HEAD")?;
+    let name = head.symbolic_target()?.unwrap_or("HEAD").to_owned();
+    let log = format!("commit: {}", message.lines().next().unwrap_or_default());
+    match from {
+        Some(from) => repository.reference_matching(&name, to, true, from, &log).map(drop),
+        None => repository.reference(&name, to, false, &log).map(drop),
+    }
 }
 
 /// The user's index with the committed paths added and all its other entries as they are, ready to be put in place.
 ///
-/// By git's own rules: whoever holds `index.lock` may read the index, and put the lock file in its place.
+/// By git's own rules: whoever holds `index.lock` may read the index, and replace it.
 /// libgit2 alone takes the lock only to write, and would undo what others did since it read.
 struct IndexUpdate {
     index: PathBuf,
-    lock: IndexLock,
+    /// What becomes the index.
+    draft: PathBuf,
+    _lock: IndexLock,
 }
 
 impl IndexUpdate {
@@ -184,23 +236,27 @@ impl IndexUpdate {
     ) -> Result<Self, git2::Error> {
         let path = repository.index()?.path().map_or_else(|| repository.path().join("index"), Path::to_owned);
         let lock = IndexLock::take(&path, deadline).map_err(index_failed)?;
-        if let Err(err) = fs::copy(&path, &lock.path) {
-            if err.kind() != io::ErrorKind::NotFound {
-                return Err(index_failed(err));
-            }
-            // A repository without an index yet. An empty file is no index, an absent one is.
-            fs::remove_file(&lock.path).map_err(index_failed)?;
+        // Nobody else's while the lock is ours: what is there was left by one that was killed.
+        let draft = path.with_extension("runner");
+        for leftover in [draft.with_extension("runner.lock"), draft.clone()] {
+            let _ = fs::remove_file(leftover);
         }
-        let mut index = git2::Index::open(&lock.path)?;
+        match fs::copy(&path, &draft) {
+            Ok(_) => {}
+            // A repository without an index yet. An empty file is no index, an absent one is.
+            Err(err) if err.kind() == io::ErrorKind::NotFound => _ = fs::remove_file(&draft),
+            Err(err) => return Err(index_failed(err)),
+        }
+        let mut index = git2::Index::open(&draft)?;
         for (name, blob) in entries {
             index.add(&entry(name, *blob, fs::metadata(root.join(name)).ok()))?;
         }
         index.write()?;
-        Ok(Self { index: path, lock })
+        Ok(Self { index: path, draft, _lock: lock })
     }
 
     fn finish(self) -> Result<(), git2::Error> {
-        self.lock.put_in_place(&self.index).map_err(index_failed)
+        fs::rename(&self.draft, &self.index).map_err(index_failed)
     }
 }
 
@@ -208,10 +264,16 @@ fn index_failed(err: io::Error) -> git2::Error {
     git2::Error::from_str(&format!("cannot update the index: {err}"))
 }
 
-/// git's `index.lock`, removed again unless it becomes the index.
+/// What our `index.lock` begins with; git's is an index, or empty.
+const MARK: &str = "held by runner, process ";
+
+/// git's `index.lock`, removed again.
+///
+/// It says that it is ours, and is locked while its process lives: so one that a killed process left is told from
+/// everybody else's, and removed.
 struct IndexLock {
     path: PathBuf,
-    done: bool,
+    _file: File,
 }
 
 impl IndexLock {
@@ -219,36 +281,49 @@ impl IndexLock {
         let path = index.with_extension("lock");
         loop {
             match File::options().write(true).create_new(true).open(&path) {
-                Ok(_) => return Ok(Self { path, done: false }),
+                Ok(mut file) => {
+                    // Before the mark: who reads the mark must find it locked. A file system without locks has none.
+                    let _ = file.lock();
+                    let held = Self { path, _file: file.try_clone()? };
+                    writeln!(file, "{MARK}{}", std::process::id())?;
+                    return Ok(held);
+                }
+                Err(err) if err.kind() == io::ErrorKind::AlreadyExists && remove_if_dead(&path) => {}
                 Err(err) if err.kind() == io::ErrorKind::AlreadyExists && Instant::now() < deadline => {
                     thread::sleep(Duration::from_millis(20));
                 }
                 Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
-                    let why = "is there: another git command works, or one that died left it behind";
-                    return Err(io::Error::new(err.kind(), format!("{} {why}", path.display())));
+                    let path = path.display();
+                    let why = "is there: another git command works, or one that was killed left it: when none runs here, remove it";
+                    return Err(io::Error::new(err.kind(), format!("{path} {why} (rm {path})")));
                 }
                 Err(err) => return Err(io::Error::new(err.kind(), format!("{}: {err}", path.display()))),
             }
         }
     }
+}
 
-    fn put_in_place(mut self, index: &Path) -> io::Result<()> {
-        fs::rename(&self.path, index)?;
-        self.done = true;
-        Ok(())
+/// Removes a lock of ours whose process was killed. Nobody else's is touched.
+fn remove_if_dead(path: &Path) -> bool {
+    let Ok(mut file) = File::open(path) else { return false };
+    let mut text = String::new();
+    let is_ours = file.by_ref().take(64).read_to_string(&mut text).is_ok() && text.starts_with(MARK);
+    if !is_ours || file.try_lock().is_err() {
+        return false;
     }
+    // While it is locked nobody else removes it, so what is there now is still this file or was never it.
+    let is_same =
+        |now: fs::Metadata| file.metadata().is_ok_and(|held| (held.dev(), held.ino()) == (now.dev(), now.ino()));
+    fs::symlink_metadata(path).is_ok_and(is_same) && fs::remove_file(path).is_ok()
 }
 
 impl Drop for IndexLock {
     fn drop(&mut self) {
-        if !self.done {
-            let _ = fs::remove_file(&self.path);
-        }
+        let _ = fs::remove_file(&self.path);
     }
 }
 
 fn entry(name: &str, blob: Oid, file: Option<fs::Metadata>) -> IndexEntry {
-    use std::os::unix::fs::MetadataExt;
     // With the file's own times git need not read it again to see that it is unchanged.
     let (mtime, ctime, size, ino, dev, uid, gid) = match file {
         Some(file) => (
@@ -374,8 +449,10 @@ mod tests {
         benchmark(root, id);
         let lock = root.join(".git/index.lock");
         fs::write(&lock, []).expect("written");
-        let refused = commit_within(Duration::ZERO, &root.join("results"), id, "x").expect_err("locked").to_string();
-        assert!(refused.contains("index.lock is there"), "{refused}");
+        let options = CommitOptions::default();
+        let refused = commit_within(Duration::ZERO, &root.join("results"), id, "x", &options);
+        let refused = refused.expect_err("locked").to_string();
+        assert!(refused.contains("index.lock is there") && refused.contains("(rm "), "{refused}");
         assert_eq!(git(root, &["rev-list", "--count", "HEAD"]).trim(), "1");
         assert!(lock.exists(), "it is somebody else's");
         fs::remove_file(&lock).expect("removed");

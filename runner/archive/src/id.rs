@@ -2,8 +2,9 @@
 //!
 //! Ids are given out by `Archive::allocate`, atomically for every runner on the same results folder.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// The id of one benchmark, for example `BM-20260301-007`. Ordered by date, then sequence number.
@@ -55,6 +56,16 @@ impl FromStr for BenchmarkId {
             return Err(error());
         }
         Ok(Self { date: date.parse().map_err(|_| error())?, sequence: sequence.parse().map_err(|_| error())? })
+    }
+}
+
+impl JsonSchema for BenchmarkId {
+    fn schema_name() -> Cow<'static, str> {
+        "BenchmarkId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^BM-[0-9]{8}-([0-9]{3}|[1-9][0-9]{3,8})$" })
     }
 }
 

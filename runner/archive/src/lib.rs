@@ -8,30 +8,38 @@ mod calibration;
 mod commit;
 mod history;
 mod id;
+mod leak;
 mod manifest;
 mod read;
 mod request;
 mod resource;
 mod run;
+mod schema;
 mod seal;
+mod sign;
+mod store;
 mod summary;
 mod time;
 mod verify;
 
 pub use audit::{Audit, AuditError, audit};
 pub use calibration::{Calibration, CalibrationError, CalibrationKind, CalibrationRung, ErrorFigures};
-pub use commit::{CommitError, Committed, Repository, commit};
+pub use commit::{CommitError, CommitOptions, Committed, Repository, commit, commit_with};
 pub use history::commit_of;
 pub use id::{BenchmarkId, IdError};
+pub use leak::{ALLOWED, Leak};
 pub use manifest::{Manifest, ManifestEntry, sha256_hex};
 pub use read::{Archive, Benchmark, LogLines, ReadError};
 pub use request::{Request, RequestReader, RequestWriter};
 pub use resource::{DiskSample, GpuSample, InterfaceSample, ResourceReader, ResourceSample, Role};
 pub use run::{
-    CampaignFacts, ClientFacts, Event, Failure, ImageFacts, NodeFacts, RecipeFacts, Run, SearchFacts, Seeds,
+    CampaignFacts, ClientFacts, Event, Failure, GpuFacts, ImageFacts, NodeFacts, RecipeFacts, Run, SearchFacts, Seeds,
     ServiceFacts, Stage, Status, TargetFacts, ToolFacts,
 };
+pub use schema::schemas;
 pub use seal::{SealError, SealOptions, Sealed, files_below, seal};
+pub use sign::{AllowedSigners, SignError, SigningKey};
+pub use store::{Garbage, Moved, RawFile, Stat};
 pub use summary::{
     Distribution, Finding, Gate, GateOutcome, Goodput, Histogram, OperationSummary, Percentiles, Recall, Severity,
     SloOutcome, Summary, Timeline,

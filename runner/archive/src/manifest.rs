@@ -9,13 +9,14 @@ use std::{
     path::Path,
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::BenchmarkId;
 
 /// The content of `manifest.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Manifest {
     pub schema: u32,
     pub benchmark_id: BenchmarkId,
@@ -23,7 +24,7 @@ pub struct Manifest {
     pub files: BTreeMap<String, ManifestEntry>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ManifestEntry {
     pub size_bytes: u64,
     pub sha256: String,

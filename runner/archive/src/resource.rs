@@ -8,13 +8,14 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::Timestamp;
 
 /// Whose process group a sample describes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The system under test.
@@ -26,7 +27,7 @@ pub enum Role {
 /// Figures over the time since the sample before (rates, events) or at the time of the sample (levels).
 /// A figure that could not be read is absent, never zero. Percentages of a core may exceed 100 when several
 /// cores were used.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ResourceSample {
     pub time: Timestamp,
     /// Seconds from the benchmark's start; set when the sample is put into the archive.
@@ -142,7 +143,7 @@ pub struct ResourceSample {
     pub other: Map<String, Value>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct InterfaceSample {
     pub name: String,
     pub received_bytes_per_second: f64,
@@ -160,7 +161,7 @@ pub struct InterfaceSample {
     pub queue_dropped_packets: Option<u64>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DiskSample {
     pub name: String,
     pub read_bytes_per_second: f64,
@@ -170,7 +171,7 @@ pub struct DiskSample {
 }
 
 /// One GPU, as its driver tells.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GpuSample {
     pub index: u32,
     pub name: String,

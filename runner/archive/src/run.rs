@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{BenchmarkId, Timestamp};
 
 /// How a benchmark ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// All its load was driven and recorded; single requests may have failed.
@@ -22,7 +23,7 @@ pub enum Status {
 }
 
 /// The life of a benchmark, in order; a failure names the stage it happened in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
     Planned,
@@ -53,14 +54,14 @@ impl std::fmt::Display for Stage {
 }
 
 /// Where and why a benchmark did not complete.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     pub stage: Stage,
     pub reason: String,
 }
 
 /// One step in the life of a benchmark or of its service.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     pub time: Timestamp,
     /// `started`, `ready`, `point_begun`, `warmup_ended`, `point_ended`, `stopped`, `failed`, …
@@ -75,7 +76,7 @@ pub struct Event {
 }
 
 /// The content of `run.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Run {
     pub schema: u32,
     pub benchmark_id: BenchmarkId,
@@ -107,7 +108,7 @@ pub struct Run {
 }
 
 /// The place of this benchmark in its campaign.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CampaignFacts {
     /// Short name, usable as a folder name.
     pub name: String,
@@ -137,7 +138,7 @@ pub struct CampaignFacts {
 }
 
 /// Why a load was measured that a search chose.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SearchFacts {
     /// Dotted path of the load.
     pub path: String,
@@ -153,7 +154,7 @@ pub struct SearchFacts {
     pub other: Map<String, Value>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TargetFacts {
     /// `local` or the name of a file in `campaigns/targets`.
     pub name: String,
@@ -163,7 +164,7 @@ pub struct TargetFacts {
     pub other: Map<String, Value>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolFacts {
     pub name: String,
     pub version: String,
@@ -183,7 +184,7 @@ pub struct ToolFacts {
 }
 
 /// The recipe, twice: as written, and with everything resolved.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RecipeFacts {
     /// The name of the file as given on the command line.
     pub file: String,
@@ -199,7 +200,7 @@ pub struct RecipeFacts {
     pub resolved: Value,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ImageFacts {
     /// As in the recipe.
     pub reference: String,
@@ -210,7 +211,7 @@ pub struct ImageFacts {
     pub sif_sha256: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceFacts {
     pub name: String,
     /// A service type, or `command`.
@@ -236,7 +237,7 @@ pub struct ServiceFacts {
     pub other: Map<String, Value>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClientFacts {
     pub name: String,
     #[serde(rename = "type")]
@@ -255,7 +256,7 @@ pub struct ClientFacts {
 }
 
 /// What a machine is. A fact that could not be read is absent.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeFacts {
     pub hostname: String,
     /// `service`, `client`.
@@ -270,11 +271,28 @@ pub struct NodeFacts {
     pub cpu_governor: Option<String>,
     pub smt: Option<bool>,
     pub virtualization: Option<String>,
+    /// As their driver tells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<GpuFacts>,
+    /// Soft limits of a process: `open_files`, `processes`, `locked_memory_bytes`, `stack_bytes`; `null` for none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, Option<u64>>,
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GpuFacts {
+    pub index: u32,
+    pub name: String,
+    pub driver: Option<String>,
+    pub memory_total_bytes: Option<u64>,
+    pub power_limit_w: Option<f64>,
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Seeds {
     pub campaign: u64,
     /// Derived from the campaign's seed, the point and the repetition.

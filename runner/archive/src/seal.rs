@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    BenchmarkId, Manifest, ManifestEntry, SCHEMA,
+    BenchmarkId, Manifest, ManifestEntry, SCHEMA, SIGNATURE, SignError, SigningKey,
     manifest::{digest_file, sha256_hex},
 };
 
@@ -21,11 +21,13 @@ use crate::{
 pub struct SealOptions {
     /// `requests.jsonl.zst` and logs above this size are kept in `<results>/.raw`, outside git.
     pub raw_limit_bytes: u64,
+    /// Signs the manifest.
+    pub sign: Option<SigningKey>,
 }
 
 impl Default for SealOptions {
     fn default() -> Self {
-        Self { raw_limit_bytes: 16 << 20 }
+        Self { raw_limit_bytes: 16 << 20, sign: None }
     }
 }
 
@@ -43,6 +45,8 @@ pub enum SealError {
     Exists { id: BenchmarkId, folder: PathBuf },
     #[error("cannot seal {id}: {path}: {source}")]
     Io { id: BenchmarkId, path: PathBuf, source: io::Error },
+    #[error("cannot seal {id}: {source}")]
+    Sign { id: BenchmarkId, source: SignError },
 }
 
 /// Moves the `staged` folder (same file system as `results`) into the archive as `id`.
@@ -63,7 +67,7 @@ pub fn seal(results: &Path, id: BenchmarkId, staged: &Path, options: &SealOption
     for path in files_below(staged).map_err(failed(staged))? {
         folders.extend(path.parent().map(Path::to_owned));
         let name = path.strip_prefix(staged).unwrap_or(&path).to_string_lossy().into_owned();
-        if name == "manifest.json" {
+        if name == "manifest.json" || name == SIGNATURE {
             continue; // of an attempt that was cut off
         }
         let (size_bytes, sha256) = digest_file(&path).map_err(failed(&path))?;
@@ -80,8 +84,17 @@ pub fn seal(results: &Path, id: BenchmarkId, staged: &Path, options: &SealOption
     let mut bytes = serde_json::to_vec_pretty(&manifest).map_err(io::Error::from).map_err(failed(staged))?;
     bytes.push(b'\n');
     let manifest_path = staged.join("manifest.json");
+    // Of an attempt that was cut off it is read-only.
+    let _ = fs::remove_file(&manifest_path);
     write_durably(&manifest_path, &bytes).map_err(failed(&manifest_path))?;
     fs::set_permissions(&manifest_path, Permissions::from_mode(0o444)).map_err(failed(&manifest_path))?;
+    let signature = staged.join(SIGNATURE);
+    let _ = fs::remove_file(&signature);
+    if let Some(key) = &options.sign {
+        let text = key.sign_manifest(&bytes).map_err(|source| SealError::Sign { id, source })?;
+        write_durably(&signature, text.as_bytes()).map_err(failed(&signature))?;
+        fs::set_permissions(&signature, Permissions::from_mode(0o444)).map_err(failed(&signature))?;
+    }
     for folder in &folders {
         sync_folder(folder).map_err(failed(folder))?;
     }
@@ -112,7 +125,7 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
@@ -168,7 +181,7 @@ mod tests {
     fn large_files_that_no_page_needs_go_to_the_raw_store() {
         let results = tempfile::tempdir().expect("temporary folder");
         let results = results.path();
-        let options = SealOptions { raw_limit_bytes: 999 };
+        let options = SealOptions { raw_limit_bytes: 999, ..SealOptions::default() };
         let staged = staged(results);
         fs::write(staged.join("summary.json"), vec![b' '; 1000]).expect("written");
         fs::write(staged.join("logs/service.log"), vec![b'x'; 1000]).expect("written");

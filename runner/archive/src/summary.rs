@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{CalibrationError, Timestamp};
 
 /// The content of `summary.json`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     pub schema: u32,
     pub service_type: String,
@@ -112,7 +113,7 @@ fn is_zero(value: &u64) -> bool {
 }
 
 /// Figures of one sample. All but `count` are `null` for an empty sample.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Percentiles {
     pub count: u64,
     pub avg: Option<f64>,
@@ -133,7 +134,7 @@ pub struct Percentiles {
 }
 
 /// Figures of recall@k over the searches of a benchmark, each between 0 and 1. The low percentiles are the bad ones.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Recall {
     /// Successful searches whose right answer is known.
     pub count: u64,
@@ -147,7 +148,7 @@ pub struct Recall {
 }
 
 /// A sample's figures and its whole shape.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Distribution {
     #[serde(flatten)]
     pub figures: Percentiles,
@@ -156,7 +157,7 @@ pub struct Distribution {
 }
 
 /// An HDR histogram: three significant digits, mergeable with any other of the same unit.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Histogram {
     /// Seconds in one unit of the histogram's values: 1e-9.
     pub unit_s: f64,
@@ -165,7 +166,7 @@ pub struct Histogram {
 }
 
 /// Figures of one kind of operation within a benchmark.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OperationSummary {
     /// Requests in the window, successful or not.
     pub count: u64,
@@ -176,7 +177,7 @@ pub struct OperationSummary {
 }
 
 /// Requests that succeeded and met every limit, per second and as a share of attempts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Goodput {
     pub good_requests: u64,
     pub requests_per_second: Option<f64>,
@@ -185,7 +186,7 @@ pub struct Goodput {
 }
 
 /// Whether one limit of the SLO was met.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SloOutcome {
     /// `latency_p99_s`, `ttft_p95_s`, `success_rate`, …
     pub metric: String,
@@ -196,7 +197,7 @@ pub struct SloOutcome {
 }
 
 /// Columns over time; every column has one value a bucket.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Timeline {
     /// Width of a bucket.
     pub bucket_s: f64,
@@ -213,7 +214,7 @@ pub struct Timeline {
 }
 
 /// How much a finding matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The figures must not be used as a measurement of the service.
@@ -224,7 +225,7 @@ pub enum Severity {
 }
 
 /// One remark about a benchmark, in words, with the number it rests on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     pub severity: Severity,
     /// A stable short name: `send_lag`, `client_cpu`, `failures`, …
@@ -233,7 +234,7 @@ pub struct Finding {
 }
 
 /// A validity gate and what it came to; `docs/metrics.md` has the limits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Gate {
     /// The code of the finding that the gate leads to: `send_lag`, `rate`, …
     pub code: String,
@@ -242,7 +243,7 @@ pub struct Gate {
     pub detail: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GateOutcome {
     Passed,

@@ -1,7 +1,8 @@
 //! A wall-clock time as the archive writes it: UTC, RFC 3339, microseconds.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// A wall-clock time with microsecond precision, always UTC.
@@ -57,6 +58,16 @@ impl std::str::FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, jiff::Error> {
         text.parse().map(Self)
+    }
+}
+
+impl JsonSchema for Timestamp {
+    fn schema_name() -> Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
     }
 }
 

@@ -13,7 +13,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use archive::{BenchmarkId, CampaignFacts, RecipeFacts, Seeds, TargetFacts, Timestamp, ToolFacts};
+use archive::{BenchmarkId, CampaignFacts, RecipeFacts, Seeds, SigningKey, TargetFacts, Timestamp, ToolFacts};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -94,6 +95,10 @@ pub struct SealFacts {
     pub raw_limit_bytes: u64,
     /// Whether sealed benchmarks are committed to git.
     pub commit: bool,
+    #[serde(default)]
+    pub sign: Option<SigningKey>,
+    #[serde(default)]
+    pub anonymous: bool,
 }
 
 /// `service/state.json`: what became of the service's start.
@@ -355,7 +360,7 @@ impl Secrets {
                     let end = kept.len().min(certain + value.len() - 1);
                     kept[at..end].windows(value.len()).position(|window| window == value.as_bytes())
                 };
-                let found = secrets.iter().filter_map(|(name, value)| Some((first(value)?, *name, *value)));
+                let found = secrets.iter().filter_map(|(name, value)| Some((first(value)?, *name, value.as_str())));
                 // Of those that begin in one place, the first is the longest.
                 let Some((offset, name, value)) = found.min_by_key(|(offset, ..)| *offset) else {
                     to.write_all(&kept[at..certain])?;
@@ -375,7 +380,7 @@ impl Secrets {
 
     /// [`Secrets::mask`] of a text that somebody wrote.
     pub fn mask_text(&self, text: &mut String) {
-        if self.masked().iter().any(|(_, value)| text.contains(value)) {
+        if self.masked().iter().any(|(_, value)| text.contains(value.as_str())) {
             let mut masked = Vec::new();
             // Memory to memory cannot fail.
             if self.mask(&mut text.as_bytes(), &mut masked).is_ok() {
@@ -394,10 +399,19 @@ impl Secrets {
         }
     }
 
-    /// The longest first: one secret may begin with another.
-    fn masked(&self) -> Vec<(&str, &str)> {
-        let long = self.0.iter().filter(|(_, value)| value.len() >= 4);
-        let mut masked: Vec<_> = long.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    /// Every value as it is and as it may be written: in JSON, in an address, in base64. The longest first: one may begin
+    /// with another.
+    fn masked(&self) -> Vec<(&str, String)> {
+        let mut masked: Vec<(&str, String)> = Vec::new();
+        for (name, value) in self.0.iter().filter(|(_, value)| value.len() >= 4) {
+            let in_json = Value::from(value.as_str()).to_string();
+            let in_base64 = BASE64_STANDARD.encode(value);
+            for form in [value.clone(), in_json.trim_matches('"').to_owned(), in_address(value), in_base64] {
+                if masked.iter().all(|(_, known)| *known != form) {
+                    masked.push((name, form));
+                }
+            }
+        }
         masked.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
         masked
     }
@@ -409,6 +423,12 @@ impl Secrets {
     pub fn iter(&self) -> impl Iterator<Item = (&String, &String)> {
         self.0.iter()
     }
+}
+
+/// With `%XX` for everything but letters, digits and `-._~` (RFC 3986, section 2.3).
+fn in_address(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 #[cfg(test)]
@@ -429,6 +449,8 @@ mod tests {
         assert_eq!(secrets.named_in("--password=${OTHER}"), None);
         let two = Secrets::new([("A", "abcd"), ("B", "abcd1234")].map(|(a, b)| (a.to_owned(), b.to_owned())).into());
         assert_eq!(mask(&two, "abcd1234 abcd"), "${B} ${A}");
+        let odd = Secrets::new([("ODD".to_owned(), "p\"a/ss".to_owned())].into());
+        assert_eq!(mask(&odd, r#"p"a/ss, "p\"a/ss", p%22a%2Fss, cCJhL3Nz"#), r#"${ODD}, "${ODD}", ${ODD}, ${ODD}"#);
         // Wherever the pieces end that are read.
         let text = "s3cret, s3cre; ".repeat(20_000);
         assert_eq!(mask(&secrets, &text), text.replace("s3cret", "${TOKEN}"));

@@ -18,10 +18,11 @@ use serde::Serialize;
 
 use super::{
     Journal, State,
-    commit::{commit, mark_uncommitted},
+    anonymous::Names,
+    commit::{Commission, commit, mark_uncommitted},
 };
 use crate::{
-    agent::{self, DeploymentPlan, Layout, PointPlan, Secrets},
+    agent::{self, DeploymentPlan, Layout, PointPlan, SealFacts, Secrets},
     load::{self, Arrival, LoadReport},
     target::{is_on_cluster, slurm::Jobs},
 };
@@ -222,19 +223,22 @@ fn seal(
         (Stage::Ready, Some(_), _) => Failure { stage: Stage::Warmup, ..failure },
         _ => failure,
     });
-    // A copy: the seal makes its file read-only and may move it, and the source must survive a second attempt.
-    let archived_requests = staged.join("requests.jsonl.zst");
-    if secrets.is_empty() {
-        fs::copy(&requests, &archived_requests)?;
-    } else {
-        copy_requests(&requests, &secrets, &archived_requests)?;
-    }
-
     let points_events: Vec<Event> =
         events.iter().filter(|event| event.benchmark_id.is_none_or(|of| of == id)).cloned().collect();
     let span = span_of(&points_events, id);
-    write_resources(layout, &folder, measured.started_at.unwrap_or(span.0), span, &staged.join("resources.jsonl.zst"))?;
-    copy_logs(layout, &folder, &secrets, &staged.join("logs"))?;
+    let mut run = run_facts(layout, plan, point, points_events, &measured, report.as_ref(), (status, failure), span.1);
+    let names = if plan.facts.anonymous { Names::of(&run) } else { Names::default() };
+    // A copy: the seal makes its file read-only and may move it, and the source must survive a second attempt.
+    let archived_requests = staged.join("requests.jsonl.zst");
+    if secrets.is_empty() && !plan.facts.anonymous {
+        fs::copy(&requests, &archived_requests)?;
+    } else {
+        copy_requests(&requests, &secrets, &names, &archived_requests)?;
+    }
+
+    let resources = staged.join("resources.jsonl.zst");
+    write_resources(layout, &folder, measured.started_at.unwrap_or(span.0), span, &names, &resources)?;
+    copy_logs(layout, &folder, &secrets, &names, &staged.join("logs"))?;
 
     let calibration: Option<archive::Calibration> = agent::read_json(&folder.join("calibration.json")).ok();
     let mut facts = summary_facts(plan, point, &measured, report.as_ref(), status);
@@ -242,15 +246,20 @@ fn seal(
     let summary = analysis::summarise(&facts, || RequestReader::open(&archived_requests))?;
     write_pretty(&staged.join("summary.json"), &summary)?;
 
-    let mut run = run_facts(layout, plan, point, points_events, &measured, report.as_ref(), (status, failure), span.1);
     if let Some(calibration) = &calibration {
         run.client.other.insert("calibration".into(), serde_json::to_value(calibration)?);
     }
     mask_run(&mut run, &secrets);
+    if plan.facts.anonymous {
+        names.mask_run(&mut run)?;
+    }
     write_pretty(&staged.join("run.json"), &run)?;
 
-    mark_uncommitted(&work, id, plan.facts.commit)?;
-    archive::seal(archive.folder(), id, &staged, &SealOptions { raw_limit_bytes: plan.facts.raw_limit_bytes })?;
+    let SealFacts { raw_limit_bytes, sign, anonymous, commit, .. } = &plan.facts;
+    let commission = Commission { sign: sign.clone(), anonymous: *anonymous };
+    mark_uncommitted(&work, id, commit.then_some(&commission))?;
+    let options = SealOptions { raw_limit_bytes: *raw_limit_bytes, sign: sign.clone() };
+    archive::seal(archive.folder(), id, &staged, &options)?;
     Ok(())
 }
 
@@ -427,6 +436,7 @@ fn write_resources(
     folder: &Path,
     started_at: Timestamp,
     span: (Timestamp, Timestamp),
+    names: &Names,
     out: &Path,
 ) -> Result<()> {
     let mut samples = Vec::new();
@@ -442,6 +452,7 @@ fn write_resources(
     let mut encoder = zstd::Encoder::new(fs::File::create(out)?, 9)?;
     for mut sample in samples {
         sample.offset_s = Some(sample.time.seconds_since(started_at));
+        sample.node = names.mask(&sample.node);
         serde_json::to_writer(&mut encoder, &sample)?;
         encoder.write_all(b"\n")?;
     }
@@ -472,12 +483,13 @@ fn mask_run(run: &mut Run, secrets: &Secrets) {
 }
 
 /// Copies request records; the service may have repeated a secret in an error.
-fn copy_requests(from: &Path, secrets: &Secrets, to: &Path) -> Result<()> {
+fn copy_requests(from: &Path, secrets: &Secrets, names: &Names, to: &Path) -> Result<()> {
     let mut writer = RequestWriter::create(to)?;
     for request in RequestReader::open(from)? {
         let mut request = request?;
         if let Some(error) = &mut request.error {
             secrets.mask_text(error);
+            *error = names.mask(error);
         }
         writer.write(&request)?;
     }
@@ -493,7 +505,7 @@ fn write_pretty<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 
 /// Copies all logs that say anything, without secrets, in bounded memory; of the clients, all that they put into
 /// their folder.
-fn copy_logs(layout: &Layout, folder: &Path, secrets: &Secrets, out: &Path) -> Result<()> {
+fn copy_logs(layout: &Layout, folder: &Path, secrets: &Secrets, names: &Names, out: &Path) -> Result<()> {
     let run = layout.folder();
     let mut sources = BTreeMap::from([
         ("service.log".to_owned(), layout.service_log()),
@@ -522,14 +534,14 @@ fn copy_logs(layout: &Layout, folder: &Path, secrets: &Secrets, out: &Path) -> R
         let copy = || -> io::Result<()> {
             let (mut from, to) = (fs::File::open(&source)?, fs::File::create(&target)?);
             if compressed {
-                let mut to = zstd::Encoder::new(to, 9)?;
+                let mut to = names.writer(zstd::Encoder::new(to, 9)?);
                 secrets.mask(&mut from, &mut to)?;
-                to.finish()?;
+                to.finish()?.finish()?;
                 Ok(())
             } else {
-                let mut to = io::BufWriter::new(to);
+                let mut to = names.writer(io::BufWriter::new(to));
                 secrets.mask(&mut from, &mut to)?;
-                to.flush()
+                to.finish()?.flush()
             }
         };
         copy().with_context(|| format!("cannot copy {} to {}", source.display(), target.display()))?;

@@ -3,17 +3,26 @@
 use std::{fs, io, path::Path};
 
 use anyhow::{Context, Result};
-use archive::{Archive, BenchmarkId, CommitError, Run};
+use archive::{ALLOWED, Archive, BenchmarkId, CommitError, CommitOptions, Leak, Run, SigningKey};
+use serde::{Deserialize, Serialize};
 
 use super::collect::{Done, status_word};
 use crate::agent::Layout;
 
-/// Leaves a note that survives this process: the benchmark is to be committed.
-pub fn mark_uncommitted(work: &Path, id: BenchmarkId, wanted: bool) -> Result<()> {
-    if wanted {
+/// How a benchmark is to be committed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Commission {
+    pub sign: Option<SigningKey>,
+    pub anonymous: bool,
+}
+
+/// Leaves a note that survives this process: the benchmark is to be committed, if it is.
+pub fn mark_uncommitted(work: &Path, id: BenchmarkId, wanted: Option<&Commission>) -> Result<()> {
+    if let Some(commission) = wanted {
         let folder = work.join("uncommitted");
         fs::create_dir_all(&folder)?;
-        fs::write(folder.join(id.to_string()), [])?;
+        fs::write(folder.join(id.to_string()), serde_json::to_vec(commission)?)?;
     }
     Ok(())
 }
@@ -25,10 +34,17 @@ pub fn commit(archive: &Archive, id: BenchmarkId) -> Result<Done> {
     let summary = benchmark.summary()?;
     let mut done = Done { id, summary, commit: None, not_committed: None, run };
     let note = archive.work_folder()?.join("uncommitted").join(id.to_string());
-    if !note.exists() {
+    let Ok(commission) = fs::read(&note) else { return Ok(done) };
+    // Of an older build it is empty.
+    let Commission { sign, anonymous } = serde_json::from_slice(&commission).unwrap_or_default();
+    // Whatever is in git once is there for good.
+    let leaks = archive.leaks(&benchmark)?;
+    if !leaks.is_empty() {
+        done.not_committed = Some(withheld(archive, id, &leaks));
         return Ok(done);
     }
-    match archive::commit(archive.folder(), id, &message(&done.run, &benchmark.digest()?)) {
+    let message = message(&done.run, &benchmark.digest()?);
+    match archive::commit_with(archive.folder(), id, &message, &CommitOptions { sign, anonymous }) {
         Ok(committed) => {
             done.commit = committed.map(|committed| committed.commit);
             tracing::info!("committed {id} as {}", done.commit.as_deref().unwrap_or("part of HEAD already"));
@@ -66,6 +82,19 @@ pub fn commit_pending(archive: &Archive) -> Result<Vec<Done>> {
         }
     }
     Ok(done)
+}
+
+/// Why a benchmark that holds what looks like a secret stays out of git, and what to do.
+fn withheld(archive: &Archive, id: BenchmarkId, leaks: &[Leak]) -> String {
+    let folder = archive.folder();
+    let found: Vec<String> = leaks.iter().map(ToString::to_string).collect();
+    format!(
+        "it holds what looks like a secret: {}. If it is one: remove {}, which no commit holds, and give it as `${{NAME}}` in \
+         the recipe. If it is none: add its digest as a line to {}, and the next `runner` command commits it",
+        found.join("; "),
+        folder.join(id.to_string()).display(),
+        folder.join(ALLOWED).display()
+    )
 }
 
 /// Another command may have removed it.

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, bail};
-use archive::Archive;
+use archive::{Archive, SigningKey};
 use clap::Args;
 
 use super::{Global, OverrideArgs, table};
@@ -37,6 +37,12 @@ pub struct Keeping {
     /// Request records and logs above this size stay outside git, under RESULTS/.raw.
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_size)]
     pub raw_limit: u64,
+    /// Sign manifests and commits with this SSH key: a private key's file, or a public key's whose other half an agent has.
+    #[arg(long, value_name = "KEY")]
+    pub sign: Option<PathBuf>,
+    /// Archive no names of people, accounts and hosts.
+    #[arg(long)]
+    pub anonymous: bool,
     /// On a cluster: leave once everything is submitted; `runner resume` collects.
     #[arg(long)]
     pub detach: bool,
@@ -52,15 +58,18 @@ pub struct Keeping {
 }
 
 impl Keeping {
-    pub fn options(&self) -> Options {
-        Options {
+    /// Errs when the key cannot sign.
+    pub fn options(&self) -> Result<Options> {
+        Ok(Options {
             commit: !self.no_commit,
             keep: self.keep,
             raw_limit_bytes: self.raw_limit,
             poll_s: self.poll,
             detach: self.detach,
             retry: self.retry.clone(),
-        }
+            sign: self.sign.as_deref().map(SigningKey::tested).transpose()?,
+            anonymous: self.anonymous,
+        })
     }
 }
 
@@ -69,7 +78,7 @@ impl Run {
         // Every file is checked before anything of any file is started.
         let plans: Vec<Plan> =
             self.files.iter().map(|file| super::plan::planned(file, &self.overrides)).collect::<Result<_>>()?;
-        execute_plans(&plans, &self.keeping.options(), self.keeping.strict, global)
+        execute_plans(&plans, &self.keeping.options()?, self.keeping.strict, global)
     }
 }
 

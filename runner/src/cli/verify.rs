@@ -1,6 +1,7 @@
 //! `runner verify [ID…]`: whether the archive is what was sealed: files, formats, figures, and git's history.
 
 use std::{
+    path::PathBuf,
     process::ExitCode,
     sync::{
         Mutex,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use archive::{Archive, Audit, AuditError, BenchmarkId, Damage, DamageKind, RequestReader, Verified};
+use archive::{AllowedSigners, Archive, Audit, AuditError, BenchmarkId, Damage, DamageKind, RequestReader, Verified};
 use clap::Args;
 
 use super::Global;
@@ -27,6 +28,10 @@ pub struct Verify {
     /// A commit that the archive must hold everything of: what CI gives for a change that is proposed.
     #[arg(long, value_name = "BASE", conflicts_with = "digests")]
     append_only: Option<String>,
+    /// Want a signature of every manifest, and of the commit that brought it, by somebody whom this file names (the
+    /// allowed signers of `ssh-keygen`).
+    #[arg(long, value_name = "FILE", conflicts_with = "digests")]
+    signers: Option<PathBuf>,
 }
 
 impl Verify {
@@ -54,8 +59,13 @@ impl Verify {
             }
         };
 
+        let signatures = match self.digests {
+            true => Vec::new(),
+            false => self.signatures(&archive, &ids, history.as_ref())?,
+        };
         let mut damages: Vec<&Damage> = of_files.iter().flat_map(|one| &one.damages).collect();
         damages.extend(history.iter().flat_map(|audit| &audit.damages));
+        damages.extend(&signatures);
         let files: u64 = of_files.iter().map(|one| one.files).sum();
         let bytes: u64 = of_files.iter().map(|one| one.bytes).sum();
         let absent: usize = of_files.iter().map(|one| one.absent.len()).sum();
@@ -97,6 +107,21 @@ impl Verify {
             super::print(&text)?;
         }
         Ok(ExitCode::from(u8::from(!damages.is_empty())))
+    }
+}
+
+impl Verify {
+    /// What is wrong with signatures: those that are there, or all that should be.
+    fn signatures(&self, archive: &Archive, ids: &[BenchmarkId], history: Option<&Audit>) -> Result<Vec<Damage>> {
+        let signers = self.signers.as_deref().map(AllowedSigners::open).transpose()?;
+        let mut damages = Vec::new();
+        for id in ids {
+            damages.extend(archive.verify_signature(*id, signers.as_ref())?);
+        }
+        if let (Some(signers), Some(history)) = (&signers, history) {
+            damages.extend(archive.verify_commits(&history.brought, signers)?);
+        }
+        Ok(damages)
     }
 }
 

@@ -18,7 +18,7 @@ fn sealed() -> (tempfile::TempDir, Archive, BenchmarkId, PathBuf) {
     ] {
         fs::write(staged.join(name), text).expect("written");
     }
-    seal(folder.path(), id, &staged, &SealOptions { raw_limit_bytes: 99 }).expect("sealed");
+    seal(folder.path(), id, &staged, &SealOptions { raw_limit_bytes: 99, ..SealOptions::default() }).expect("sealed");
     let place = folder.path().join(id.to_string());
     for path in crate::files_below(folder.path()).expect("files") {
         fs::set_permissions(path, fs::Permissions::from_mode(0o644)).expect("writable");
