@@ -40,6 +40,7 @@ mod retry;
 mod search;
 
 pub use collect::{Done, status_word};
+pub use commit::commit_imported;
 pub use drive::Driven;
 use drive::{Deployment, Until, drive};
 use journal::Journal;

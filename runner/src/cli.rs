@@ -8,8 +8,8 @@ use std::{
     process::ExitCode,
 };
 
+use ::archive::Archive;
 use anyhow::{Context, Result};
-use archive::Archive;
 use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
@@ -23,10 +23,13 @@ use crate::{
 
 mod alias;
 mod analyze;
+mod archive;
 mod check;
 mod compare;
 mod diff;
 mod doctor;
+mod export;
+mod import;
 mod list;
 mod list_recipes;
 mod logs;
@@ -104,6 +107,9 @@ enum Command {
     Rerun(rerun::Rerun),
     /// Tell whether the archive is what was sealed; exit code 1 when it is not.
     Verify(verify::Verify),
+    Archive(archive::ArchiveCommand),
+    Export(export::Export),
+    Import(import::Import),
     /// Compute knees, USL fits, comparisons and other statistics of your own data.
     Analyze(analyze::Analyze),
     #[command(subcommand, hide = true)]
@@ -140,6 +146,9 @@ impl Cli {
             Command::SweepReport(report) => report.execute(&self.global),
             Command::Rerun(rerun) => rerun.execute(&self.global),
             Command::Verify(verify) => verify.execute(&self.global),
+            Command::Archive(command) => command.execute(&self.global),
+            Command::Export(export) => export.execute(&self.global),
+            Command::Import(import) => import.execute(&self.global),
             Command::Analyze(analyze) => analyze.execute(),
             Command::Agent(agent) => agent.execute().map(|()| ExitCode::SUCCESS),
         }

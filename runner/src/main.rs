@@ -6,6 +6,8 @@ mod agent;
 mod benchmark;
 mod cli;
 mod console;
+mod export;
+mod import;
 mod interrupt;
 mod load;
 mod node;

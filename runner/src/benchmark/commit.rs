@@ -61,6 +61,12 @@ pub fn commit(archive: &Archive, id: BenchmarkId) -> Result<Done> {
     Ok(done)
 }
 
+/// Commits a benchmark that was put into the archive from elsewhere, if `wanted`.
+pub fn commit_imported(archive: &Archive, id: BenchmarkId, wanted: bool) -> Result<Done> {
+    mark_uncommitted(&archive.work_folder()?, id, wanted.then(Commission::default).as_ref())?;
+    commit(archive, id)
+}
+
 /// Commits what an earlier command sealed and could not commit. What stands in a run folder is its owner's to commit.
 pub fn commit_pending(archive: &Archive) -> Result<Vec<Done>> {
     let work = archive.work_folder()?;

@@ -133,7 +133,7 @@ fn exit_code(driven: &Driven, reserved: bool, interrupted: bool) -> ExitCode {
 }
 
 /// `16MiB`, `100k`, `1GB`, `4096`.
-fn parse_size(text: &str) -> Result<u64, String> {
+pub fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let factor = match text[digits..].to_ascii_lowercase().as_str() {
         "" | "b" => 1,

@@ -67,7 +67,7 @@ pub fn repeat(originals: &[Run], machine: Machine<'_>, force: bool) -> Result<Pl
 /// The one point of an archived benchmark's resolved recipe, in a plan of its own.
 fn resolved(original: &Run, machine: Machine<'_>, force: bool) -> Result<(Plan, Point)> {
     let id = original.benchmark_id;
-    if !original.recipe.resolved.is_object() {
+    if original.tool.name != env!("CARGO_PKG_NAME") || !original.recipe.resolved.is_object() {
         bail!("{id} cannot be repeated: it was imported, and its recipe is not one that `runner` runs");
     }
     let name = format!("the recipe of {id}");
