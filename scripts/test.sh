@@ -22,6 +22,8 @@ needs=(
   bwrap:bubblewrap
   mksquashfs:squashfs-tools
   tc:iproute2
+  strace:strace
+  ssh-keygen:openssh-client
 )
 # The cluster of the tests is root's alone; and a container's root may not have namespaces.
 cluster=
@@ -72,7 +74,8 @@ fi
 
 # Servers that are Python packages, in an environment of their own below target/.
 servers=target/test-servers
-pins=(chromadb==1.5.9 'moto[s3]==5.2.5' flask==3.1.3 flask-cors==6.0.5 jsonschema==4.26.0 numpy==2.4.6)
+pins=(chromadb==1.5.9 'moto[s3]==5.2.5' flask==3.1.3 flask-cors==6.0.5 jsonschema==4.26.0 numpy==2.4.6
+  roc-validator==0.13.0 rocrate==0.16.0)
 if [ "$(cat "$servers/pins" 2>/dev/null)" != "${pins[*]}" ]; then
   python3 -m venv --clear "$servers"
   "$servers/bin/pip" install --quiet --disable-pip-version-check "${pins[@]}"

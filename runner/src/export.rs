@@ -9,9 +9,9 @@ mod requests;
 mod ro_crate;
 mod tarball;
 
-pub use hgrm::write as write_hgrm;
 #[cfg(feature = "parquet")]
-pub use parquet::write as write_parquet;
+pub use self::parquet::write as write_parquet;
+pub use hgrm::write as write_hgrm;
 pub use requests::{write_csv, write_json_lines};
 pub use ro_crate::write as write_ro_crate;
 pub use tarball::{RAW, write as write_tar};

@@ -307,7 +307,7 @@ impl IndexLock {
 fn remove_if_dead(path: &Path) -> bool {
     let Ok(mut file) = File::open(path) else { return false };
     let mut text = String::new();
-    let is_ours = file.by_ref().take(64).read_to_string(&mut text).is_ok() && text.starts_with(MARK);
+    let is_ours = Read::by_ref(&mut file).take(64).read_to_string(&mut text).is_ok() && text.starts_with(MARK);
     if !is_ours || file.try_lock().is_err() {
         return false;
     }

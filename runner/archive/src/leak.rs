@@ -91,7 +91,7 @@ fn each_line(reader: &mut dyn BufRead, mut look: impl FnMut(u64, &[u8])) -> io::
     let (mut line, mut number) = (Vec::new(), 1);
     loop {
         line.clear();
-        if reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
+        if (&mut *reader).take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
             return Ok(());
         }
         look(number, &line);
@@ -258,9 +258,16 @@ fn value(line: &[u8], after: usize) -> Option<(usize, usize)> {
     at += between;
     let length = run(&rest[at..], |byte| byte.is_ascii_graphic() && !b"\"'\\,;)}]<>`".contains(&byte));
     let text = &rest[at..at + length];
-    let number = std::str::from_utf8(text).is_ok_and(|text| text.parse::<f64>().is_ok());
-    let is_secret = length >= 8 && is_mixed(text) && !number && !is_placeholder(text);
+    let is_secret = length >= 8 && is_mixed(text) && !is_quantity(text) && !is_placeholder(text);
     is_secret.then_some((after + at, after + at + length))
+}
+
+/// `2.5e-5`, `12.345678ms`.
+fn is_quantity(text: &[u8]) -> bool {
+    const UNITS: [&str; 12] = ["ns", "us", "ms", "s", "min", "h", "%", "B", "KiB", "MiB", "GiB", "t/s"];
+    let Ok(text) = std::str::from_utf8(text) else { return false };
+    let is_number = |text: &str| text.parse::<f64>().is_ok();
+    is_number(text) || UNITS.iter().any(|unit| text.strip_suffix(unit).is_some_and(is_number))
 }
 
 fn is_placeholder(text: &[u8]) -> bool {
@@ -311,6 +318,7 @@ mod tests {
             "http://127.0.0.1:8000/v1 and http://user@host/",
             "disk-1234567890abcdefghijklmnop task-2023-a-b-c-d-e-f-g-h",
             "the password of the service",
+            "time-to-first-token: 12.345678ms, next_token=0.00123s",
             "Bearer ${TOKEN}",
         ] {
             assert_eq!(found(line), [""; 0], "{line}");

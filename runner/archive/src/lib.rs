@@ -37,7 +37,7 @@ pub use run::{
     ServiceFacts, Stage, Status, TargetFacts, ToolFacts,
 };
 pub use schema::schemas;
-pub use seal::{SealError, SealOptions, Sealed, files_below, seal};
+pub use seal::{SealError, SealOptions, Sealed, files_below, ignore_in_git, seal};
 pub use sign::{AllowedSigners, SignError, SigningKey};
 pub use store::{Garbage, Moved, RawFile, Stat};
 pub use summary::{

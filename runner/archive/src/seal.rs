@@ -115,9 +115,15 @@ fn move_to_raw_store(results: &Path, path: &Path, sha256: &str) -> io::Result<()
 }
 
 /// Makes git ignore everything in `folder`, whatever repository it is in.
-pub(crate) fn ignore_in_git(folder: &Path) -> io::Result<()> {
+pub fn ignore_in_git(folder: &Path) -> io::Result<()> {
     let rule = folder.join(".gitignore");
-    if rule.exists() { Ok(()) } else { fs::write(rule, "*\n") }
+    // An empty one was left by a process that was killed.
+    if fs::metadata(&rule).is_ok_and(|facts| facts.len() > 0) {
+        return Ok(());
+    }
+    let part = folder.join(format!(".gitignore.part-{}", std::process::id()));
+    fs::write(&part, "*\n")?;
+    fs::rename(part, rule)
 }
 
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -22,7 +22,10 @@ pub fn mark_uncommitted(work: &Path, id: BenchmarkId, wanted: Option<&Commission
     if let Some(commission) = wanted {
         let folder = work.join("uncommitted");
         fs::create_dir_all(&folder)?;
-        fs::write(folder.join(id.to_string()), serde_json::to_vec(commission)?)?;
+        // Whole or not at all: a note cut off would forget the key.
+        let part = work.join(format!("uncommitted-{id}.part"));
+        fs::write(&part, serde_json::to_vec(commission)?)?;
+        fs::rename(part, folder.join(id.to_string()))?;
     }
     Ok(())
 }

@@ -73,6 +73,9 @@ fn recover_all(archive: &Archive, recovered: &mut Recovered) -> Result<()> {
         if done.commit.is_some() {
             recovered.remarks.push(format!("committed {}, which was sealed before", done.id));
         }
+        if let Some(reason) = &done.not_committed {
+            recovered.remarks.push(format!("{} is still not committed: {reason}", done.id));
+        }
     }
     Ok(())
 }

@@ -144,8 +144,8 @@ fn stat(archive: &Archive, budget: Option<u64>, benchmark_budget: Option<u64>, g
     } else {
         let mut text = format!("benchmarks   {}\n", units::grouped(stat.benchmarks as i64));
         text += &format!("in git       {} of {}", count(stat.files, "file"), units::bytes(stat.bytes));
-        if stat.benchmarks > 0 {
-            text += &format!(", {} a benchmark", units::bytes(stat.bytes / stat.benchmarks));
+        if let Some(each) = stat.bytes.checked_div(stat.benchmarks) {
+            text += &format!(", {} a benchmark", units::bytes(each));
         }
         text += "\n";
         for (kind, bytes) in &stat.bytes_by_kind {

@@ -87,7 +87,7 @@ impl Export {
         if path.exists() {
             bail!("{} is there already: name another file with `--out`", path.display());
         }
-        let part = path.with_added_extension("part");
+        let part = PathBuf::from(format!("{}.part", path.display()));
         let written = self.write_file(&benchmark, &part);
         if let Err(err) = written.and_then(|()| Ok(fs::rename(&part, &path)?)) {
             let _ = fs::remove_file(&part);

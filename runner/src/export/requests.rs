@@ -41,7 +41,7 @@ pub fn each(benchmark: &Benchmark, mut take: impl FnMut(Request) -> Result<()>) 
 pub fn names(benchmark: &Benchmark) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
     let (mut steps, mut server) = (BTreeSet::new(), BTreeSet::new());
     each(benchmark, |request| {
-        let mut add = |known: &mut BTreeSet<String>, name: String| {
+        let add = |known: &mut BTreeSet<String>, name: String| {
             if !known.contains(&name) {
                 known.insert(name);
             }

@@ -88,9 +88,7 @@ fn take_raw(archive: &Archive, from: &Path) -> Result<()> {
         let entry = entry?;
         let store = archive.folder().join(RAW);
         fs::create_dir_all(&store)?;
-        if !store.join(".gitignore").exists() {
-            fs::write(store.join(".gitignore"), "*\n")?;
-        }
+        archive::ignore_in_git(&store)?;
         fs::set_permissions(entry.path(), Permissions::from_mode(0o444))?;
         // A name is a digest, and was compared with its bytes.
         fs::rename(entry.path(), store.join(entry.file_name()))?;

@@ -4,13 +4,18 @@
 
 mod compared;
 mod endings;
+mod exact;
+mod exchanged;
 mod interrupted;
 mod killed;
 mod limits;
 mod project;
+mod races;
 mod rerun;
 mod searched;
+mod secrets;
 mod servers;
+mod signed;
 mod trust;
 mod verified;
 mod whole;

@@ -195,9 +195,8 @@ pub fn text(verdict: &RerunVerdict<'_>) -> String {
     // Writing to a String cannot fail.
     let mut out = String::new();
     let ids = |ids: &[BenchmarkId]| match ids {
-        [] => String::new(),
-        [one] => one.to_string(),
-        [first, .., last] => format!("{first} to {last}, {} benchmarks", ids.len()),
+        [first, .., last] if ids.len() > 4 => format!("{} benchmarks from {first} to {last}", ids.len()),
+        few => few.iter().map(BenchmarkId::to_string).collect::<Vec<_>>().join(", "),
     };
     _ = writeln!(
         out,
