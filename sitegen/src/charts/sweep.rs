@@ -237,15 +237,18 @@ fn model_curve(sweep: &Sweep<'_>, axis: &Axis, subject: &Subject<'_, '_>) -> Opt
     (first > 0.0 && last > first).then(|| dashed(line("USL fit", "$c7", (0..=STEPS).map(at), false)))
 }
 
-/// Knees of the throughput in every chart, and the limits of the chart's own figures.
+/// The knee of the latency in its charts, that of the throughput in all others, and the limits of the chart's own figures.
 fn marks(sweep: &Sweep<'_>, axis: &Axis, subject: &Subject<'_, '_>) -> Marks {
     let mut marks = Marks::default();
     if axis.is_load && sweep.series.len() <= MOST_KNEES {
+        let of_latency = subject.id.starts_with("latency");
+        let name = if of_latency { "latency's knee" } else { "throughput's knee" };
         for (i, series) in sweep.series.iter().enumerate() {
-            let knee = &series.saturation().throughput_saturation;
+            let saturation = series.saturation();
+            let knee = if of_latency { &saturation.latency_knee } else { &saturation.throughput_saturation };
             let (Some(load), Some([low, high])) = (knee.load, knee.interval) else { continue };
             let color = if sweep.series.len() == 1 { "$knee".to_owned() } else { color(i) };
-            marks.vertical.push((load, format!("knee {}", units::number(load)), color.clone()));
+            marks.vertical.push((load, format!("{name} {}", units::number(load)), color.clone()));
             marks.ranges.push((low, high, String::new(), color));
         }
     }
