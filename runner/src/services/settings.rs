@@ -17,7 +17,9 @@ const NO_PART: [(&str, &str); 5] = [
 ];
 
 /// Service, what is given besides, and a value other than the default for each setting.
-fn tables() -> Vec<(&'static str, Value, Vec<(&'static str, Value)>)> {
+type Table = (&'static str, Value, Vec<(&'static str, Value)>);
+
+fn tables() -> Vec<Table> {
     vec![
         ("chroma", json!({}), vec![("host", json!("0.0.0.0")), ("data_dir", json!("/d"))]),
         (
