@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File, Permissions},
-    io,
+    io::{self, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
@@ -121,9 +121,12 @@ pub fn ignore_in_git(folder: &Path) -> io::Result<()> {
     if fs::metadata(&rule).is_ok_and(|facts| facts.len() > 0) {
         return Ok(());
     }
-    let part = folder.join(format!(".gitignore.part-{}", std::process::id()));
-    fs::write(&part, "*\n")?;
-    fs::rename(part, rule)
+    // A name of its own: several threads and processes may find none at once.
+    let mut part = tempfile::Builder::new().prefix(".gitignore.part-").tempfile_in(folder)?;
+    part.write_all(b"*\n")?;
+    part.as_file().set_permissions(Permissions::from_mode(0o644))?;
+    part.persist(rule)?;
+    Ok(())
 }
 
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -29,12 +29,12 @@ sweep:
 /// Figures of a busy machine's Redis vary by factors; that they are equal within their thresholds says that the machinery is right.
 const REDIS: &str = "\
 name: redis
-repetitions: 3
+repetitions: 4
 thresholds: {p50: 10000, p99: 10000, throughput: 99, success_rate: 40}
 recipe:
   configuration: {target: local}
   service: {type: redis}
-  client: {type: redis_stress, settings: {num_requests: 200}}
+  client: {type: redis_stress, settings: {num_requests: 4000}}
   benchmarks: {num_clients: 2, calibration: 0}
 ";
 
@@ -140,7 +140,7 @@ fn a_redis_is_reproduced_and_a_lone_noisy_one_cannot_be_told() {
     // Another recipe, once: nothing says how much it varies.
     project.write(
         "lone.yaml",
-        &REDIS.replace("repetitions: 3", "repetitions: 1").replace("type: redis}", "type: redis, name: lone}"),
+        &REDIS.replace("repetitions: 4", "repetitions: 1").replace("type: redis}", "type: redis, name: lone}"),
     );
     let alone = tempfile::tempdir().expect("a folder");
     let results = alone.path().join("results").display().to_string();
@@ -148,7 +148,7 @@ fn a_redis_is_reproduced_and_a_lone_noisy_one_cannot_be_told() {
     let untold = rerun(&project, &["latest", "--results", &results], 0);
     assert_eq!(untold[0]["outcome"], "cannot_tell", "{:#}", untold[0]);
     assert!(untold[0]["reason"].as_str().is_some_and(|reason| reason.contains("p99")), "{:#}", untold[0]);
-    project.runner(&["rerun", "latest", "--strict", "--results", &results]).code(1);
+    project.runner(&["rerun", "--verdict", "latest", "--strict", "--results", &results]).code(1);
 
     // What differs, in words and as data.
     let ids = project.ids();

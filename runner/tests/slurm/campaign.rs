@@ -222,11 +222,14 @@ fn logs_and_the_list_know_what_runs() {
     let project = cluster.project("");
     project.write("redis.yaml", &redis("1, 2", 300.0));
     let running = project.start(&["run", "redis.yaml"]);
-    project.wait_for("progress.json", "loading");
-    let listed = project.runner(&["list", "--json"]);
-    listed.code(0);
-    let rows: Vec<serde_json::Value> =
-        listed.stdout().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    // The newest comes first: the second of two points waits until the first has been under load.
+    let mut rows: Vec<serde_json::Value> = Vec::new();
+    project.wait_until("a listed benchmark under load", || {
+        let listed = project.runner(&["list", "--json"]);
+        listed.code(0);
+        rows = listed.stdout().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        rows.iter().any(|row| row["state"] == "loading")
+    });
     assert_eq!(rows.iter().map(|row| row["state"].as_str()).collect::<Vec<_>>(), [Some("ready"), Some("loading")]);
     assert!(rows.iter().all(|row| row["status"] == "running" && row["jobs"]["service"]["state"] == "RUNNING"));
     let id = rows[1]["benchmark_id"].as_str().expect("an id").to_owned();

@@ -50,7 +50,8 @@ fn a_time_limit_ends_both_jobs_in_order() {
 fn a_preempted_service_is_named_and_begun_anew() {
     let cluster = Cluster::shared();
     let project = cluster.project("");
-    let recipe = redis("1", 8.0).replace(
+    // Long enough for a busy controller to preempt it in time.
+    let recipe = redis("1", 30.0).replace(
         "type: redis, exclude_nodes: 'mel0002,mel0003'",
         "type: redis, partition: gpu, exclude_nodes: mel2001, qos: preemptible",
     );
