@@ -170,7 +170,7 @@ fn page(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>) -
         executions: earlier.collect(),
         method: analysis::KNEE_METHOD,
         shows_knee: execution.sweep.is_load(),
-        rerun: format!("runner rerun {}", execution.first().id),
+        rerun: format!("runner rerun {}", execution.key()),
         report: format!("{to_version}reports/{}/index.html", folder_of(campaign.name, execution.key())),
         charts,
     };

@@ -221,7 +221,7 @@ fn markdown(subject: &Subject<'_>, answers: &[Answer<'_>], checks: &[Check<'_>],
     if sweep.is_load() {
         out.block(&format!("Knee: {}, with a 95 % interval.", escaped(analysis::KNEE_METHOD)));
     }
-    out.block(&format!("    runner rerun {}", execution.first().id));
+    out.block(&format!("    runner rerun {}", execution.key()));
     out.block(&format!(
         "Definitions: docs/metrics.md; limits: docs/slo.md. Made by {}; the same archive gives the same report.",
         super::tool()
