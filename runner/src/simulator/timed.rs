@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::load::{
-    Client, Connection, Endpoint, Exchange, Outcome, Place, Timer, Workload, content_mix,
+    Client, Connection, Draw, Endpoint, Exchange, Outcome, Place, Timer, Workload, content_mix,
     truth::{Tape, Truth, unix_ns},
 };
 
@@ -69,10 +69,12 @@ async fn answer(stream: TcpStream, timer: Timer) -> std::io::Result<()> {
     }
 }
 
-/// Batches of questions that all take the same time: that of the first question, as the others take none.
+/// Batches of questions that take the time of the first one, as the others take none.
 #[derive(Clone)]
 pub struct TimedLoad {
     pub endpoint: Endpoint,
+    /// Mean time of a batch. Each is drawn between half and one and a half of it: clients that are all answered at the
+    /// same moment ask again at the same moment, and would measure how long they wait for each other.
     pub service_ns: u64,
     pub truth: Arc<Truth>,
 }
@@ -92,12 +94,18 @@ impl Workload for TimedLoad {
         Ok(())
     }
 
-    async fn connect(&self, _client: u32) -> Result<TimedClient, String> {
+    async fn connect(&self, client: u32) -> Result<TimedClient, String> {
         let stream = TcpStream::connect((self.endpoint.host.as_str(), self.endpoint.port)).await;
         let stream = stream.map_err(|err| err.to_string())?;
         stream.set_nodelay(true).map_err(|err| err.to_string())?;
-        let question = self.service_ns.to_le_bytes();
-        Ok(TimedClient { stream, question, batch: Vec::new(), answers: Vec::new(), tape: self.truth.tape() })
+        Ok(TimedClient {
+            stream,
+            service_ns: self.service_ns as f64,
+            draw: Draw::new(&[u64::from(client)]),
+            batch: Vec::new(),
+            answers: Vec::new(),
+            tape: self.truth.tape(),
+        })
     }
 
     async fn clean_up(&self) -> Result<(), String> {
@@ -107,7 +115,8 @@ impl Workload for TimedLoad {
 
 pub struct TimedClient {
     stream: TcpStream,
-    question: [u8; 8],
+    service_ns: f64,
+    draw: Draw,
     /// The questions of one batch, and what has come of its answers.
     batch: Vec<u8>,
     answers: Vec<u8>,
@@ -116,12 +125,13 @@ pub struct TimedClient {
 
 impl Client for TimedClient {
     async fn send(&mut self, batch: &mut [Exchange]) -> Connection {
+        let question = ((self.service_ns * (0.5 + self.draw.uniform())) as u64).to_le_bytes();
         let start = Instant::now();
         for exchange in &mut *batch {
-            exchange.content = Some(content_mix(&self.question, 0));
+            exchange.content = Some(content_mix(&question, 0));
             exchange.start = Some(start);
         }
-        match self.ask(batch).await {
+        match self.ask(question, batch).await {
             Ok(()) => Connection::Reusable,
             Err(err) => {
                 let now = Instant::now();
@@ -133,10 +143,10 @@ impl Client for TimedClient {
 }
 
 impl TimedClient {
-    async fn ask(&mut self, batch: &mut [Exchange]) -> std::io::Result<()> {
+    async fn ask(&mut self, question: [u8; 8], batch: &mut [Exchange]) -> std::io::Result<()> {
         self.batch.clear();
-        self.batch.extend_from_slice(&self.question);
-        self.batch.resize(self.question.len() * batch.len(), 0);
+        self.batch.extend_from_slice(&question);
+        self.batch.resize(question.len() * batch.len(), 0);
         self.stream.write_all(&self.batch).await?;
         self.answers.clear();
         let mut received_ns = None;

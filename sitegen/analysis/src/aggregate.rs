@@ -16,8 +16,8 @@ use std::{
 use serde::Serialize;
 
 pub use figures::{LE_EDGES_MS, LatencyFigures};
-use line::Line;
 pub use line::LineError;
+use line::{Keys, Line};
 
 /// Phase of requests that say none.
 const MEASURED: &str = "measured";
@@ -88,6 +88,7 @@ pub struct Aggregator {
     clients: HashMap<u64, ClientTally>,
     errors: BTreeMap<String, u64>,
     output_tokens: Option<u64>,
+    keys: Keys,
 }
 
 /// Requests of one phase and operation.
@@ -120,7 +121,7 @@ impl Aggregator {
     pub fn scan(&mut self, block: &[u8]) -> Result<(), LineError> {
         let mut rest = block;
         while !rest.is_empty() {
-            let (line, after) = Line::first_of(rest)?;
+            let (line, after) = Line::first_of(rest, &mut self.keys)?;
             rest = after;
             if let Some(line) = line {
                 self.add(&line);

@@ -4,7 +4,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, ErrorKind, Read},
     path::Path,
     sync::{
         Mutex,
@@ -18,7 +18,7 @@ use anyhow::{Context, Result};
 use flate2::bufread::MultiGzDecoder;
 
 /// Bytes that are handed to a scanning thread at once.
-const BLOCK: usize = 1 << 20;
+const BLOCK: usize = 1 << 22;
 
 /// Blocks that wait for a scanning thread, at most.
 const WAITING: usize = 4;
@@ -38,7 +38,8 @@ pub fn aggregate(path: &Path) -> Result<Aggregator> {
 
 fn scan(mut reader: impl Read) -> Result<Aggregator> {
     let scanners = thread::available_parallelism().map_or(1, usize::from);
-    let (full, waiting) = sync_channel::<Vec<u8>>(WAITING);
+    // A block, and how many of its bytes are whole lines. Its memory is written over, never cleared.
+    let (full, waiting) = sync_channel::<(Vec<u8>, usize)>(WAITING);
     let (done, empty) = channel::<Vec<u8>>();
     let waiting = Mutex::new(waiting);
     thread::scope(|scope| {
@@ -48,10 +49,10 @@ fn scan(mut reader: impl Read) -> Result<Aggregator> {
             move || -> Result<Aggregator, LineError> {
                 let mut aggregator = Aggregator::default();
                 let mut result = Ok(());
-                while let Ok(block) = { waiting.lock().unwrap_or_else(|poison| poison.into_inner()).recv() } {
+                while let Ok((block, lines)) = { waiting.lock().unwrap_or_else(|poison| poison.into_inner()).recv() } {
                     // After a bad line the rest is only taken away, so that the reader does not wait for ever.
                     if result.is_ok() {
-                        result = aggregator.scan(&block);
+                        result = aggregator.scan(&block[..lines]);
                     }
                     // Nobody wants it back once the file has been read.
                     _ = done.send(block);
@@ -63,21 +64,21 @@ fn scan(mut reader: impl Read) -> Result<Aggregator> {
         let mut carried = Vec::new();
         let read = loop {
             let mut block = empty.try_recv().unwrap_or_default();
-            block.clear();
-            block.append(&mut carried);
-            let wanted = (BLOCK.saturating_sub(block.len())).max(BLOCK / 2) as u64;
-            let count = match reader.by_ref().take(wanted).read_to_end(&mut block) {
+            block.resize(block.len().max(BLOCK).max(carried.len() + BLOCK / 2), 0);
+            block[..carried.len()].copy_from_slice(&carried);
+            let count = match fill(&mut reader, &mut block[carried.len()..]) {
                 Ok(count) => count,
                 Err(err) => break Err(err),
             };
-            if count > 0 {
-                // A line longer than a block goes on in the next.
-                let lines = block.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
-                carried.extend_from_slice(&block[lines..]);
-                block.truncate(lines);
-            }
+            let filled = &block[..carried.len() + count];
+            // A line longer than a block goes on in the next.
+            let lines = match filled.iter().rposition(|byte| *byte == b'\n') {
+                _ if count == 0 => filled.len(),
+                place => place.map_or(0, |place| place + 1),
+            };
+            carried = filled[lines..].to_owned();
             // The scanners live until this end is dropped.
-            _ = full.send(block);
+            _ = full.send((block, lines));
             if count == 0 {
                 break Ok(());
             }
@@ -90,6 +91,20 @@ fn scan(mut reader: impl Read) -> Result<Aggregator> {
         read?;
         Ok(all)
     })
+}
+
+/// Reads until `block` is full or there is no more.
+fn fill(reader: &mut impl Read, block: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < block.len() {
+        match reader.read(&mut block[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(err) if err.kind() == ErrorKind::Interrupted => {}
+            Err(err) => return Err(err),
+        }
+    }
+    Ok(filled)
 }
 
 #[cfg(test)]

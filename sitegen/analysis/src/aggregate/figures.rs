@@ -112,27 +112,40 @@ fn narrow(pieces: &[&[u64]], prefix: u64, shift: u32, wanted: &mut [(u64, &mut u
     for bits in all().filter(|bits| above(*bits) == prefix) {
         counts[(bits >> next & mask) as usize] += 1;
     }
+    // Of the cells with a rank in them, those of few values are gathered by one more look at all values.
     let (mut below, mut rest) = (0, wanted);
-    for (cell, within) in (0_u64..).zip(&counts) {
-        let within = u64::from(*within);
-        let (mine, others) = rest.split_at_mut(rest.partition_point(|(rank, _)| *rank < below + within));
+    let (mut few, mut many) = (Vec::new(), Vec::new());
+    for (cell, within) in (0_u64..).zip(&mut counts) {
+        let size = u64::from(std::mem::take(within));
+        let (mine, others) = rest.split_at_mut(rest.partition_point(|(rank, _)| *rank < below + size));
         rest = others;
         if !mine.is_empty() {
             let prefix = prefix.checked_shl(shift - next).unwrap_or(0) | cell;
             mine.iter_mut().for_each(|(rank, _)| *rank -= below);
             if next == 0 {
                 mine.iter_mut().for_each(|(_, found)| **found = prefix);
-            } else if within <= FEW {
-                let mut few: Vec<u64> = all().filter(|bits| bits >> next == prefix).collect();
-                few.sort_unstable();
-                mine.iter_mut().for_each(|(rank, found)| **found = few[*rank as usize]);
+            } else if size <= FEW {
+                few.push((Vec::with_capacity(size as usize), mine));
+                // From here on the counts say where a cell's values are gathered.
+                *within = few.len() as u32;
             } else {
-                narrow(pieces, prefix, next, mine);
+                many.push((prefix, mine));
             }
         }
-        if rest.is_empty() {
-            return;
+        below += size;
+    }
+    if !few.is_empty() {
+        for bits in all().filter(|bits| above(*bits) == prefix) {
+            if let Some(place) = (counts[(bits >> next & mask) as usize] as usize).checked_sub(1) {
+                few[place].0.push(bits);
+            }
         }
-        below += within;
+    }
+    for (mut values, mine) in few {
+        values.sort_unstable();
+        mine.iter_mut().for_each(|(rank, found)| **found = values[*rank as usize]);
+    }
+    for (prefix, mine) in many {
+        narrow(pieces, prefix, next, mine);
     }
 }

@@ -58,9 +58,9 @@ struct Fields<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// The first line of a block, `None` when it is empty, and what follows it.
-    pub fn first_of(block: &'a [u8]) -> Result<(Option<Self>, &'a [u8]), LineError> {
-        if let Some((fields, rest)) = fast(block)
+    /// The first line of a block, `None` when it is empty, and what follows it. `keys` are those of the line before.
+    pub fn first_of(block: &'a [u8], keys: &mut Keys) -> Result<(Option<Self>, &'a [u8]), LineError> {
+        if let Some((fields, rest)) = fast(block, keys)
             && let Ok(line) = fields.line()
         {
             return Ok((Some(line), rest));
@@ -109,29 +109,115 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// What a key of a line means.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Field {
+    Start,
+    Intended,
+    LatencyMs,
+    LatencyS,
+    Ok,
+    Success,
+    Warmup,
+    Operation,
+    Phase,
+    Error,
+    Client,
+    OutputTokens,
+    Other,
+}
+
+impl Field {
+    fn of(key: &[u8]) -> Self {
+        match key {
+            b"start_s" => Self::Start,
+            b"intended_s" => Self::Intended,
+            b"latency_ms" => Self::LatencyMs,
+            b"latency_s" => Self::LatencyS,
+            b"ok" => Self::Ok,
+            b"success" => Self::Success,
+            b"warmup" => Self::Warmup,
+            b"operation" => Self::Operation,
+            b"phase" => Self::Phase,
+            b"error" => Self::Error,
+            b"client" => Self::Client,
+            b"output_tokens" => Self::OutputTokens,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The keys of the line before, in their order. Most lines of a file have the same, and whether they have takes one
+/// comparison a key.
+#[derive(Debug, Default)]
+pub struct Keys(Vec<Key>);
+
+/// A key as it stands in the line, quotes and colon included.
+#[derive(Debug)]
+struct Key {
+    /// In the lowest bytes; those of no key are zero in the mask.
+    text: [u64; KEY_WORDS],
+    mask: [u64; KEY_WORDS],
+    length: usize,
+    field: Field,
+}
+
+/// Keys of up to so many times eight characters are compared at once.
+const KEY_WORDS: usize = 3;
+/// Keys of a line that are remembered.
+const MOST_KEYS: usize = 64;
+
+impl Keys {
+    fn remember(&mut self, nth: usize, text: &[u8], field: Field) {
+        let mut bytes = [[0; 8]; KEY_WORDS];
+        let mut mask = [[0; 8]; KEY_WORDS];
+        let fits = text.len() <= 8 * KEY_WORDS;
+        if fits {
+            bytes.as_flattened_mut()[..text.len()].copy_from_slice(text);
+            mask.as_flattened_mut()[..text.len()].fill(0xff);
+        }
+        // A place that nothing equals, where the key is too long.
+        let text_of = if fits { bytes.map(u64::from_le_bytes) } else { [1; KEY_WORDS] };
+        let key = Key { text: text_of, mask: mask.map(u64::from_le_bytes), length: text.len(), field };
+        match self.0.get_mut(nth) {
+            Some(known) => *known = key,
+            None if nth < MOST_KEYS => self.0.push(key),
+            None => {}
+        }
+    }
+}
+
 /// Reads a line of the usual form up to and with its end. `None` when it is of another form.
-fn fast(bytes: &[u8]) -> Option<(Fields<'_>, &[u8])> {
+fn fast<'a>(bytes: &'a [u8], keys: &mut Keys) -> Option<(Fields<'a>, &'a [u8])> {
     let mut fields = Fields::default();
     let mut at = Cursor { bytes, place: 0 };
     at.expect(b'{')?;
-    loop {
-        let key = at.string()?;
-        at.expect(b':')?;
+    for nth in 0.. {
+        let field = match keys.0.get(nth).and_then(|key| at.key(key)) {
+            Some(field) => field,
+            None => {
+                let from = at.place;
+                let field = Field::of(at.string()?);
+                at.expect(b':')?;
+                keys.remember(nth, &bytes[from..at.place], field);
+                field
+            }
+        };
         at.space();
-        match key {
-            b"start_s" => fields.start_s = at.number()?,
-            b"intended_s" => fields.intended_s = at.number()?,
-            b"latency_ms" => fields.latency_ms = at.number()?,
-            b"latency_s" => fields.latency_s = at.number()?,
-            b"ok" => fields.ok = at.truth()?,
-            b"success" => fields.success = at.truth()?,
-            b"warmup" => fields.warmup = at.truth()?,
-            b"operation" => fields.operation = at.text()?,
-            b"phase" => fields.phase = at.text()?,
-            b"error" => fields.error = at.text()?,
-            b"client" => fields.client = at.count()?,
-            b"output_tokens" => fields.output_tokens = at.count()?,
-            _ => at.skip()?,
+        match field {
+            Field::Start => fields.start_s = at.number()?,
+            Field::Intended => fields.intended_s = at.number()?,
+            Field::LatencyMs => fields.latency_ms = at.number()?,
+            Field::LatencyS => fields.latency_s = at.number()?,
+            Field::Ok => fields.ok = at.truth()?,
+            Field::Success => fields.success = at.truth()?,
+            Field::Warmup => fields.warmup = at.truth()?,
+            Field::Operation => fields.operation = at.text()?,
+            Field::Phase => fields.phase = at.text()?,
+            Field::Error => fields.error = at.text()?,
+            Field::Client => fields.client = at.count()?,
+            Field::OutputTokens => fields.output_tokens = at.count()?,
+            Field::Other => at.skip()?,
         }
         match at.next()? {
             b',' => at.space(),
@@ -215,6 +301,16 @@ impl<'a> Cursor<'a> {
         self.bytes.get(self.place..)?.first_chunk().map(|chunk| u64::from_le_bytes(*chunk))
     }
 
+    /// Passes over a key if it is the next.
+    #[inline]
+    fn key(&mut self, key: &Key) -> Option<Field> {
+        let next = self.bytes.get(self.place..)?.first_chunk::<{ 8 * KEY_WORDS }>()?;
+        let (words, _) = next.as_chunks::<8>();
+        let same = (0..KEY_WORDS).all(|word| u64::from_le_bytes(words[word]) & key.mask[word] == key.text[word]);
+        self.place += if same { key.length } else { 0 };
+        same.then_some(key.field)
+    }
+
     /// A string without escapes or control characters; its bytes may not be UTF-8.
     fn string(&mut self) -> Option<&'a [u8]> {
         self.expect(b'"')?;
@@ -249,17 +345,18 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Adds digits to those of `mantissa`; how many. The first eight at once, as there are seldom many more.
     fn digits(&mut self, mantissa: &mut u64) -> usize {
         const POWERS: [u64; 9] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
         let from = self.place;
-        while let Some(text) = self.eight() {
+        if let Some(text) = self.eight() {
             let count = leading_digits(text);
             if count > 0 {
                 *mantissa = mantissa.wrapping_mul(POWERS[count]).wrapping_add(number_of(text, count));
                 self.place += count;
             }
             if count < 8 {
-                return self.place - from;
+                return count;
             }
         }
         while let Some(digit @ b'0'..=b'9') = self.peek() {
@@ -277,8 +374,10 @@ impl<'a> Cursor<'a> {
         let negative = self.pass(b'-');
         let leading_zero = self.peek() == Some(b'0');
         let mut mantissa = 0;
-        let whole = self.digits(&mut mantissa);
-        if whole == 0 || leading_zero && whole > 1 {
+        // What is below one begins so.
+        let whole = if leading_zero { 1 } else { self.digits(&mut mantissa) };
+        self.place += usize::from(leading_zero);
+        if whole == 0 || leading_zero && self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
             return None;
         }
         let mut fraction = 0;
@@ -392,7 +491,7 @@ mod tests {
     use super::*;
 
     fn first(text: &str) -> Result<Option<Line<'_>>, LineError> {
-        Line::first_of(text.as_bytes()).map(|(line, _)| line)
+        Line::first_of(text.as_bytes(), &mut Keys::default()).map(|(line, _)| line)
     }
 
     #[test]
@@ -402,7 +501,7 @@ mod tests {
         assert_eq!((line.client, line.operation.as_ref(), line.intended_s), (Some(3), "GET", Some(0.5)));
         assert_eq!((line.latency_ms, line.ok, line.error.as_deref()), (1.0, false, Some("time\"out")));
         let foreign = "{\"id\": 0, \"start_s\": 0.1, \"latency_ms\": 2.5e0, \"ok\": true}\nmore";
-        let (line, rest) = Line::first_of(foreign.as_bytes()).expect("a request");
+        let (line, rest) = Line::first_of(foreign.as_bytes(), &mut Keys::default()).expect("a request");
         assert_eq!((line.expect("a line").latency_ms, rest), (2.5, &b"more"[..]));
         assert_eq!(first("  \r\n"), Ok(None));
     }
@@ -477,12 +576,37 @@ mod tests {
 
         #[test]
         fn any_bytes_are_answered(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
-            let mut rest = &bytes[..];
+            let (mut rest, mut keys) = (&bytes[..], Keys::default());
             while !rest.is_empty() {
-                let Ok((_, after)) = Line::first_of(rest) else { break };
+                let Ok((_, after)) = Line::first_of(rest, &mut keys) else { break };
                 prop_assert!(after.len() < rest.len());
                 rest = after;
             }
+        }
+
+        /// Keys that were seen in a line before, in this order or another, longer and shorter ones.
+        #[test]
+        fn the_line_before_changes_nothing(
+            lines in proptest::collection::vec(
+                proptest::collection::vec(("(ok|success|client|clien|start_s|latency_s|[a-z]{20,23})", 0..200_u32), 0..5),
+                1..6,
+            ),
+        ) {
+            let lines: Vec<String> = lines.iter().map(|fields| {
+                let fields: String = fields.iter().map(|(key, value)| match key.as_str() {
+                    "ok" | "success" => format!(",\"{key}\":{}", value % 2 == 0),
+                    _ => format!(",\"{key}\":{value}"),
+                }).collect();
+                format!("{{\"start_s\":1,\"latency_ms\":2,\"ok\":true{fields}}}\n")
+            }).collect();
+            let block = lines.concat().repeat(2);
+            let (mut rest, mut keys) = (block.as_bytes(), Keys::default());
+            for text in lines.iter().chain(&lines) {
+                let (line, after) = Line::first_of(rest, &mut keys).expect("a line");
+                prop_assert_eq!(line, slow(text.trim_end().as_bytes()).ok(), "{}", text);
+                rest = after;
+            }
+            prop_assert!(rest.is_empty());
         }
     }
 }
