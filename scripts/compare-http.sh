@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Requests per second of `http_stress` beside wrk and oha: the same nginx, cores, connections, file and seconds, in
 # alternating pairs. Every request of http_stress is compared byte for byte and recorded. Where the server's core is what
-# limits both, their throughput is alike, and what a request takes of the load's core tells them apart.
+# limits both, their throughput is alike, and what a request takes of the load's core tells them apart; an answer that nginx
+# has in memory (`return 200`, compared by its sha256) costs it half of a file, and leaves the load's core as the limit.
 #
 #   scripts/compare-http.sh [pairs] [seconds]
 #
@@ -20,7 +21,8 @@ OHA=${OHA:-$(command -v oha || true)}
 [ -n "$OHA" ] || echo 'oha is left out: it is not on PATH, and OHA names none' >&2
 work=$(mktemp -d)
 server=
-trap '[ -z "$server" ] || { kill -INT "$server"; wait "$server" || true; }; rm -rf "$work"' EXIT
+memory=
+trap '[ -z "$server" ] || { kill -INT "$server"; wait "$server" || true; }; [ -z "$memory" ] || kill "$memory"; rm -rf "$work"' EXIT
 cd "$work"
 port=$((20000 + RANDOM % 10000))
 # The server is the one that a recipe starts, so that the content of its files is known.
@@ -33,6 +35,29 @@ YAML
 taskset -c 0 "$RUNNER" run server.yaml --results served --no-commit --quiet >/dev/null 2>server.log &
 server=$!
 until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do sleep 0.1; done
+
+# The other one answers from memory.
+memory_port=$((port + 1))
+text=$(head -c 512 /dev/urandom | od -An -v -tx1 | tr -d ' \n')
+cat >nginx.conf <<CONF
+daemon off;
+user root root;
+pid $work/nginx.pid;
+error_log stderr;
+worker_processes 1;
+events {}
+http {
+    access_log off;
+    keepalive_requests 100000000;
+    server {
+        listen 127.0.0.1:$memory_port;
+        location / { return 200 '$text'; }
+    }
+}
+CONF
+taskset -c 0 nginx -e stderr -c "$work/nginx.conf" 2>memory.log &
+memory=$!
+until (exec 3<>"/dev/tcp/127.0.0.1/$memory_port") 2>/dev/null; do sleep 0.1; done
 
 theirs() {
     local rate
@@ -47,21 +72,28 @@ theirs() {
     echo "$rate"
 }
 
-printf '%-8s %-8s %-5s%12s %12s %7s   %-14s %s\n' clients bytes peer theirs ours ratio '95 % interval' 'CPU µs a request'
-for clients in 1 16 64; do
-    for size in 1024 65536; do
-        url="http://127.0.0.1:$port/$size.bin"
-        cat >recipe.yaml <<YAML
+# Connections, what is asked for, the server's port, settings that say what must come.
+compare() {
+    clients=$1 url="http://127.0.0.1:$3$4"
+    cat >recipe.yaml <<YAML
 configuration: {target: local}
-service: {type: nginx, endpoint: '127.0.0.1:$port'}
-client: {type: http_stress, settings: {size_bytes: $size, threads: 1}}
+service: {type: nginx, endpoint: '127.0.0.1:$3'}
+client: {type: http_stress, settings: {threads: 1, $5}}
 benchmarks: {num_clients: $clients, warmup: 500ms, duration: ${seconds}s, calibration: 0}
 YAML
-        for peer in wrk ${OHA:+oha}; do
-            pairs "$count"
-            printf '%-8s %-8s %-5s' "$clients" "$size" "$peer"
-            printf '%-70s' "$(ratio)"
-            cpu
-        done
+    for peer in wrk ${OHA:+oha}; do
+        pairs "$count"
+        printf '%-8s %-8s %-5s' "$clients" "$2" "$peer"
+        printf '%-70s' "$(ratio)"
+        cpu
+    done
+}
+
+printf '%-8s %-8s %-5s%12s %12s %7s   %-14s %s\n' clients answer peer theirs ours ratio '95 % interval' 'CPU µs a request'
+digest=$(printf '%s' "$text" | sha256sum | cut -d' ' -f1)
+for clients in 1 16 64; do
+    compare "$clients" memory "$memory_port" /memory "path: /memory, size_bytes: 1024, sha256: '$digest'"
+    for size in 1024 65536; do
+        compare "$clients" "$size" "$port" "/$size.bin" "size_bytes: $size"
     done
 done
