@@ -48,7 +48,7 @@ pub use journal::State;
 pub use recover::{Recovered, recover};
 pub use resume::{Resumption, Unfinished, resume, under_way, unfinished};
 pub use retry::retried_end;
-pub use search::resume as resume_searches;
+pub use search::{give_up as give_up_searches, resume as resume_searches};
 
 /// What the person who starts a campaign decides about the archive.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -204,7 +204,7 @@ impl<'a> Session<'a> {
         let mut deployment = DeploymentPlan { service: service_plan(first)?, points, open, facts };
         let mut secrets = plan.secrets.clone();
         draw_secrets(&mut deployment.service, &mut secrets)?;
-        let run = RunFolder::create(self.archive, &format!("{}-{number:04}", self.execution))?;
+        let run = RunFolder::create(self.archive, &self.deployment_name(number))?;
         run.layout.create(&deployment, &Secrets::new(secrets))?;
         for point in needs {
             if let Some(trace) = &point.trace {
@@ -218,6 +218,15 @@ impl<'a> Session<'a> {
         let mut journal = Journal::open(run.layout.folder())?;
         journal.write(State::Planned)?;
         Ok(Deployment::new(run, deployment, target, journal, State::Planned))
+    }
+
+    fn deployment_name(&self, number: usize) -> String {
+        format!("{}-{number:04}", self.execution)
+    }
+
+    /// Whether a deployment has a run folder still: it is not archived.
+    fn has_deployment(&self, number: usize) -> Result<bool> {
+        Ok(self.archive.work_folder()?.join("run").join(self.deployment_name(number)).exists())
     }
 
     fn forget_calibrations(&self) -> Result<()> {

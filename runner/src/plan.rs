@@ -171,7 +171,7 @@ fn from_reading(
     let Reading { mut findings, file, text, campaign, searched, .. } = reading;
     let search = match searched {
         Some(searched) if !findings.has_errors() => {
-            search::planned(&mut findings, searched, &points, &target, campaign.redeploy)
+            search::planned(&mut findings, searched, &points, campaign.redeploy)
         }
         _ => None,
     };

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How often a benchmark is begun anew.
-const ATTEMPTS: u32 = 3;
+pub const ATTEMPTS: u32 = 3;
 
 /// Slurm's word for the end of a job, as people write it: `node_fail`.
 pub fn retried_end(text: &str) -> Result<String, String> {
@@ -23,7 +23,7 @@ pub fn retried_end(text: &str) -> Result<String, String> {
 }
 
 /// Whether a benchmark failed because one of its jobs ended so.
-fn ended_so(run: &Run, ends: &[String]) -> bool {
+pub fn ended_so(run: &Run, ends: &[String]) -> bool {
     let state = |role: &str| run.target.other.get("jobs")?[role]["state"].as_str().and_then(Phase::of);
     let wanted: Vec<Phase> = ends.iter().filter_map(|end| Phase::of(end)).collect();
     run.status != Status::Completed

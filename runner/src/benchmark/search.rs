@@ -1,7 +1,8 @@
 //! A load that is searched: each benchmark is planned from what those before it measured.
 //!
 //! Where to measure next is decided by `analysis::next_step` alone, from the archived steps; so a search that was cut off
-//! goes on from the archive. What it searches stands in `.work/searches` until it has ended.
+//! goes on from the archive. What it searches stands in `.work/searches` until it has ended. Here the service stays up
+//! between two steps; on a cluster, where jobs are submitted whole, each step is a deployment of its own.
 
 use std::{
     collections::BTreeSet,
@@ -10,17 +11,21 @@ use std::{
 };
 
 use analysis::{Measured, Search, SearchEnd, Step, measured, next_step, saturation::Archived};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use archive::{Archive, BenchmarkId, Run, SearchFacts, Summary};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Done, Driven, Opening, Options, Session, Until, drive};
+use super::{
+    Done, Driven, Opening, Options, Session, Until, campaign_folder, drive,
+    retry::{ATTEMPTS, ended_so},
+};
 use crate::{
     agent::{self, PointPlan},
     console::{Console, label},
     interrupt::Interrupt,
-    plan::{Campaign, Machine, Plan, PlannedBenchmark, PlannedSearch, benchmark_seed, resolved_point},
+    plan::{Campaign, Machine, Plan, PlannedBenchmark, PlannedSearch, benchmark_seed, resolved_point, scripts},
+    recipe::rules::LOCAL,
     target::Targets,
 };
 
@@ -90,6 +95,13 @@ pub fn execute(
     session: &Session<'_>,
     console: &mut Console,
 ) -> Result<Driven> {
+    if session.options.detach {
+        bail!(
+            "a search chooses each load by what was measured before, and nobody would be there: leave out `--detach`"
+        );
+    }
+    let mut walk = Walk::new(plan.clone(), planned, machine, session);
+    walk.reach()?;
     console.begin(&plan.campaign.name, planned.most_benchmarks());
     let base = |point: &crate::plan::Point| Base {
         swept: point.swept.clone(),
@@ -105,7 +117,28 @@ pub fn execute(
         options: session.options.clone(),
     };
     let file = KeptFile::create(session.archive, &kept)?;
-    go_on(Walk::new(plan.clone(), planned, machine, session), file, console)
+    go_on(walk, file, console)
+}
+
+/// Gives up every search that nobody works on; the names of their campaigns.
+pub fn give_up(archive: &Archive) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for path in files(archive)? {
+        if let Some((file, kept)) = KeptFile::adopt(&path)? {
+            file.remove()?;
+            names.push(kept.campaign.name);
+        }
+    }
+    Ok(names)
+}
+
+/// What is kept of searches that have not ended.
+fn files(archive: &Archive) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(folder(archive)?).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    files.sort();
+    Ok(files)
 }
 
 /// Goes on with every search that was cut off and that nobody works on; returns what came of each beside its plan.
@@ -116,15 +149,12 @@ pub fn resume(
     interrupt: &Interrupt,
 ) -> Result<Vec<(Plan, Driven)>> {
     let mut resumed = Vec::new();
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(folder(archive)?).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-    files.sort();
-    for path in files {
+    for path in files(archive)? {
         let Some((file, kept)) = KeptFile::adopt(&path)? else { continue };
         let plan = plan_of(&kept, machine)?;
         let session = Session::new(kept.execution.clone(), archive, &kept.options, interrupt);
         let mut walk = Walk::new(plan.clone(), &kept.search, machine, &session);
+        walk.reach()?;
         for id in archive.ids()? {
             let benchmark = archive.open(id)?;
             let run = benchmark.run()?;
@@ -166,20 +196,25 @@ fn plan_of(kept: &Kept, machine: Machine<'_>) -> Result<Plan> {
 
 fn go_on(mut walk: Walk<'_>, file: KeptFile, console: &mut Console) -> Result<Driven> {
     let mut driven = Driven::default();
+    let mut whole = true;
     for combination in 0..walk.searches.len() {
         if walk.searches.len() > 1 {
             let mut others = walk.plan.points[combination].swept.clone();
             others.remove(&walk.planned.path);
             console.say(&format!("search {} of {}: {}", combination + 1, walk.searches.len(), label(&others)));
         }
-        walk.search(combination, console, &mut driven)?;
+        whole = walk.search(combination, console, &mut driven)?;
+        if !whole {
+            break;
+        }
     }
     console.expect(driven.done.len());
     console.finish();
+    walk.targets.account().iter().for_each(|line| tracing::info!("{line}"));
     walk.session.forget_calibrations()?;
-    match walk.session.interrupt.is_raised() {
-        true => console.say("the search has not ended: `runner resume` goes on with it"),
-        false => file.remove()?,
+    match whole {
+        true => file.remove()?,
+        false => console.say("the search has not ended: `runner resume` goes on with it, `runner stop` gives it up"),
     }
     Ok(driven)
 }
@@ -206,6 +241,7 @@ struct Walk<'a> {
     /// Archived steps.
     known: BTreeSet<BenchmarkId>,
     deployments: usize,
+    targets: Targets,
 }
 
 impl<'a> Walk<'a> {
@@ -219,7 +255,21 @@ impl<'a> Walk<'a> {
         };
         let searches = planned.searches.iter().map(progress).collect();
         let plan = Plan { benchmarks: Vec::new(), deployments: Vec::new(), ..plan };
-        Self { plan, planned, machine, session, searches, known: BTreeSet::new(), deployments: 0 }
+        let targets = Targets::new(session.options.poll_s);
+        Self { plan, planned, machine, session, searches, known: BTreeSet::new(), deployments: 0, targets }
+    }
+
+    fn on_cluster(&self) -> bool {
+        self.plan.campaign.target != LOCAL
+    }
+
+    /// Reaches the target before anything is begun on it.
+    fn reach(&mut self) -> Result<()> {
+        if self.on_cluster() {
+            scripts::check(&self.plan)?;
+            self.targets.of_name(&self.plan.campaign.target, campaign_folder(&self.plan))?.connect()?;
+        }
+        Ok(())
     }
 
     /// Takes an archived step into account that an earlier command measured.
@@ -253,7 +303,9 @@ impl<'a> Walk<'a> {
     fn record(&mut self, combination: usize, id: BenchmarkId, run: &Run, summary: Option<&Summary>) {
         let progress = &mut self.searches[combination];
         let load = run.campaign.swept.get(&self.planned.path).and_then(Value::as_f64);
-        if let (true, Some(load)) = (self.known.insert(id), load) {
+        // Of the load, an end that is to be retried says nothing.
+        let counts = self.known.insert(id) && !ended_so(run, &self.session.options.retry);
+        if let (true, Some(load)) = (counts, load) {
             progress.history.extend(measured(&Archived { load, run, summary }, &progress.search));
         }
     }
@@ -328,17 +380,22 @@ impl<'a> Walk<'a> {
         Ok(Some(planned_point))
     }
 
-    fn search(&mut self, combination: usize, console: &mut Console, driven: &mut Driven) -> Result<()> {
+    /// Searches one combination; whether it came to its end.
+    fn search(&mut self, combination: usize, console: &mut Console, driven: &mut Driven) -> Result<bool> {
+        let (session, redeploy) = (self.session, self.planned.redeploy);
+        let open = !redeploy && !self.on_cluster();
+        let mut cut_off_by_jobs = 0;
         while let Some(first) = self.next(combination, console)? {
+            let mut points = vec![first];
+            // The repetitions of a step are known beforehand, and a cluster starts their service once.
+            while !redeploy && !open && self.searches[combination].current.2 > 0 {
+                let Some(repetition) = self.next(combination, console)? else { break };
+                points.push(repetition);
+            }
             self.deployments += 1;
-            let (number, session) = (self.deployments, self.session);
-            let opening = Opening {
-                points: vec![first],
-                needs: vec![&self.plan.points[combination]],
-                open: !self.planned.redeploy,
-                number,
-            };
-            let deployment = session.create(&self.plan, opening, &mut Targets::new(session.options.poll_s));
+            let number = self.deployments;
+            let opening = Opening { points, needs: vec![&self.plan.points[combination]], open, number };
+            let deployment = session.create(&self.plan, opening, &mut self.targets);
             let mut following = |done: &Done, console: &mut Console| {
                 self.record(combination, done.id, &done.run, done.summary.as_ref());
                 self.next(combination, console)
@@ -347,16 +404,24 @@ impl<'a> Walk<'a> {
             let (keep, interrupt) = (session.options.keep, session.interrupt);
             let step =
                 drive(deployments, Until::Archived, Some(&mut following), session.archive, keep, console, interrupt);
-            let step = step?;
+            let mut step = step?;
             for one in &step.done {
                 self.record(combination, one.id, &one.run, one.summary.as_ref());
             }
-            if step.done.is_empty() {
-                self.searches[combination].ended = true;
-                console.warn("the search ends: its benchmark was not begun");
-            }
+            let retried = step.done.iter().filter(|one| ended_so(&one.run, &session.options.retry));
+            step.retried.extend(retried.map(|one| one.id));
+            cut_off_by_jobs = if step.retried.is_empty() { 0 } else { cut_off_by_jobs + 1 };
+            let (nothing, retried) = (step.done.is_empty(), cut_off_by_jobs > ATTEMPTS);
             driven.add(step);
+            if nothing && session.has_deployment(number)? {
+                return Ok(false);
+            }
+            if nothing || retried {
+                self.searches[combination].ended = true;
+                let why = if nothing { "was not begun" } else { "was cut off again and again" };
+                console.warn(&format!("the search ends: its benchmark {why}"));
+            }
         }
-        Ok(())
+        Ok(!session.interrupt.is_raised())
     }
 }

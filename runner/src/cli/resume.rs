@@ -148,6 +148,14 @@ impl Which {
         if !all.done.is_empty() {
             table::print_benchmarks(&all.done, &plans, global)?;
         }
+        if !all.errors.is_empty() {
+            bail!(all.errors.join("\n"));
+        }
+        if stop && self.ids.is_empty() {
+            for name in benchmark::give_up_searches(&archive)? {
+                console.say(&format!("the search of {name} is given up"));
+            }
+        }
         match driven.left {
             0 if !plans.is_empty() => {}
             0 if driven.done.is_empty() && recovered.benchmarks.is_empty() && recovered.remarks.is_empty() => {

@@ -13,7 +13,6 @@ use crate::recipe::{
     document,
     finding::Findings,
     formats::format_duration,
-    rules::LOCAL,
 };
 
 /// What is searched in place of swept.
@@ -28,13 +27,7 @@ pub struct PlannedSearch {
 }
 
 /// The searches of all combinations; reports what cannot be searched.
-pub fn planned(
-    findings: &mut Findings,
-    searched: Searched,
-    points: &[Point],
-    target: &str,
-    redeploy: bool,
-) -> Option<PlannedSearch> {
+pub fn planned(findings: &mut Findings, searched: Searched, points: &[Point], redeploy: bool) -> Option<PlannedSearch> {
     let (goal, whole) = (searched.keys.goal(), searched.whole());
     let path = document::join("sweep", &searched.path);
     let Searched { path: load, min, max, keys, span } = searched;
@@ -46,12 +39,6 @@ pub fn planned(
             most / points.len()
         );
         findings.error(span, path.clone(), message);
-        return None;
-    }
-    if target != LOCAL && !target.is_empty() {
-        let message =
-            format!("a load is searched on the target `{LOCAL}` only, and this is `{target}`: list its values");
-        findings.error(span, path, message);
         return None;
     }
     if goal == Goal::Slo && points.iter().any(|point| point.slo.is_empty()) {

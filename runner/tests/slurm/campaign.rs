@@ -249,3 +249,42 @@ fn logs_and_the_list_know_what_runs() {
     project.runner(&["--download-logs", &id]).code(0);
     assert!(project.root().join("logs").join(&id).join("service.log").exists());
 }
+
+#[test]
+fn a_load_is_searched_and_goes_on_after_the_runners_death() {
+    let cluster = Cluster::shared();
+    let project = cluster.project("");
+    let text = redis("1", 0.5).replace("[1]", "{range: [1, 9], goal: slo, step_repetitions: 2, budget: {steps: 4}}")
+        + "slo: {p99: 5s}\n";
+    project.write("redis.yaml", &text);
+    let refused = project.runner(&["run", "--detach", "redis.yaml"]);
+    assert!(refused.code(2).stderr().contains("leave out `--detach`"), "{}", refused.stderr());
+    let running = project.start(&["run", "redis.yaml"]);
+    project.wait_until("a step", || !project.ids().is_empty());
+    running.signal(nix::sys::signal::Signal::SIGKILL);
+    assert!(running.finish().was_killed());
+    let resumed = project.runner(&["resume", "--poll", "1"]);
+    resumed.code(0);
+    assert!(resumed.stderr().contains("holds throughout the range: extend beyond 9"), "{}", resumed.stderr());
+    let runs: Vec<_> = project.ids().into_iter().map(|id| project.run(id)).collect();
+    let loads: Vec<_> = runs.iter().map(|run| run.campaign.swept["benchmarks.num_clients"].clone()).collect();
+    assert_eq!(loads, [1, 1, 4, 4, 9, 9]);
+    let execution = &runs[0].campaign.execution;
+    assert!(runs.iter().all(|run| run.status == Status::Completed && run.campaign.execution == *execution));
+    // The repetitions of a step share their jobs.
+    assert_eq!(
+        (cluster.jobs_of(execution).len(), cluster.queued(execution), cluster.run_folders(execution)),
+        (6, 0, 0)
+    );
+
+    let running = project.start(&["run", "redis.yaml"]);
+    project.wait_for("journal.jsonl", "submitted");
+    running.signal(nix::sys::signal::Signal::SIGINT);
+    let interrupted = running.finish();
+    assert!(interrupted.code(2).stderr().contains("the search has not ended"), "{}", interrupted.stderr());
+    let stopped = project.runner(&["stop", "--poll", "1"]);
+    assert!(stopped.code(0).stderr().contains("the search of redis is given up"), "{}", stopped.stderr());
+    let nothing = project.runner(&["resume"]);
+    assert!(nothing.code(0).stderr().contains("nothing was left unfinished"), "{}", nothing.stderr());
+    project.assert_in_order();
+}
