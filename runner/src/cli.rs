@@ -34,6 +34,7 @@ mod list;
 mod list_recipes;
 mod logs;
 mod metrics;
+mod place;
 mod plan;
 mod plot;
 mod quickstart;
@@ -63,6 +64,9 @@ pub struct Global {
     /// The archive.
     #[arg(long, global = true, value_name = "DIR", default_value = "results")]
     pub results: PathBuf,
+    /// A git repository for results alone, which is made if need be; the archive is DIR/results.
+    #[arg(long, global = true, value_name = "DIR", conflicts_with = "results")]
+    pub repo: Option<PathBuf>,
     /// Print data as JSON.
     #[arg(long, global = true)]
     pub json: bool,
@@ -119,7 +123,11 @@ enum Command {
 impl Cli {
     /// Reads the command line of this process; ends it when there is something wrong with it.
     pub fn read() -> Self {
-        Self::parse_from(alias::resolve(std::env::args_os()))
+        let mut cli = Self::parse_from(alias::resolve(std::env::args_os()));
+        if let Some(repo) = &cli.global.repo {
+            cli.global.results = repo.join("results");
+        }
+        cli
     }
 
     /// Runs the command. An error is something that could not be done.

@@ -6,20 +6,23 @@
 //! left locked is unlocked.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read, Write},
-    os::unix::fs::MetadataExt,
+    fs::File,
+    io,
     path::{Component, Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
-use git2::{ErrorCode, IndexEntry, IndexTime, Oid, RepositoryState, Signature};
+use git2::{ErrorCode, Oid, RepositoryState, Signature};
 
 use crate::{BenchmarkId, SigningKey, seal::files_below};
 
+mod index;
+
+pub(crate) use index::{IndexUpdate, entry};
+
 /// How long another git process may hold the index or the branch before this gives up.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
@@ -109,16 +112,8 @@ fn commit_within(
     let root = root.canonicalize().map_err(|source| CommitError::Io { path: root.to_owned(), source })?;
     let folder = results.join(id.to_string());
     let relative = folder.strip_prefix(&root).map_err(|_| CommitError::NoRepository(results.clone()))?.to_owned();
-    match repository.state() {
-        RepositoryState::Clean => {}
-        RepositoryState::Merge => return Err(CommitError::Busy("merge")),
-        RepositoryState::CherryPick | RepositoryState::CherryPickSequence => {
-            return Err(CommitError::Busy("cherry-pick"));
-        }
-        RepositoryState::Revert | RepositoryState::RevertSequence => return Err(CommitError::Busy("revert")),
-        RepositoryState::Bisect => return Err(CommitError::Busy("bisect")),
-        RepositoryState::ApplyMailbox => return Err(CommitError::Busy("`git am`")),
-        _ => return Err(CommitError::Busy("rebase")),
+    if let Some(work) = under_way(&repository) {
+        return Err(CommitError::Busy(work));
     }
     if repository.is_path_ignored(&relative).map_err(git)? {
         return Err(CommitError::Ignored(folder));
@@ -135,7 +130,8 @@ fn commit_within(
 
     let deadline = Instant::now() + patience;
     // Before HEAD moves: an index that lacks what HEAD holds makes the user's next commit remove it.
-    let index = IndexUpdate::begin(&repository, &root, &entries, deadline).map_err(git)?;
+    let index = IndexUpdate::begin(&repository, deadline).map_err(git)?;
+    index.add(&root, &entries).map_err(git)?;
     loop {
         match add_on_head(&repository, &entries, message, options) {
             Ok(commit) => {
@@ -148,6 +144,19 @@ fn commit_within(
             Err(err) if err.code() == ErrorCode::Locked => return Err(CommitError::Locked { id, source: err }),
             Err(err) => return Err(git(err)),
         }
+    }
+}
+
+/// What a person has begun in the repository and not ended.
+pub(crate) fn under_way(repository: &git2::Repository) -> Option<&'static str> {
+    match repository.state() {
+        RepositoryState::Clean => None,
+        RepositoryState::Merge => Some("merge"),
+        RepositoryState::CherryPick | RepositoryState::CherryPickSequence => Some("cherry-pick"),
+        RepositoryState::Revert | RepositoryState::RevertSequence => Some("revert"),
+        RepositoryState::Bisect => Some("bisect"),
+        RepositoryState::ApplyMailbox => Some("`git am`"),
+        _ => Some("rebase"),
     }
 }
 
@@ -188,168 +197,46 @@ fn add_on_head(
     if parent.as_ref().is_some_and(|parent| parent.tree_id() == tree.id()) {
         return Ok(None);
     }
-    let nobody = || Signature::now("runner", "runner@localhost");
-    let author = match options.anonymous {
-        true => nobody()?,
-        false => repository.signature().or_else(|_| nobody())?,
-    };
+    let author = author(repository, options.anonymous)?;
     let parents: Vec<_> = parent.iter().collect();
     let Some(key) = &options.sign else {
         // With HEAD as the reference to update, libgit2 refuses when it no longer points to the parent.
         return repository.commit(Some("HEAD"), &author, &author, message, &tree, &parents).map(Some);
     };
     let content = repository.commit_create_buffer(&author, &author, message, &tree, &parents)?;
-    let signature = key.sign_commit(&content).map_err(|err| git2::Error::from_str(&err.to_string()))?;
-    let commit = repository.commit_signed(content.as_str()?, signature.trim_end(), Some("gpgsig"))?;
+    let commit = signed(repository, content.as_str()?, key)?;
     move_head(repository, commit, parent.as_ref().map(git2::Commit::id), message)?;
     Ok(Some(commit))
 }
 
+/// Who commits: as git is configured, or nobody.
+pub(crate) fn author(repository: &git2::Repository, anonymous: bool) -> Result<Signature<'static>, git2::Error> {
+    let nobody = || Signature::now("runner", "runner@localhost");
+    match anonymous {
+        true => nobody(),
+        false => repository.signature().or_else(|_| nobody()),
+    }
+}
+
+/// Makes a commit of `content`, with a signature; no reference is moved.
+pub(crate) fn signed(repository: &git2::Repository, content: &str, key: &SigningKey) -> Result<Oid, git2::Error> {
+    let signature = key.sign_commit(content.as_bytes()).map_err(|err| git2::Error::from_str(&err.to_string()))?;
+    repository.commit_signed(content, signature.trim_end(), Some("gpgsig"))
+}
+
 /// Moves the branch that HEAD is on, or HEAD itself, unless it no longer points to `from`.
-fn move_head(repository: &git2::Repository, to: Oid, from: Option<Oid>, message: &str) -> Result<(), git2::Error> {
+pub(crate) fn move_head(
+    repository: &git2::Repository,
+    to: Oid,
+    from: Option<Oid>,
+    message: &str,
+) -> Result<(), git2::Error> {
     let head = repository.find_reference("HEAD")?;
     let name = head.symbolic_target()?.unwrap_or("HEAD").to_owned();
     let log = format!("commit: {}", message.lines().next().unwrap_or_default());
     match from {
         Some(from) => repository.reference_matching(&name, to, true, from, &log).map(drop),
         None => repository.reference(&name, to, false, &log).map(drop),
-    }
-}
-
-/// The user's index with the committed paths added and all its other entries as they are, ready to be put in place.
-///
-/// By git's own rules: whoever holds `index.lock` may read the index, and replace it.
-/// libgit2 alone takes the lock only to write, and would undo what others did since it read.
-struct IndexUpdate {
-    index: PathBuf,
-    /// What becomes the index.
-    draft: PathBuf,
-    _lock: IndexLock,
-}
-
-impl IndexUpdate {
-    fn begin(
-        repository: &git2::Repository,
-        root: &Path,
-        entries: &[(String, Oid)],
-        deadline: Instant,
-    ) -> Result<Self, git2::Error> {
-        let path = repository.index()?.path().map_or_else(|| repository.path().join("index"), Path::to_owned);
-        let lock = IndexLock::take(&path, deadline).map_err(index_failed)?;
-        // Nobody else's while the lock is ours: what is there was left by one that was killed.
-        let draft = path.with_extension("runner");
-        for leftover in [draft.with_extension("runner.lock"), draft.clone()] {
-            let _ = fs::remove_file(leftover);
-        }
-        match fs::copy(&path, &draft) {
-            Ok(_) => {}
-            // A repository without an index yet. An empty file is no index, an absent one is.
-            Err(err) if err.kind() == io::ErrorKind::NotFound => _ = fs::remove_file(&draft),
-            Err(err) => return Err(index_failed(err)),
-        }
-        let mut index = git2::Index::open(&draft)?;
-        for (name, blob) in entries {
-            index.add(&entry(name, *blob, fs::metadata(root.join(name)).ok()))?;
-        }
-        index.write()?;
-        Ok(Self { index: path, draft, _lock: lock })
-    }
-
-    fn finish(self) -> Result<(), git2::Error> {
-        fs::rename(&self.draft, &self.index).map_err(index_failed)
-    }
-}
-
-fn index_failed(err: io::Error) -> git2::Error {
-    git2::Error::from_str(&format!("cannot update the index: {err}"))
-}
-
-/// What our `index.lock` begins with; git's is an index, or empty.
-const MARK: &str = "held by runner, process ";
-
-/// git's `index.lock`, removed again.
-///
-/// It says that it is ours, and is locked while its process lives: so one that a killed process left is told from
-/// everybody else's, and removed.
-struct IndexLock {
-    path: PathBuf,
-    _file: File,
-}
-
-impl IndexLock {
-    fn take(index: &Path, deadline: Instant) -> io::Result<Self> {
-        let path = index.with_extension("lock");
-        loop {
-            match File::options().write(true).create_new(true).open(&path) {
-                Ok(mut file) => {
-                    // Before the mark: who reads the mark must find it locked. A file system without locks has none.
-                    let _ = file.lock();
-                    let held = Self { path, _file: file.try_clone()? };
-                    writeln!(file, "{MARK}{}", std::process::id())?;
-                    return Ok(held);
-                }
-                Err(err) if err.kind() == io::ErrorKind::AlreadyExists && remove_if_dead(&path) => {}
-                Err(err) if err.kind() == io::ErrorKind::AlreadyExists && Instant::now() < deadline => {
-                    thread::sleep(Duration::from_millis(20));
-                }
-                Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
-                    let path = path.display();
-                    let why = "is there: another git command works, or one that was killed left it: when none runs here, remove it";
-                    return Err(io::Error::new(err.kind(), format!("{path} {why} (rm {path})")));
-                }
-                Err(err) => return Err(io::Error::new(err.kind(), format!("{}: {err}", path.display()))),
-            }
-        }
-    }
-}
-
-/// Removes a lock of ours whose process was killed. Nobody else's is touched.
-fn remove_if_dead(path: &Path) -> bool {
-    let Ok(mut file) = File::open(path) else { return false };
-    let mut text = String::new();
-    let is_ours = Read::by_ref(&mut file).take(64).read_to_string(&mut text).is_ok() && text.starts_with(MARK);
-    if !is_ours || file.try_lock().is_err() {
-        return false;
-    }
-    // While it is locked nobody else removes it, so what is there now is still this file or was never it.
-    let is_same =
-        |now: fs::Metadata| file.metadata().is_ok_and(|held| (held.dev(), held.ino()) == (now.dev(), now.ino()));
-    fs::symlink_metadata(path).is_ok_and(is_same) && fs::remove_file(path).is_ok()
-}
-
-impl Drop for IndexLock {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-fn entry(name: &str, blob: Oid, file: Option<fs::Metadata>) -> IndexEntry {
-    // With the file's own times git need not read it again to see that it is unchanged.
-    let (mtime, ctime, size, ino, dev, uid, gid) = match file {
-        Some(file) => (
-            IndexTime::new(file.mtime() as i32, file.mtime_nsec() as u32),
-            IndexTime::new(file.ctime() as i32, file.ctime_nsec() as u32),
-            file.size() as u32,
-            file.ino() as u32,
-            file.dev() as u32,
-            file.uid(),
-            file.gid(),
-        ),
-        None => (IndexTime::new(0, 0), IndexTime::new(0, 0), 0, 0, 0, 0, 0),
-    };
-    IndexEntry {
-        ctime,
-        mtime,
-        dev,
-        ino,
-        mode: 0o100_644,
-        uid,
-        gid,
-        file_size: size,
-        id: blob,
-        flags: 0,
-        flags_extended: 0,
-        path: name.as_bytes().to_vec(),
     }
 }
 
@@ -364,7 +251,7 @@ pub(crate) fn slashed(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::{fs, process::Command};
 
     use super::*;
 

@@ -49,11 +49,20 @@ impl Archive {
     /// belongs to whoever created its reservation. Reservations stay: the sealed folder may be on another branch.
     pub fn allocate(&self) -> Result<BenchmarkId> {
         let today = Timestamp::now().date_digits();
+        let date = today.parse().context("a date of eight digits")?;
+        self.allocate_beside(date, self.ids()?)
+    }
+
+    /// The same of another date, above those that are `taken`.
+    pub(crate) fn allocate_beside(
+        &self,
+        date: u32,
+        taken: impl IntoIterator<Item = BenchmarkId>,
+    ) -> Result<BenchmarkId> {
         let reservations = self.work_folder()?.join("ids");
         fs::create_dir_all(&reservations)?;
-        let date = today.parse().context("a date of eight digits")?;
-        let last_sealed = self.ids()?.into_iter().filter(|id| id.date() == date).map(BenchmarkId::sequence).max();
-        let mut sequence = last_sealed.unwrap_or(0) + 1;
+        let last = taken.into_iter().filter(|id| id.date() == date).map(BenchmarkId::sequence).max();
+        let mut sequence = last.unwrap_or(0) + 1;
         loop {
             let id = BenchmarkId::new(date, sequence);
             match fs::create_dir(reservations.join(id.to_string())) {

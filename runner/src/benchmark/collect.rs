@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use archive::{
     Archive, BenchmarkId, ClientFacts, Event, Failure, NodeFacts, RequestReader, RequestWriter, ResourceSample, Run,
     SCHEMA, SealOptions, ServiceFacts, Stage, Status, Summary, Timestamp,
@@ -117,6 +117,13 @@ fn benchmark(
         seal(archive, layout, plan, point, events, status, failure).with_context(|| {
             format!("{id} is measured but not sealed; its files are in {}", layout.folder().display())
         })?;
+    } else if archive.open(id)?.run()?.campaign.execution != point.campaign.execution {
+        // Fetched by git while this one was under way.
+        bail!(
+            "{id} is measured but not sealed: another benchmark of that id has come to {}; its files stay in {}",
+            archive.folder().display(),
+            layout.folder().display()
+        );
     }
     commit(archive, id).map(Some)
 }

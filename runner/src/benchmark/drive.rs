@@ -89,6 +89,19 @@ impl Driven {
         other.errors.into_iter().for_each(|text| self.say(text));
     }
 
+    /// Gives benchmarks the ids that they have now.
+    pub fn rename(&mut self, names: &[(BenchmarkId, BenchmarkId)]) {
+        for (was, now) in names {
+            for done in self.done.iter_mut().filter(|done| done.id == *was) {
+                done.id = *now;
+                done.run.benchmark_id = *now;
+            }
+            if self.retried.remove(was) {
+                self.retried.insert(*now);
+            }
+        }
+    }
+
     /// Keeps an error; all deployments of a campaign may have the same.
     pub fn fail(&mut self, err: &Error) {
         self.say(format!("{err:#}"));

@@ -22,7 +22,7 @@ const ALIASES: &[(&str, &str)] = &[
 ];
 
 /// Global options that take a value, which is no command.
-const WITH_VALUE: &[&str] = &["--results"];
+const WITH_VALUE: &[&str] = &["--results", "--repo"];
 
 /// Commands of which every id is one of a list. To the parser of arguments, `-001` is a number and `-001,-002` a flag.
 const WITH_IDS: &[&str] = &["report", "sweep-report", "verify"];

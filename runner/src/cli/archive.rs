@@ -1,14 +1,18 @@
 //! `runner archive …`: how large the archive is, and where what is too large for git lies.
 
-use std::{fs, path::PathBuf, process::Command as Process, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command as Process, ExitCode},
+};
 
 use anyhow::{Context, Result, bail};
-use archive::{Archive, BenchmarkId, Garbage, Moved, Repository};
+use archive::{Archive, BenchmarkId, Garbage, Moved, Repository, SigningKey};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Global, export::Export};
-use crate::{console::Console, units};
+use super::{Global, export::Export, place};
+use crate::{benchmark::Destination, console::Console, units};
 
 /// Show how large the archive is; keep what is too large for git in a folder that many share.
 #[derive(Debug, Args)]
@@ -47,6 +51,16 @@ enum Command {
     Push(Copied),
     /// Copy what is kept outside git, and is not here, from a store.
     Fetch(Copied),
+    /// Push the branch that the archive is on with git, as `--push` does after a run; where others were faster, put what is new
+    /// here on top of theirs.
+    Publish {
+        /// Where to push.
+        #[arg(long, value_name = "NAME", default_value = "origin")]
+        remote: String,
+        /// Sign anew with this SSH key what was signed and gets another id.
+        #[arg(long, value_name = "KEY")]
+        sign: Option<PathBuf>,
+    },
     /// Write a tar of one benchmark, with what it keeps outside git.
     Export {
         /// Full id, unique suffix (`-007`) or `latest`.
@@ -88,6 +102,7 @@ impl ArchiveCommand {
                 let moved = archive.fetch(&copied.ids(&archive)?, &copied.store)?;
                 copied.tell(&moved, "fetched", global)
             }
+            Command::Publish { remote, sign } => publish(&archive, &remote, sign.as_deref(), global),
             Command::Export { id, out } => Export::as_tar(id, out).execute(global),
         }
     }
@@ -225,6 +240,19 @@ fn gc(archive: &Archive, asked: &Gc, global: &Global) -> Result<ExitCode> {
             text += &format!("packed git's object store from {} to {}\n", units::bytes(before), units::bytes(after));
         }
         super::print(&text)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn publish(archive: &Archive, remote: &str, sign: Option<&Path>, global: &Global) -> Result<ExitCode> {
+    let console = Console::new(global.quiet);
+    let destination = Destination::of(archive.folder(), remote)?;
+    let sign = sign.map(SigningKey::tested).transpose()?;
+    super::finish_leftovers(archive, &console);
+    let renamed = place::push(archive, &destination, sign.as_ref(), &console)?;
+    if global.json {
+        let renamed: Vec<_> = renamed.iter().map(|(was, now)| json!({ "was": was, "now": now })).collect();
+        super::print(&format!("{:#}\n", json!({ "pushed_to": destination.name(), "renamed": renamed })))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,10 @@ use archive::{Archive, BenchmarkId};
 use clap::Args;
 use serde_json::json;
 
-use super::Global;
+use super::{
+    Global,
+    place::{self, Place},
+};
 use crate::{
     benchmark,
     console::Console,
@@ -20,8 +23,10 @@ use crate::{
 pub struct Import {
     #[arg(required = true, value_name = "FILE")]
     from: Vec<PathBuf>,
+    #[command(flatten)]
+    place: Place,
     /// Seal without committing to git.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "push")]
     no_commit: bool,
 }
 
@@ -29,6 +34,7 @@ impl Import {
     pub fn execute(self, global: &Global) -> Result<ExitCode> {
         let archive = Archive::new(&global.results);
         let console = Console::new(global.quiet);
+        let destination = self.place.prepare(global, false, &console)?;
         super::finish_leftovers(&archive, &console);
         for from in &self.from {
             let imported = match from.is_dir() {
@@ -54,6 +60,9 @@ impl Import {
                 console.warn(&format!("{id} is not committed: {reason}"));
             }
             self.tell(global, id, &text, done.commit.as_deref())?;
+        }
+        if let Some(destination) = &destination {
+            place::push(&archive, destination, None, &console)?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -34,7 +34,7 @@ impl Quickstart {
         let sitegen = beside_us("sitegen")?;
         let text = std::fs::read_to_string(FILE).unwrap_or_else(|_| CAMPAIGN.to_owned());
         let plan = or_report(plan::from_text(FILE, &text, Path::new(""), this_machine()), FILE)?;
-        let code = execute_plans(&[plan], &self.keeping.options()?, self.keeping.strict, global)?;
+        let code = execute_plans(&[plan], &self.keeping, global)?;
         if code == ExitCode::from(2) {
             return Ok(code);
         }

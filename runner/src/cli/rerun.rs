@@ -80,7 +80,7 @@ impl Rerun {
             .map(|originals| plan::repeat(originals, this_machine(), self.force))
             .collect::<Result<_>>()?;
         drop(runs);
-        let (driven, code) = run_plans(&plans, &self.keeping.options()?, self.keeping.strict, global)?;
+        let (driven, code) = run_plans(&plans, &self.keeping, global)?;
         let reruns: Vec<BenchmarkId> = driven.done.iter().map(|done| done.id).collect();
         if reruns.is_empty() {
             if self.keeping.detach {

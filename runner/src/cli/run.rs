@@ -6,7 +6,11 @@ use anyhow::{Result, bail};
 use archive::{Archive, SigningKey};
 use clap::Args;
 
-use super::{Global, OverrideArgs, table};
+use super::{
+    Global, OverrideArgs,
+    place::{self, Place},
+    table,
+};
 use crate::{
     benchmark::{self, Driven, Options},
     console::Console,
@@ -28,8 +32,10 @@ pub struct Run {
 /// What happens to the results.
 #[derive(Clone, Debug, Args)]
 pub struct Keeping {
+    #[command(flatten)]
+    pub place: Place,
     /// Seal results without committing them to git.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "push")]
     pub no_commit: bool,
     /// Keep the run folders, under RESULTS/.work/kept.
     #[arg(long)]
@@ -44,7 +50,7 @@ pub struct Keeping {
     #[arg(long)]
     pub anonymous: bool,
     /// On a cluster: leave once everything is submitted; `runner resume` collects.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "push")]
     pub detach: bool,
     /// Seconds between two questions to a cluster, in place of the target's `poll`.
     #[arg(long, value_name = "SECONDS", value_parser = super::poll_seconds)]
@@ -78,19 +84,21 @@ impl Run {
         // Every file is checked before anything of any file is started.
         let plans: Vec<Plan> =
             self.files.iter().map(|file| super::plan::planned(file, &self.overrides)).collect::<Result<_>>()?;
-        execute_plans(&plans, &self.keeping.options()?, self.keeping.strict, global)
+        execute_plans(&plans, &self.keeping, global)
     }
 }
 
 /// Runs the plans one after the other and prints what came of them.
-pub fn execute_plans(plans: &[Plan], options: &Options, strict: bool, global: &Global) -> Result<ExitCode> {
-    run_plans(plans, options, strict, global).map(|(_, code)| code)
+pub fn execute_plans(plans: &[Plan], keeping: &Keeping, global: &Global) -> Result<ExitCode> {
+    run_plans(plans, keeping, global).map(|(_, code)| code)
 }
 
 /// The same, with what came of them.
-pub fn run_plans(plans: &[Plan], options: &Options, strict: bool, global: &Global) -> Result<(Driven, ExitCode)> {
+pub fn run_plans(plans: &[Plan], keeping: &Keeping, global: &Global) -> Result<(Driven, ExitCode)> {
+    let options = keeping.options()?;
     let archive = Archive::new(&global.results);
     let mut console = Console::new(global.quiet);
+    let destination = keeping.place.prepare(global, keeping.anonymous, &console)?;
     super::finish_leftovers(&archive, &console);
     let interrupt = Interrupt::listen()?;
     let mut driven = Driven::default();
@@ -98,9 +106,19 @@ pub fn run_plans(plans: &[Plan], options: &Options, strict: bool, global: &Globa
         for note in &plan.notes {
             console.say(&format!("note: {note}"));
         }
-        driven.add(benchmark::execute(plan, super::this_machine(), &archive, options, &mut console, &interrupt)?);
+        driven.add(benchmark::execute(plan, super::this_machine(), &archive, &options, &mut console, &interrupt)?);
         if interrupt.is_raised() {
             break;
+        }
+    }
+    if let Some(destination) = &destination {
+        match interrupt.is_raised() {
+            true => console.warn("not pushed, because of the interrupt: `runner archive publish` does it"),
+            // Told after what was measured.
+            false => match place::push(&archive, destination, options.sign.as_ref(), &console) {
+                Ok(renamed) => driven.rename(&renamed),
+                Err(err) => driven.errors.push(format!("{err:#}")),
+            },
         }
     }
     if driven.errors.is_empty() || !driven.done.is_empty() {
@@ -116,7 +134,7 @@ pub fn run_plans(plans: &[Plan], options: &Options, strict: bool, global: &Globa
     if !driven.errors.is_empty() {
         bail!(driven.errors.join("\n"));
     }
-    let code = exit_code(&driven, strict && reserved, interrupt.is_raised());
+    let code = exit_code(&driven, keeping.strict && reserved, interrupt.is_raised());
     Ok((driven, code))
 }
 

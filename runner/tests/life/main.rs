@@ -10,6 +10,7 @@ mod interrupted;
 mod killed;
 mod limits;
 mod project;
+mod published;
 mod races;
 mod rerun;
 mod searched;

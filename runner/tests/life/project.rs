@@ -35,6 +35,15 @@ impl Project {
         project
     }
 
+    /// A clone of another repository.
+    pub fn clone_of(origin: &Path) -> Self {
+        let project = Self { folder: tempfile::tempdir().expect("a temporary folder") };
+        project.git(&["clone", "-q", origin.to_str().expect("text"), "."]);
+        project.git(&["config", "user.name", "Tester"]);
+        project.git(&["config", "user.email", "tester@localhost"]);
+        project
+    }
+
     pub fn root(&self) -> PathBuf {
         self.folder.path().canonicalize().expect("it exists")
     }
