@@ -14,7 +14,11 @@ pub fn commit_of(results: &Path, ids: &[BenchmarkId]) -> Option<String> {
     let root = repository.workdir()?.canonicalize().ok()?;
     let relative = slashed(results.strip_prefix(&root).ok()?);
     let tree_of = |commit: &git2::Commit<'_>| -> Option<Oid> {
-        Some(commit.tree().ok()?.get_path(Path::new(&relative)).ok()?.id())
+        match relative.as_str() {
+            // A branch or repository for results alone.
+            "" => Some(commit.tree_id()),
+            relative => Some(commit.tree().ok()?.get_path(Path::new(relative)).ok()?.id()),
+        }
     };
 
     let mut commit = repository.head().ok()?.peel_to_commit().ok()?;
@@ -74,6 +78,15 @@ mod tests {
         git(root, &["add", "other"]);
         git(root, &["commit", "-q", "-m", "something else"]);
         assert_eq!(commit_of(&results, &ids), Some(expected));
+        crate::check_out_branch(&root.join("own"), "runs", "origin", true).expect("made");
+        for id in ids {
+            let folder = root.join("own").join(id.to_string());
+            fs::create_dir_all(&folder).expect("created");
+            fs::write(folder.join("manifest.json"), id.to_string()).expect("written");
+        }
+        git(&root.join("own"), &["add", "."]);
+        git(&root.join("own"), &["commit", "-q", "-m", "on a branch of its own"]);
+        assert_eq!(commit_of(&root.join("own"), &ids), Some(git(root, &["rev-parse", "runs"])));
         fs::write(results.join("BM-20260301-001/manifest.json"), "changed").expect("written");
         assert_eq!(commit_of(&results, &ids), None, "changed on disk");
     }

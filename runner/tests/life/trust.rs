@@ -118,6 +118,13 @@ fn steps_a_trace_and_precision_are_archived() {
     project.write("arrivals.csv", "offset_s\n0\n0.3\n");
     assert!(project.runner(&["rerun", "latest"]).stderr().contains("not the file that was meant"));
 
+    let prompts = "{\"prompt\": \"one\"}\n{\"prompt\": \"two\"}\n";
+    project.write("prompts.jsonl", prompts);
+    let asked = "service: {type: simulator}\nclient: {type: vllm_stress, settings: {prompt_file: prompts.jsonl, max_tokens: 1}}";
+    let (_, run, _) = recipe("prompts.yaml", asked, "num_requests: 2");
+    let sha256 = &run.recipe.resolved["client"]["settings"]["prompt_file_sha256"];
+    assert_eq!(sha256, &archive::sha256_hex(prompts.as_bytes()));
+
     let precision = "num_clients: 4, duration: 2s, precision: {metric: latency_p50, width: 1}";
     let (_, run, summary) = recipe("precision.yaml", redis, precision);
     let facts = &run.client.other["precision"];
