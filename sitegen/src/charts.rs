@@ -4,6 +4,7 @@
 //! option is plain data: nothing from the archive can become code.
 
 pub mod density;
+pub mod devices;
 pub mod distribution;
 pub mod heat;
 pub mod overlay;

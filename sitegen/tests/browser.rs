@@ -73,6 +73,7 @@ fn pages_draw_their_charts_and_load_nothing_from_elsewhere() {
     let page = |path: &str| site.join("v").join(path).join("index.html");
     let sweep = ["throughput", "tokens", "latency", "ttft", "pareto"];
     let single = ["distribution", "course", "resources", "heat", "histogram", "ecdf"];
+    let devices = ["distribution", "course", "resources", "gpus", "network", "disks", "heat", "histogram", "ecdf"];
     for (path, charts) in [
         ("", &[][..]),
         ("benchmarks", &[]),
@@ -80,7 +81,7 @@ fn pages_draw_their_charts_and_load_nothing_from_elsewhere() {
         ("campaigns/quickstart/2026-03-01T0900-ab12", &sweep),
         ("campaigns/02_pipeline", &["throughput", "latency-p50", "latency-p99", "pareto"]),
         ("benchmarks/BM-20260302-022", &single),
-        ("benchmarks/BM-20260303-058", &single),
+        ("benchmarks/BM-20260303-058", &devices),
         ("benchmarks/BM-20260302-042", &[]),
         ("regressions", &[]),
         ("services", &[]),

@@ -10,17 +10,17 @@ use crate::{
     units::{self, TimeUnit},
 };
 
-const PANEL_PX: u32 = 130;
+pub(super) const PANEL_PX: u32 = 130;
 
 /// A line with so few points shows each of them: a single one would not be seen else.
-const FEW_POINTS: usize = 20;
+pub(super) const FEW_POINTS: usize = 20;
 
 /// Rows of a table twin; a longer benchmark shows every n-th second there.
-const MOST_ROWS: usize = 240;
+pub(super) const MOST_ROWS: usize = 240;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-fn time_axis(summary: &Summary) -> XAxis {
+pub(super) fn time_axis(summary: &Summary) -> XAxis {
     let timeline = &summary.timeline;
     let end = timeline.start_s.last().map_or(0.0, |start| start + timeline.bucket_s);
     XAxis {
@@ -33,7 +33,7 @@ fn time_axis(summary: &Summary) -> XAxis {
 }
 
 /// What lies outside the measurement window.
-fn outside(summary: &Summary, x: &XAxis, labelled: bool) -> Marks {
+pub(super) fn outside(summary: &Summary, x: &XAxis, labelled: bool) -> Marks {
     let label = |text: &str| if labelled { text.to_owned() } else { String::new() };
     let [start, end] = summary.window_s;
     let mut marks = Marks::default();
@@ -146,7 +146,7 @@ pub fn requests(summary: &Summary) -> Option<Chart> {
     })
 }
 
-fn step_note(step: usize) -> Option<String> {
+pub(super) fn step_note(step: usize) -> Option<String> {
     (step > 1).then(|| format!("Every {step}th row; `summary.json` and `resources.jsonl.zst` of the archive have all."))
 }
 

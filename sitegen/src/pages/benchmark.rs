@@ -92,7 +92,8 @@ pub fn page(model: &Model<'_>, benchmark: &Loaded, report_files: &BTreeSet<Strin
         let spread = charts::density::charts(summary);
         let course = [charts::timeline::requests(summary), charts::timeline::resources(summary, &benchmark.resources)];
         let heat = benchmark.records.as_ref().and_then(|records| charts::heat::chart(summary, &records.heat));
-        let over_time = course.into_iter().flatten().chain(heat);
+        let devices = charts::devices::charts(summary, &benchmark.resources);
+        let over_time = course.into_iter().flatten().chain(devices).chain(heat);
         charts::distribution::chart(summary).into_iter().chain(over_time).chain(spread).collect()
     });
     let charts: Vec<Chart> = charts

@@ -5,9 +5,9 @@ use std::{fs, path::Path};
 
 use analysis::{Arrival, Facts, Generator, summarise};
 use archive::{
-    BenchmarkId, CampaignFacts, ClientFacts, Event, Failure, NodeFacts, RecipeFacts, Request, RequestWriter,
-    ResourceSample, Role, Run, SCHEMA, SealOptions, Seeds, ServiceFacts, Stage, Status, Summary, TargetFacts,
-    Timestamp, ToolFacts, seal,
+    BenchmarkId, CampaignFacts, ClientFacts, DiskSample, Event, Failure, GpuSample, InterfaceSample, NodeFacts,
+    RecipeFacts, Request, RequestWriter, ResourceSample, Role, Run, SCHEMA, SealOptions, Seeds, ServiceFacts, Stage,
+    Status, Summary, TargetFacts, Timestamp, ToolFacts, seal,
 };
 use serde_json::{Map, Value, json};
 
@@ -31,6 +31,8 @@ pub struct Made {
     pub slots: f64,
     pub service_s: f64,
     pub tokens: bool,
+    /// Whether the devices of its node were sampled.
+    pub devices: bool,
     pub status: Status,
 }
 
@@ -57,6 +59,7 @@ pub fn made() -> Vec<Made> {
         slots: 8.0,
         service_s: 0.05,
         tokens: true,
+        devices: false,
         status: Status::Completed,
     };
     for execution in [(1, 0), (2, 30)] {
@@ -86,6 +89,7 @@ pub fn made() -> Vec<Made> {
                     slots: 4.0 * f64::from(pipeline),
                     service_s: 0.02,
                     tokens: false,
+                    devices: clients == 64,
                     ..sweep.clone()
                 });
             }
@@ -115,6 +119,7 @@ pub fn history() -> Vec<Made> {
                     slots: 8.0,
                     service_s: if day >= 9 { 0.027 } else { 0.02 },
                     tokens: false,
+                    devices: false,
                     status: Status::Completed,
                 });
             }
@@ -382,6 +387,38 @@ fn resources(made: &Made, run: &Run) -> Vec<ResourceSample> {
         sample.process_cpus_allowed = Some(3);
         sample.process_rss_bytes = Some(rss);
         sample.process_count = Some(1);
+        if made.devices && role == Role::Service {
+            let gpu = |index: u32| GpuSample {
+                index,
+                name: "Example GPU".into(),
+                utilization_percent: Some((40.0 * load * jitter).round()),
+                memory_used_bytes: Some(u64::from(6 + index) << 30),
+                memory_total_bytes: Some(24 << 30),
+                power_w: Some((120.0 * jitter).round()),
+                power_limit_w: Some(300.0),
+                sm_clock_mhz: Some(1_410),
+                ..GpuSample::default()
+            };
+            sample.gpus = vec![gpu(0), gpu(1)];
+            sample.interfaces = vec![InterfaceSample {
+                name: "eth0".into(),
+                received_bytes_per_second: (2e5 * load * jitter).round(),
+                sent_bytes_per_second: (8e5 * load * jitter).round(),
+                dropped_packets: 0,
+                capacity_bytes_per_second: Some(1.25e9),
+                queued_bytes: Some(0),
+                queue_dropped_packets: Some(0),
+            }];
+            // Idle in every third second, and not listed then.
+            if !second.is_multiple_of(3) {
+                sample.disks = vec![DiskSample {
+                    name: "nvme0n1".into(),
+                    read_bytes_per_second: 0.0,
+                    written_bytes_per_second: (3e6 * jitter).round(),
+                    busy_percent: 4.0,
+                }];
+            }
+        }
         if made.tokens && role == Role::Service {
             let running = f64::from(made.clients).min(made.slots);
             let waiting = (f64::from(made.clients) - made.slots).max(0.0);
