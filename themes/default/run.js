@@ -14,6 +14,12 @@
     if (className) made.className = className;
     return made;
   }
+  // What the schema says of a field; names stand between backticks there.
+  function described(text) {
+    var made = element("span", undefined, "note");
+    text.split("`").forEach(function (part, place) { if (part) made.append(place % 2 ? element("code", part) : part); });
+    return made;
+  }
   function types(field) { return [].concat(field.type || []); }
   function isSimple(field) { return types(field).some(function (type) { return /^(string|number|integer|boolean)$/.test(type); }); }
 
@@ -61,7 +67,7 @@
     made.id = "field-" + path;
     label.htmlFor = made.id;
     made.value = state.get(path);
-    var note = element("span", field.description || "", "note"), wrong = element("span", "", "wrong");
+    var note = described(field.description || ""), wrong = element("span", "", "wrong");
     note.id = made.id + "-note";
     wrong.id = made.id + "-wrong";
     made.setAttribute("aria-describedby", note.id + " " + wrong.id);

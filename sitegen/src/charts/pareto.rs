@@ -54,9 +54,13 @@ pub fn chart(sweep: &Sweep<'_>) -> Option<Chart> {
     let latencies: Vec<f64> = places.iter().map(|place| unit.of(place.latency_s)).collect();
     let scale = YScale::of_durations(&latencies, &[]);
     let several = sweep.series.len() > 1;
+    let load = |place: &Place<'_>| match (place.label, axis.name.as_str()) {
+        ("1", "clients") => "1 client".to_owned(),
+        (label, name) => format!("{label} {name}"),
+    };
     let name = |place: &Place<'_>| match several {
-        true => format!("{}, {} {}", sweep.series[place.series].label, place.label, axis.name),
-        false => format!("{} {}", place.label, axis.name),
+        true => format!("{}, {}", sweep.series[place.series].label, load(place)),
+        false => load(place),
     };
     let mut front: Vec<&Place<'_>> = places.iter().filter(|place| place.is_on_front).collect();
     front.sort_by(|a, b| a.throughput.total_cmp(&b.throughput));

@@ -106,6 +106,18 @@ pub fn says(execution: &Execution<'_>) -> Vec<String> {
     sweep.series.iter().map(sentence).chain(reservations(execution)).collect()
 }
 
+/// The same for a list of executions: a sweep of two axes can have a hundred series.
+pub fn says_in_short(execution: &Execution<'_>) -> Vec<String> {
+    const MOST: usize = 6;
+    let mut all = says(execution);
+    if all.len() > MOST + 1 {
+        let more = all.len() - MOST;
+        all.truncate(MOST);
+        all.push(format!("And {more} more on its page"));
+    }
+    all
+}
+
 /// How many of the valid benchmarks are valid with a reservation, and the most frequent one.
 fn reservations(execution: &Execution<'_>) -> Option<String> {
     let mut reserved = 0;
@@ -150,7 +162,7 @@ fn page(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>) -
             href: format!("{to_version}{}", execution_path(campaign, other)),
         },
         count: format!("{} valid of {}", other.count_of("valid"), plural(other.benchmarks.len(), "benchmark")),
-        says: says(other),
+        says: says_in_short(other),
         shown: other.key() == execution.key(),
     });
     let context = Context {

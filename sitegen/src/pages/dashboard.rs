@@ -224,7 +224,7 @@ fn entry(campaign: &Campaign<'_>, execution: &Execution<'_>) -> Entry {
         service: format!("{}{version} on {}", service.kind, execution.first().run.target.name),
         ended: benchmarks::minute(execution.ended()),
         completed: format!("{valid} of {} valid", plural(execution.planned(), "benchmark")),
-        says: super::campaign::says(execution),
+        says: super::campaign::says_in_short(execution),
         sparkline: sparkline(execution),
     }
 }
