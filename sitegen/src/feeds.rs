@@ -1,6 +1,6 @@
 //! Feeds of regressions and improvements, badges and drawings to embed, and the list of pages for search engines.
 //!
-//! A site does not know its own address: links in feeds are relative to the feed, as RFC 4287 allows.
+//! A site knows its own address only when it is told: links are absolute then, else relative to the file.
 
 use std::fmt::Write;
 
@@ -26,12 +26,13 @@ use crate::{
 /// Entries of a feed, at most: the newest.
 const MOST_ENTRIES: usize = 50;
 
-/// All files of a version that others embed or read; `pages` are its pages, by path.
-pub fn files(model: &Model<'_>, version: &str, pages: &[String]) -> Vec<File> {
+/// All files of a version that others embed or read; `pages` are its pages, by path. `address` is that of the version's
+/// folder, with a slash at its end; empty when nobody knows it.
+pub fn files(model: &Model<'_>, version: &str, address: &str, pages: &[String]) -> Vec<File> {
     let mut files = vec![
-        ("feed.xml".to_owned(), atom(model, version).into_bytes()),
-        ("feed.json".to_owned(), format!("{:#}\n", json_feed(model, version)).into_bytes()),
-        ("sitemap.xml".to_owned(), sitemap(pages).into_bytes()),
+        ("feed.xml".to_owned(), atom(model, version, address).into_bytes()),
+        ("feed.json".to_owned(), format!("{:#}\n", json_feed(model, version, address)).into_bytes()),
+        ("sitemap.xml".to_owned(), sitemap(pages, address).into_bytes()),
         (
             "data/pages.js".to_owned(),
             format!("sitePages({});\n", crate::render::script_json(&json!(pages))).into_bytes(),
@@ -104,7 +105,8 @@ fn id(model: &Model<'_>, change: &Change<'_, '_>) -> String {
     format!("urn:sha256:{}", archive::sha256_hex(text.as_bytes()))
 }
 
-fn atom(model: &Model<'_>, version: &str) -> String {
+fn atom(model: &Model<'_>, version: &str, address: &str) -> String {
+    let address = escaped(address);
     let changes = newest(model);
     let updated = model.contents.benchmarks.iter().map(|benchmark| benchmark.run.ended_at).max();
     let updated = updated.map_or_else(|| "1970-01-01T00:00:00Z".to_owned(), |time| time.to_string());
@@ -112,7 +114,8 @@ fn atom(model: &Model<'_>, version: &str) -> String {
         "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<feed xmlns=\"http://www.w3.org/2005/Atom\">\n\
          <title>Regressions and improvements</title>\n<id>urn:sha256:{}</id>\n<updated>{updated}</updated>\n\
          <author><name>sitegen</name></author>\n<subtitle>version {}</subtitle>\n\
-         <link rel=\"alternate\" type=\"text/html\" href=\"regressions/index.html\"/>\n",
+         <link rel=\"alternate\" type=\"text/html\" href=\"{address}regressions/index.html\"/>\n\
+         <link rel=\"self\" type=\"application/atom+xml\" href=\"{address}feed.xml\"/>\n",
         archive::sha256_hex(b"regressions and improvements"),
         escaped(version)
     );
@@ -123,7 +126,7 @@ fn atom(model: &Model<'_>, version: &str) -> String {
         _ = write!(
             out,
             "<entry>\n<title>{}: {} {}</title>\n<id>{}</id>\n<updated>{}</updated>\n\
-             <link rel=\"alternate\" type=\"text/html\" href=\"{}\"/>\n<summary>{}</summary>\n</entry>\n",
+             <link rel=\"alternate\" type=\"text/html\" href=\"{address}{}\"/>\n<summary>{}</summary>\n</entry>\n",
             escaped(campaign.title()),
             escaped(&sentence(change)),
             word(change),
@@ -137,14 +140,14 @@ fn atom(model: &Model<'_>, version: &str) -> String {
     out
 }
 
-fn json_feed(model: &Model<'_>, version: &str) -> serde_json::Value {
+fn json_feed(model: &Model<'_>, version: &str, address: &str) -> serde_json::Value {
     let changes = newest(model);
     let items = changes.iter().map(|change| {
         let campaign = &model.campaigns[change.diff.campaign];
         let candidate = &campaign.executions[change.diff.candidate];
         json!({
             "id": id(model, change),
-            "url": diffs::path(campaign, candidate),
+            "url": format!("{address}{}", diffs::path(campaign, candidate)),
             "title": format!("{}: {} {}", campaign.title(), sentence(change), word(change)),
             "content_text": change.metric.reason,
             "date_published": candidate.ended(),
@@ -155,18 +158,18 @@ fn json_feed(model: &Model<'_>, version: &str) -> serde_json::Value {
         "version": "https://jsonfeed.org/version/1.1",
         "title": "Regressions and improvements",
         "description": format!("version {version}"),
-        "home_page_url": "index.html",
-        "feed_url": "feed.json",
+        "home_page_url": format!("{address}index.html"),
+        "feed_url": format!("{address}feed.json"),
         "items": items.collect::<Vec<_>>(),
     })
 }
 
-fn sitemap(pages: &[String]) -> String {
+fn sitemap(pages: &[String], address: &str) -> String {
     let mut out = String::from(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<urlset xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\">\n",
     );
     for page in pages {
-        _ = writeln!(out, "<url><loc>{}</loc></url>", escaped(page));
+        _ = writeln!(out, "<url><loc>{}{}</loc></url>", escaped(address), escaped(page));
     }
     out.push_str("</urlset>\n");
     out

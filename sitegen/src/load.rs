@@ -1,6 +1,7 @@
-//! Archive → memory: every benchmark with its metadata, figures, samples and the ends of its logs.
+//! Archive → memory: every benchmark with its metadata, figures, samples and what its logs say.
 //!
-//! Reads only. Request records are opened for what the summary does not have, unless they are large.
+//! Reads only. What a benchmark's own page alone shows is read when that page is made: the ends of its logs, and request
+//! records, unless they are large, for what the summary does not have.
 
 pub mod records;
 
@@ -38,15 +39,19 @@ pub struct Loaded {
     pub run: Run,
     pub summary: Option<Summary>,
     pub resources: Vec<ResourceSample>,
-    pub logs: Vec<Log>,
     /// What all lines of its logs say.
     pub log_report: LogReport,
-    /// What small request records tell beside the summary.
-    pub records: Option<Records>,
     /// Size of the request records; `None` when there are none.
     pub requests_bytes: Option<u64>,
     /// The request records are kept outside git.
     pub requests_external: bool,
+}
+
+/// What only its own page shows of a benchmark.
+pub struct Own {
+    pub logs: Vec<Log>,
+    /// What small request records tell beside the summary.
+    pub records: Option<Records>,
 }
 
 /// The end of a log file.
@@ -59,20 +64,15 @@ pub struct Log {
 
 /// Reads the whole archive in `results`, with all cores.
 pub fn load(results: &Path) -> Result<Contents> {
-    load_ids(results, &Archive::new(results).ids()?, true)
+    load_some(results, &Archive::new(results).ids()?)
 }
 
-/// The same of some benchmarks only, without their request records.
+/// The same of some benchmarks only.
 pub fn load_some(results: &Path, ids: &[BenchmarkId]) -> Result<Contents> {
-    load_ids(results, ids, false)
-}
-
-fn load_ids(results: &Path, ids: &[BenchmarkId], with_records: bool) -> Result<Contents> {
     let archive = Archive::new(results);
     let read = |id: &BenchmarkId| {
         let benchmark = archive.open(*id)?;
-        load_benchmark(&benchmark, with_records)
-            .with_context(|| format!("cannot read {id}: `runner verify {id}` tells what is wrong"))
+        load_benchmark(&benchmark).with_context(|| unreadable(id))
     };
     let benchmarks: Vec<Loaded> = ids.par_iter().map(read).collect::<Result<_>>()?;
     let mut digest = Sha256::new();
@@ -83,32 +83,42 @@ fn load_ids(results: &Path, ids: &[BenchmarkId], with_records: bool) -> Result<C
     Ok(Contents { benchmarks, digest, commit: archive::commit_of(results, ids) })
 }
 
-fn load_benchmark(benchmark: &Benchmark, with_records: bool) -> Result<Loaded> {
+/// What the page of `loaded`, which is from the same archive, shows beside it.
+pub fn load_own(results: &Path, loaded: &Loaded) -> Result<Own> {
+    let benchmark = Archive::new(results).open(loaded.id)?;
+    let log = |name: &str| -> Result<Option<Log>> {
+        let Some(path) = benchmark.path_of(&format!("logs/{name}")) else { return Ok(None) };
+        read_log(name, &path).map(Some).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let read = || -> Result<Own> {
+        let logs = benchmark.logs().into_iter().filter_map(|name| log(name).transpose()).collect::<Result<_>>()?;
+        let records = match &loaded.summary {
+            Some(summary) => records::read(&benchmark, summary)?,
+            None => None,
+        };
+        Ok(Own { logs, records })
+    };
+    read().with_context(|| unreadable(&loaded.id))
+}
+
+fn unreadable(id: &BenchmarkId) -> String {
+    format!("cannot read {id}: `runner verify {id}` tells what is wrong")
+}
+
+fn load_benchmark(benchmark: &Benchmark) -> Result<Loaded> {
     let requests = benchmark.manifest.files.get("requests.jsonl.zst");
     let resources = match benchmark.resources()? {
         Some(reader) => reader.collect::<Result<_>>()?,
         None => Vec::new(),
     };
-    let log = |name: &str| -> Result<Option<Log>> {
-        let Some(path) = benchmark.path_of(&format!("logs/{name}")) else { return Ok(None) };
-        read_log(name, &path).map(Some).with_context(|| format!("cannot read {}", path.display()))
-    };
-    let logs = benchmark.logs().into_iter().filter_map(|name| log(name).transpose()).collect::<Result<_>>()?;
     let run = benchmark.run()?;
     let log_report = read_issues(benchmark, run.started_at.unwrap_or(run.created_at))?;
-    let summary = benchmark.summary()?;
-    let records = match &summary {
-        Some(summary) if with_records => records::read(benchmark, summary)?,
-        _ => None,
-    };
     Ok(Loaded {
         id: benchmark.id,
         digest: benchmark.digest()?,
         run,
-        summary,
-        records,
+        summary: benchmark.summary()?,
         resources,
-        logs,
         log_report,
         requests_bytes: requests.map(|entry| entry.size_bytes),
         requests_external: requests.is_some_and(|entry| entry.external),

@@ -38,7 +38,8 @@ pub struct Renderer {
 pub type File = (String, Vec<u8>);
 
 impl Renderer {
-    pub fn new(theme: Theme, version: &str, contents: &Contents) -> Result<Self> {
+    /// `address` is that of the version's folder, with a slash at its end; empty when nobody knows it.
+    pub fn new(theme: Theme, version: &str, address: &str, contents: &Contents) -> Result<Self> {
         let mut tera = Tera::new();
         // Every template is HTML, whatever it is called.
         tera.autoescape_on([""]);
@@ -54,6 +55,7 @@ impl Renderer {
         let short = |text: &str| text.get(..12).unwrap_or(text).to_owned();
         let site = json!({
             "version": version,
+            "address": address,
             "commit": contents.commit.as_deref().map(short),
             "digest": short(&contents.digest),
             "build": env!("CARGO_PKG_VERSION"),

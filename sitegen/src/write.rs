@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context, Result, bail};
@@ -31,6 +32,9 @@ pub struct VersionEntry {
     pub files_digest: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built_by: Option<String>,
+    /// Where the folder of all versions is published, when the build was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<String>,
     /// `latest`.
     pub aliases: Vec<String>,
 }
@@ -53,27 +57,31 @@ pub struct Site {
 /// A version that is being written, out of sight. Removed when it is not published.
 pub struct Staged {
     folder: PathBuf,
+    /// sha256 of what was written, by path.
+    written: Mutex<BTreeMap<String, String>>,
 }
 
 impl Staged {
     /// Writes files by their paths within the version; from any thread.
     pub fn write_all(&self, files: Vec<File>) -> Result<()> {
         for (path, bytes) in files {
-            write(&self.folder.join(path), &bytes)?;
+            write(&self.folder.join(&path), &bytes)?;
+            let digest = archive::sha256_hex(&bytes);
+            self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(path, digest);
         }
         Ok(())
     }
-}
 
-impl Staged {
-    /// Of everything that was written so far.
-    pub fn digest(&self) -> Result<String> {
-        digest_of(&self.folder)
+    /// Of everything that was written so far, as [`digest_of`] its folder.
+    pub fn digest(&self) -> String {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        digest(written.iter().map(|(name, digest)| (name.as_str(), digest.as_str())))
     }
 
     /// The pages that were written so far, by path.
-    pub fn pages(&self) -> Result<Vec<String>> {
-        Ok(files_below(&self.folder)?.into_keys().filter(|path| path.ends_with(".html")).collect())
+    pub fn pages(&self) -> Vec<String> {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.keys().filter(|path| path.ends_with(".html")).cloned().collect()
     }
 }
 
@@ -105,7 +113,7 @@ impl Site {
     pub fn stage(&self, version: &str) -> Result<Staged> {
         let folder = self.root.join(format!(".staged-{version}-{}", std::process::id()));
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        Ok(Staged { folder })
+        Ok(Staged { folder, written: Mutex::default() })
     }
 
     /// Puts the version in its place, makes it the latest, and writes what all versions share.
@@ -166,15 +174,21 @@ impl Site {
     }
 }
 
-/// sha256 over path, size and content of every file below a folder, in the order of the paths.
+/// sha256 over path and content of every file below a folder, in the order of the paths.
 pub fn digest_of(folder: &Path) -> Result<String> {
     let files: Vec<_> = files_below(folder)?.into_iter().collect();
     let lines = files.par_iter().map(|(name, path)| {
         let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(format!("{} {name}\n", archive::sha256_hex(&bytes)))
+        Ok((name.as_str(), archive::sha256_hex(&bytes)))
     });
-    let lines: Vec<String> = lines.collect::<Result<_>>()?;
-    Ok(archive::sha256_hex(lines.concat().as_bytes()))
+    let files: Vec<(&str, String)> = lines.collect::<Result<_>>()?;
+    Ok(digest(files.iter().map(|(name, digest)| (*name, digest.as_str()))))
+}
+
+/// `files`: path and sha256, in the order of the paths.
+fn digest<'a>(files: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let lines: String = files.map(|(name, digest)| format!("{digest} {name}\n")).collect();
+    archive::sha256_hex(lines.as_bytes())
 }
 
 fn is_same(a: &Path, b: &Path) -> Result<bool> {

@@ -96,7 +96,7 @@ fn a_version_is_never_changed() {
     let results = root.join("results");
     let made = synthetic::made();
     synthetic::write_benchmark(&results, &made[0], |_, _| {});
-    sitegen(root, &["build", "--version", "v1"]).success();
+    sitegen(root, &["build", "--version", "v1", "--base-url", "https://example.org/b"]).success();
     let before = tree(&root.join("site"));
 
     synthetic::write_benchmark(&results, &made[1], |_, _| {});
@@ -297,6 +297,25 @@ fn a_regression_is_told_where_it_began_and_what_changed_with_it() {
     assert_eq!(feed["items"].as_array().map(Vec::len), Some(changes.len()));
     assert_eq!(read("feed.xml").matches("<entry>").count(), changes.len());
     assert!(read("badges/03_history.svg").contains("aria-label=\"03_history: "));
+    // Told where it will be, every link of the feeds and the sitemap leads there, to a page of the version.
+    sitegen(root, &["build", "--version", "w", "--base-url", "https://example.org/bench/"]).success();
+    sitegen(root, &["check"]).success();
+    let read = |path: &str| fs::read_to_string(root.join("site/w").join(path)).expect("written");
+    let feed: serde_json::Value = serde_json::from_str(&read("feed.json")).expect("JSON");
+    let items = feed["items"].as_array().expect("a list").iter().map(|item| &item["url"]);
+    let urls = items.chain([&feed["home_page_url"], &feed["feed_url"]]);
+    let mut urls: Vec<String> = urls.map(|url| url.as_str().expect("a URL").to_owned()).collect();
+    let atom = read("feed.xml");
+    urls.extend(atom.split(" href=\"").skip(1).map(|rest| rest.split('"').next().expect("a URL").to_owned()));
+    let sitemap = read("sitemap.xml");
+    urls.extend(sitemap.split("<loc>").skip(1).map(|rest| rest.split('<').next().expect("a URL").to_owned()));
+    assert!(urls.len() > 2 * changes.len() + 50, "{}", urls.len());
+    for url in &urls {
+        let path = url.strip_prefix("https://example.org/bench/w/").unwrap_or_else(|| panic!("{url}"));
+        assert!(root.join("site/w").join(path).is_file(), "{url}");
+    }
+    assert!(read("regressions/index.html").contains("content=\"https://example.org/bench/w/card.png\""));
+    sitegen(root, &["build", "--base-url", "example.org"]).code(2);
     let dashboard = read("index.html");
     assert!(dashboard.contains("Nothing regressed"), "the newest execution is as slow as the one before: {dashboard}");
     // runner compare says the same of the same two.

@@ -38,6 +38,9 @@ pub struct Build {
     /// Name of the version; the date of the newest benchmark and the archive's commit when not given.
     #[arg(long, value_name = "NAME")]
     version: Option<String>,
+    /// Address at which the folder of all versions will be published; feeds, sitemap and link pictures are absolute then.
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
 }
 
 impl Build {
@@ -50,8 +53,9 @@ impl Build {
             Some(name) => checked(name)?,
             None => default_version(&contents),
         };
+        let base_url = self.base_url.map(address).transpose()?;
         let theme = Theme::load(self.theme.as_deref())?;
-        let outcome = write_version(&contents, &self.results, theme, &version, &self.out)?;
+        let outcome = write_version(&contents, &self.results, theme, &version, base_url.as_deref(), &self.out)?;
         let words = match outcome {
             Outcome::Written => "written",
             Outcome::Unchanged => "unchanged",
@@ -63,8 +67,16 @@ impl Build {
 }
 
 /// Makes all pages of one version of the site and puts it in its place below `out`. `results` is where the contents are
-/// from.
-pub fn write_version(contents: &Contents, results: &Path, theme: Theme, version: &str, out: &Path) -> Result<Outcome> {
+/// from; `base_url` is where `out` will be published.
+pub fn write_version(
+    contents: &Contents,
+    results: &Path,
+    theme: Theme,
+    version: &str,
+    base_url: Option<&str>,
+    out: &Path,
+) -> Result<Outcome> {
+    let address = base_url.map(|url| format!("{url}/{version}/")).unwrap_or_default();
     let model = Model::new(contents);
     let (docs, pictures) = pages::docs::pages();
     let mut pages = vec![
@@ -86,7 +98,7 @@ pub fn write_version(contents: &Contents, results: &Path, theme: Theme, version:
     pages.extend(campaigns.into_iter().flatten());
 
     let mut site = Site::open(out)?;
-    let renderer = Renderer::new(theme, version, contents)?;
+    let renderer = Renderer::new(theme, version, &address, contents)?;
     let staged = site.stage(version)?;
     pages.par_iter().try_for_each(|page| staged.write_all(renderer.render(page)?))?;
     let with_report = |(page, files): (Page, Vec<File>)| {
@@ -113,7 +125,7 @@ pub fn write_version(contents: &Contents, results: &Path, theme: Theme, version:
     staged.write_all(api::files(&model, version))?;
     staged.write_all(pictures)?;
     staged.write_all(vec![pages::run::data(), ("card.png".to_owned(), feeds::card(&model)?)])?;
-    staged.write_all(feeds::files(&model, version, &staged.pages()?))?;
+    staged.write_all(feeds::files(&model, version, &address, &staged.pages()))?;
 
     let entry = VersionEntry {
         version: version.to_owned(),
@@ -125,8 +137,9 @@ pub fn write_version(contents: &Contents, results: &Path, theme: Theme, version:
         date: contents.benchmarks.iter().map(|benchmark| benchmark.run.ended_at).max(),
         commit: contents.commit.clone(),
         digest: contents.digest.clone(),
-        files_digest: Some(staged.digest()?),
+        files_digest: Some(staged.digest()),
         built_by: Some(format!("sitegen {}", env!("CARGO_PKG_VERSION"))),
+        base_url: base_url.map(str::to_owned),
         aliases: Vec::new(),
     };
     site.publish(staged, entry, renderer.assets(), &renderer)
@@ -150,7 +163,7 @@ fn of_benchmark(
     let (report, mut files) = pages::reports::of_benchmark(benchmark);
     let folder = report.path.trim_end_matches("index.html");
     let names = files.iter().filter_map(|(path, _)| path.strip_prefix(folder)).map(str::to_owned).collect();
-    let page = pages::benchmark::page(model, benchmark, &names);
+    let page = pages::benchmark::page(model, benchmark, &load::load_own(results, benchmark)?, &names);
     files.extend(api::of_benchmark(results, benchmark)?);
     let pages = vec![page, report];
     match Made::new(pages, &files) {
@@ -174,6 +187,16 @@ fn checked(name: String) -> Result<String> {
     Ok(name)
 }
 
+/// An address without a slash at its end; refused when links cannot be made from it.
+fn address(url: String) -> Result<String> {
+    let plain = url.chars().all(|c| c.is_ascii_graphic() && !"\"'<>`\\{}|^?#".contains(c));
+    let host = ["https://", "http://"].into_iter().find_map(|scheme| url.strip_prefix(scheme));
+    if !plain || host.is_none_or(|host| host.is_empty() || host.starts_with('/')) {
+        bail!("`{url}` cannot be the address of the site: expected one such as https://example.org/benchmarks");
+    }
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
 /// The date of the newest benchmark, and the commit of the archive; its digest while not all of it is committed.
 fn default_version(contents: &Contents) -> String {
     let Some(newest) = contents.benchmarks.iter().map(|benchmark| benchmark.run.ended_at).max() else {
@@ -187,6 +210,17 @@ fn default_version(contents: &Contents) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_begins_with_its_scheme() {
+        let address = |url: &str| address(url.to_owned());
+        assert_eq!(address("https://example.org/a/").expect("taken"), "https://example.org/a");
+        assert_eq!(address("http://[::1]:8000").expect("taken"), "http://[::1]:8000");
+        for url in ["", "example.org", "https://", "https:///a", "javascript:alert(1)", "https://a/?b", "https://a/\"b"]
+        {
+            assert!(address(url).is_err(), "{url}");
+        }
+    }
 
     #[test]
     fn version_names_are_folder_names() {

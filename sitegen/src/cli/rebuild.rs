@@ -56,7 +56,7 @@ impl Rebuild {
             bail!("the archive at {commit} has the digest {}, the version names {}", contents.digest, entry.digest);
         }
         let theme = Theme::load(self.theme.as_deref())?;
-        write_version(&contents, &results, theme, &self.version, &work.join("site"))?;
+        write_version(&contents, &results, theme, &self.version, entry.base_url.as_deref(), &work.join("site"))?;
         let made = work.join("site").join(&self.version);
         let digest = digest_of(&made)?;
         let there = self.out.join(&self.version);

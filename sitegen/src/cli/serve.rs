@@ -71,7 +71,7 @@ impl Serve {
         // What the last build kept goes along.
         fs::create_dir_all(&next).with_context(|| format!("cannot create {}", next.display()))?;
         _ = fs::rename(out.join(crate::cache::FOLDER), next.join(crate::cache::FOLDER));
-        write_version(&contents, &self.results, theme, PREVIEW, &next)?;
+        write_version(&contents, &self.results, theme, PREVIEW, None, &next)?;
         let old = out.with_extension("old");
         _ = fs::remove_dir_all(&old);
         if out.exists() {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     charts::{self, Chart},
-    load::Loaded,
+    load::{Loaded, Own},
     model::{Model, Standing},
     units::{self, TimeUnit},
 };
@@ -85,13 +85,13 @@ struct LogExcerpt {
 }
 
 /// `report_files` are those that stand in the folder of its report.
-pub fn page(model: &Model<'_>, benchmark: &Loaded, report_files: &BTreeSet<String>) -> Page {
+pub fn page(model: &Model<'_>, benchmark: &Loaded, own: &Own, report_files: &BTreeSet<String>) -> Page {
     let run = &benchmark.run;
     let summary = benchmark.summary.as_ref();
     let charts: Vec<Chart> = summary.map_or_else(Vec::new, |summary| {
         let spread = charts::density::charts(summary);
         let course = [charts::timeline::requests(summary), charts::timeline::resources(summary, &benchmark.resources)];
-        let heat = benchmark.records.as_ref().and_then(|records| charts::heat::chart(summary, &records.heat));
+        let heat = own.records.as_ref().and_then(|records| charts::heat::chart(summary, &records.heat));
         let devices = charts::devices::charts(summary, &benchmark.resources);
         let over_time = course.into_iter().flatten().chain(devices).chain(heat);
         charts::distribution::chart(summary).into_iter().chain(over_time).chain(spread).collect()
@@ -142,13 +142,13 @@ pub fn page(model: &Model<'_>, benchmark: &Loaded, report_files: &BTreeSet<Strin
         percentiles: summary.and_then(tables::percentiles),
         unsupported: summary.and_then(tables::unsupported),
         operations: summary.and_then(tables::operations),
-        clients: tables::clients(benchmark),
+        clients: tables::clients(own),
         slo: summary.and_then(tables::slo),
         errors: summary.and_then(tables::errors),
         limit: bottleneck::limit("", &attribute(&benchmark.observation()), "../../"),
         events: origin::events(benchmark),
         log_summary: bottleneck::logs(&benchmark.log_report),
-        logs: benchmark.logs.iter().map(log_excerpt).collect(),
+        logs: own.logs.iter().map(log_excerpt).collect(),
         recipe_file: run.recipe.file.clone(),
         recipe_text: run.recipe.text.clone(),
         recipe_reference: run.recipe.recipe_text.clone(),

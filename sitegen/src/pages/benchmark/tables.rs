@@ -3,7 +3,7 @@
 use archive::{Distribution, Summary};
 
 use crate::{
-    load::Loaded,
+    load::Own,
     model::metric::{limit_in_words, value_in_words},
     pages::table::{Cell, Column, Table},
     units::{self, TimeUnit},
@@ -96,8 +96,8 @@ pub fn operations(summary: &Summary) -> Option<Table> {
 const MOST_CLIENTS: usize = 64;
 
 /// How clients differ: those with the longest tails first. `None` with one client, or without records.
-pub fn clients(benchmark: &Loaded) -> Option<Table> {
-    let clients = &benchmark.records.as_ref()?.clients;
+pub fn clients(own: &Own) -> Option<Table> {
+    let clients = &own.records.as_ref()?.clients;
     if clients.len() < 2 {
         return None;
     }
