@@ -117,8 +117,9 @@ pub fn replay(
         here.keys().chain(there.keys()).copied().chain(archive.ids().map_err(ReplayError::NoId)?).collect();
     for (id, folder) in brought.iter().flat_map(|brought| &brought.folders) {
         if there.get(id).is_some_and(|other| other != folder) {
-            let taken = taken.iter().chain(names.values()).copied();
-            let new = archive.allocate_beside(id.date(), taken).map_err(ReplayError::NoId)?;
+            let before = place.given_before(archive, &here, &place.digest(*folder)?);
+            let beside = || archive.allocate_beside(id.date(), taken.iter().chain(names.values()).copied());
+            let new = before.map_or_else(beside, Ok).map_err(ReplayError::NoId)?;
             names.insert(*id, new);
         }
     }
@@ -194,6 +195,16 @@ impl<'r> Place<'r> {
             return if here == manifest { Ok(()) } else { Err(ReplayError::Uncommitted(id)) };
         }
         if measured.contains(&id) { Err(ReplayError::Measured(id)) } else { Ok(()) }
+    }
+
+    /// The id that an attempt which was cut off gave to the benchmark with this digest: its files are on disk already.
+    fn given_before(&self, archive: &Archive, committed: &Folders, digest: &str) -> Option<BenchmarkId> {
+        let renamed = |id: &BenchmarkId| {
+            let run = archive.open(*id).and_then(|benchmark| benchmark.run()).ok()?;
+            (run.other.get("renamed")?["digest"].as_str()? == digest).then_some(*id)
+        };
+        let mut ids = archive.ids().unwrap_or_default().into_iter().filter(|id| !committed.contains_key(id));
+        ids.find_map(|id| renamed(&id))
     }
 
     /// The commits that `local` has and `remote` lacks, oldest first, with the benchmarks that each brought.

@@ -155,6 +155,17 @@ fn an_attempt_that_was_cut_off_is_no_hindrance() {
     two.git(&["rm", "-q", "-r", "--cached", "results/BM-20260301-001"]);
     assert_eq!(two.replay().expect("put on top"), Some(Replayed::default()));
     two.assert_in_order(2);
+
+    // The same where a benchmark gets another id.
+    two.git(&["push", "-q", "origin", "main"]);
+    let (renamed, last) = (one.measure(2, "of one", None), one.git(&["rev-parse", "HEAD"]));
+    let first = one.replay().expect("put on top").expect("there was something");
+    assert_eq!(first.renamed.len(), 1);
+    one.git(&["update-ref", "HEAD", &last]);
+    one.git(&["read-tree", &last]);
+    assert_eq!(one.replay().expect("put on top"), Some(first));
+    one.assert_in_order(3);
+    assert_eq!(one.run(renamed)["what"], "of two");
 }
 
 #[test]
