@@ -200,8 +200,9 @@ impl<'r> Place<'r> {
     /// The id that an attempt which was cut off gave to the benchmark with this digest: its files are on disk already.
     fn given_before(&self, archive: &Archive, committed: &Folders, digest: &str) -> Option<BenchmarkId> {
         let renamed = |id: &BenchmarkId| {
-            let run = archive.open(*id).and_then(|benchmark| benchmark.run()).ok()?;
-            (run.other.get("renamed")?["digest"].as_str()? == digest).then_some(*id)
+            let run = fs::read(archive.folder().join(id.to_string()).join("run.json")).ok()?;
+            let run: Value = serde_json::from_slice(&run).ok()?;
+            (run.get("renamed")?["digest"].as_str()? == digest).then_some(*id)
         };
         let mut ids = archive.ids().unwrap_or_default().into_iter().filter(|id| !committed.contains_key(id));
         ids.find_map(|id| renamed(&id))
