@@ -108,6 +108,12 @@ pub fn check_out_branch(results: &Path, branch: &str, remote: &str, anonymous: b
     let mut options = WorktreeAddOptions::new();
     options.reference(Some(&reference));
     let label = format!("{}-{}", branch.replace('/', "-"), &crate::sha256_hex(slashed(&results).as_bytes())[..6]);
+    // Of a folder that was removed by hand; its commits are all there.
+    if let Ok(stale) = repository.find_worktree(&label)
+        && stale.validate().is_err()
+    {
+        stale.prune(None).map_err(git)?;
+    }
     repository.worktree(&label, &results, Some(&options)).map_err(git)?;
     // The user's `git status` needs not tell of it. Anchored: the results folder's own checkout has no such path.
     if let Ok(relative) = results.strip_prefix(&root)
@@ -172,6 +178,10 @@ mod tests {
         fs::write(root.join("mine/file"), "x").expect("written");
         let refused = check_out_branch(&root.join("mine"), "runs", "origin", true);
         assert!(matches!(refused, Err(PlaceError::Occupied { .. })));
+        fs::remove_dir_all(&results).expect("removed");
+        assert!(check_out_branch(&results, "runs", "origin", true).expect("checked out anew"));
+        assert_eq!(git(&results, &["log", "--format=%s"]), "Begin the archive");
+        assert_eq!(git(root, &["status", "--porcelain"]), "?? mine/");
         // Whoever is on that branch needs no other checkout.
         assert!(!check_out_branch(&root.join("here"), "main", "origin", true).expect("fine"));
     }
