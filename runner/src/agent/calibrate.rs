@@ -2,8 +2,8 @@
 //! known truth on this machine, at several event rates.
 //!
 //! A rung in which the load generator or the server had no time left says so: its errors are waits for a core. What is found
-//! is cached for the same (machine, client type, threads, clients, rate or think time, pipeline) within one execution of a
-//! campaign. A calibration that fails is a remark, never the benchmark's failure.
+//! is cached for the same (machine, client type and settings, threads, clients, rate or think time, pipeline) within one execution
+//! of a campaign. A calibration that fails is a remark, never the benchmark's failure.
 
 use std::{
     collections::HashMap,
@@ -63,7 +63,7 @@ pub fn calibrate(
         Calibrated::Streaming => CalibrationKind::Streaming,
     };
     let key = format!(
-        "{} {} {} {:?} {:?} {} {} {}",
+        "{} {} {} {:?} {:?} {} {} {} {settings}",
         node::hostname(),
         point.client_kind,
         point.load.threads,

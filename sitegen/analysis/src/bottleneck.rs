@@ -228,7 +228,6 @@ pub fn attribute_sweep(points: &[LoadPoint<'_>], stops_at: Option<f64>) -> Attri
         (1, _) => Confidence::Medium,
         _ => Confidence::Low,
     };
-    let example = at_limit.iter().max_by(|a, b| a.load.partial_cmp(&b.load).unwrap_or(std::cmp::Ordering::Equal));
     let service_known = at_limit.iter().any(|looked| looked.service_known);
     let class = match choose(&candidates) {
         Some(class) => class,
@@ -239,6 +238,11 @@ pub fn attribute_sweep(points: &[LoadPoint<'_>], stops_at: Option<f64>) -> Attri
         }
         None => Bottleneck::Unknown,
     };
+    // Of the largest load, and one in which that shows.
+    let shows = |looked: &Looked| looked.best(class).is_some_and(|measure| measure.exhausted);
+    let example = at_limit
+        .iter()
+        .max_by(|a, b| (shows(a), a.load).partial_cmp(&(shows(b), b.load)).unwrap_or(std::cmp::Ordering::Equal));
     let place = format!("throughput stops at a load of {}", number(stop));
     let summary = match (class, example) {
         (Bottleneck::Unknown, _) if !service_known => {
@@ -578,10 +582,12 @@ fn why_not(other: Bottleneck, class: Bottleneck, decisive: Option<&Looked>) -> S
         }
         Some(measure) => measure.says.clone(),
         None => match other {
-            Bottleneck::Client => "cannot be excluded: nothing was sampled of the load generator".to_owned(),
+            Bottleneck::Client => {
+                "cannot be excluded: what would tell of the load generator was not sampled".to_owned()
+            }
             Bottleneck::Gpu => "no GPU was seen".to_owned(),
             Bottleneck::Queueing => "the service says nothing of a queue".to_owned(),
-            _ => "cannot be excluded: nothing was sampled of it".to_owned(),
+            _ => "cannot be excluded: what would tell was not sampled".to_owned(),
         },
     }
 }

@@ -28,7 +28,7 @@ const SHORT: usize = 64;
 
 /// Up to so many values there are too few permutations for even the plainest step to be significant. There, what normal
 /// theory holds for far beyond chance, search over all places included, counts too when permutations do not refute it.
-const VERY_SHORT: usize = 10;
+const VERY_SHORT: usize = 14;
 const FAR_BEYOND_CHANCE: f64 = 1e-3;
 const NOT_REFUTED: f64 = 0.05;
 

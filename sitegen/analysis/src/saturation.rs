@@ -27,7 +27,7 @@ pub const PEAK_METHOD: &str = "median of repetitions with Student's t, version 1
 /// Root mean square from which on points lie visibly off a curve, as a share of the peak.
 const SEEN: f64 = 0.04;
 /// Chance below which it is none.
-const NOT_BY_CHANCE: f64 = 0.001;
+const NOT_BY_CHANCE: f64 = 0.01;
 
 /// One benchmark of a sweep. A figure is absent where nothing was measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]

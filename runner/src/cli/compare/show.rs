@@ -76,7 +76,7 @@ pub(super) fn text(answer: &Answer<'_>) -> String {
     let rule = if comparison.within_thresholds { "PASS" } else { "FAIL" };
     let gate = match answer.gate {
         super::Gate::Evidence => {
-            "a regression beyond chance fails; where nothing was repeated, a figure beyond its threshold"
+            "a regression beyond chance fails; where nothing tells how much a figure varies, one beyond its threshold"
         }
         super::Gate::Threshold => "a figure beyond its threshold fails",
         super::Gate::Strict => "a regression beyond chance, or not being able to tell, fails",

@@ -3,7 +3,7 @@
 //! Rates count by their median over the measurement window, so that a stray second does not decide; events by their
 //! sum over the load.
 
-use archive::{ResourceSample, Role, Severity, Status, Summary};
+use archive::{GateOutcome, ResourceSample, Role, Severity, Status, Summary};
 
 use super::{Bottleneck, Evidence, Looked, Observation, number};
 use crate::median;
@@ -212,21 +212,28 @@ fn client_throttled(window: &Window<'_>) -> Option<Measure> {
     })
 }
 
-/// What the load generator says of its own CPU, also where nothing was sampled. A calibration that failed is none of
-/// this: it tells how exact the latencies are, not what limits the throughput.
+/// What the load generator says of its own CPU, also where nothing was sampled: full or not. A calibration that failed is
+/// none of this: it tells how exact the latencies are, not what limits the throughput.
 fn client_finding(summary: Option<&Summary>) -> Option<Measure> {
+    let summary = summary?;
     let finding =
-        summary?.findings.iter().find(|finding| finding.code == "client_cpu" && finding.severity != Severity::Note)?;
+        summary.findings.iter().find(|finding| finding.code == "client_cpu" && finding.severity != Severity::Note);
+    let passed = summary.gates.iter().find(|gate| gate.code == "client_cpu" && gate.outcome == GateOutcome::Passed);
+    let says = match (finding, passed) {
+        (Some(finding), _) => finding.message.clone(),
+        (None, Some(gate)) => format!("the load generator had CPU time left: {}", gate.detail),
+        (None, None) => return None,
+    };
     Some(Measure {
         key: "client_finding",
         class: Bottleneck::Client,
         series: "findings (summary.json)",
-        value: 1.0,
+        value: if finding.is_some() { 1.0 } else { 0.0 },
         unit: "",
         limit: 1.0,
-        exhausted: true,
+        exhausted: finding.is_some(),
         decisive: false,
-        says: finding.message.clone(),
+        says,
     })
 }
 
@@ -444,7 +451,7 @@ fn memory_errors(summary: Option<&Summary>) -> Option<Measure> {
     };
     let count: u64 = summary.error_summary.iter().filter(|(text, _)| blames(text)).map(|(_, count)| count).sum();
     let value = count as f64 / summary.total_requests as f64 * 100.0;
-    (count > 0).then(|| Measure {
+    Some(Measure {
         key: "memory_errors",
         class: Bottleneck::Memory,
         series: "error_summary (summary.json)",

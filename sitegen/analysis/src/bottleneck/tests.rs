@@ -338,6 +338,33 @@ fn a_service_past_its_capacity_with_nothing_exhausted_has_a_queue() {
 }
 
 #[test]
+fn one_repetition_that_the_load_generator_limited_is_not_the_sweep() {
+    let gate = |made: &mut Made, bound: bool| {
+        let outcome = if bound { archive::GateOutcome::Failed } else { archive::GateOutcome::Passed };
+        let detail = "CPU".to_owned();
+        made.summary.gates.push(archive::Gate { code: "client_cpu".to_owned(), outcome, detail });
+        if bound {
+            made.summary.findings.push(archive::Finding {
+                code: "client_cpu".to_owned(),
+                severity: archive::Severity::Warning,
+                message: "at its own limit".to_owned(),
+            });
+        }
+    };
+    for (bound, expected) in [(1, Bottleneck::Cpu), (4, Bottleneck::Client)] {
+        let mut all = vec![made(1.0, 50.0)];
+        all.extend([2.0, 4.0, 8.0, 16.0].map(|load| {
+            let full = made(load, 100.0);
+            let service = expected == Bottleneck::Cpu;
+            if service { full.with(Role::Service, |sample| busy(sample, 99.0, 0.0)) } else { full }
+        }));
+        all.iter_mut().enumerate().for_each(|(place, made)| gate(made, (1..=bound).contains(&place)));
+        let answer = sweep(&all);
+        assert_eq!((answer.class, answer.stops_at), (expected, Some(2.0)), "{bound}: {answer:#?}");
+    }
+}
+
+#[test]
 fn a_mixed_situation_names_both() {
     let both = |load, rate| {
         made(load, rate)

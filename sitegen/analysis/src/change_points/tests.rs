@@ -73,7 +73,14 @@ fn noise_has_no_change() {
 
 #[test]
 fn a_step_is_found() {
-    for (length, at, shift, least) in [(8, 4, 12.0, 0.7), (12, 6, 6.0, 0.85), (20, 14, 4.0, 0.8), (60, 30, 2.0, 0.9)] {
+    for (length, at, shift, least) in [
+        (8, 4, 12.0, 0.7),
+        (11, 6, 20.0, 0.9),
+        (13, 8, 20.0, 0.9),
+        (12, 6, 6.0, 0.85),
+        (20, 14, 4.0, 0.8),
+        (60, 30, 2.0, 0.9),
+    ] {
         let [found, alone] = power(length, at, shift, normal, 25);
         assert!(found >= least && alone >= least - 0.1, "{length} values, step of {shift}: {found}, {alone}");
     }

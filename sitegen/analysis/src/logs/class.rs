@@ -400,6 +400,12 @@ const BEFORE_STATUS: &[&str] = &[
     "http/2.0",
 ];
 
+/// Words that may follow a status which is no quantity.
+const AFTER_STATUS: &[&str] = &[
+    "after", "and", "at", "by", "during", "error", "for", "from", "in", "of", "on", "path", "received", "response",
+    "returned", "retrying", "to", "url", "when", "while", "with",
+];
+
 /// What a status is followed by when it stands alone.
 const REASONS: &[(u16, &str)] = &[
     (400, "bad request"),
@@ -430,6 +436,12 @@ fn http_status(lower: &str) -> Option<Status> {
             return Some(Status { code, of_access_log: true });
         }
     }
+    // `[GIN] 2026/03/01 - 12:00:05 | 500 | 1.2ms | ::1 | POST "/api/generate"`, as of Ollama.
+    if lower.contains("[gin]")
+        && let Some(code) = lower.split('|').nth(1).and_then(|column| three_digits(column.trim()))
+    {
+        return Some(Status { code, of_access_log: true });
+    }
     let bytes = lower.as_bytes();
     for start in 0..bytes.len() {
         let alone = start == 0 || !matches!(bytes[start - 1], b'0'..=b'9' | b'a'..=b'z' | b'.' | b'_' | b'-' | b'/');
@@ -438,12 +450,17 @@ fn http_status(lower: &str) -> Option<Status> {
         }
         let Some(code) = three_digits(&lower[start..]) else { continue };
         let rest = lower[start + 3..].trim_start_matches([' ', ':', '-', '"', '\'']);
+        // Of what a status may be a quantity.
+        let alone = !rest.starts_with(|letter: char| letter.is_ascii_alphabetic())
+            || AFTER_STATUS.iter().any(|word| rest.split(|l: char| !l.is_ascii_alphabetic()).next() == Some(word));
         let named = REASONS.iter().any(|(status, reason)| *status == code && rest.starts_with(reason));
         let before = lower[..start].trim_end_matches([' ', ':', '=', '"', '\'', '(', '[']);
         let led = BEFORE_STATUS.iter().any(|lead| {
             before.strip_suffix(lead).is_some_and(|rest| !rest.ends_with(|l: char| l.is_ascii_alphanumeric()))
         });
-        if named || led {
+        // What comes after the bare name of the protocol and a colon is a port.
+        let port = before.ends_with("http") && lower[before.len()..start].contains([':', '=']);
+        if named || led && alone && !port {
             return Some(Status { code, of_access_log: false });
         }
     }

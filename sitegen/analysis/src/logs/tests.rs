@@ -129,6 +129,9 @@ fn lines_of_real_servers() {
         ("upstream returned 503 Service Unavailable", &[Http502503]),
         ("Error 404: Not Found", &[Http4xx, GeneralError]),
         ("{\"status\":503,\"path\":\"/x\"}", &[Http502503]),
+        ("request failed with status 503 for /x", &[Http502503, GeneralError]),
+        ("[GIN] 2026/03/01 - 12:00:05 | 500 |  1.2ms |  127.0.0.1 | POST     \"/api/generate\"", &[Http500]),
+        ("[GIN] 2026/03/01 - 12:00:05 | 200 |  500ms |  127.0.0.1 | POST     \"/api/generate\"", &[]),
     ];
     let mut wrong = Vec::new();
     for (line, expected) in cases {
@@ -147,6 +150,10 @@ fn lines_of_real_servers() {
 fn numbers_and_denials_are_no_issue() {
     for line in [
         "listening on port 5000",
+        "Server listening, HTTP: 443",
+        "http: 500 connections open",
+        "status 500 workers idle",
+        "response code 500 lookup table",
         "listening on 0.0.0.0:8000 (pid 404)",
         "request took 404 ms",
         "took 500ms, 503 bytes, 404 rows",

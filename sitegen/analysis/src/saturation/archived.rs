@@ -109,9 +109,14 @@ pub fn of_archived(benchmarks: &[Archived<'_>], slo: &BTreeMap<String, f64>) -> 
     if benchmarks.iter().any(|one| load_of(one.run).1 != LOAD_AXES[0].1) {
         answer.usl = None;
     }
-    let bound = benchmarks.iter().filter(|one| one.is_client_bound());
-    if let Some(least) = bound.map(|one| one.load).reduce(f64::min) {
-        let remark = format!("; left out from {} on: the load generator was at its own limit", number(least));
+    let bound: Vec<f64> = benchmarks.iter().filter(|one| one.is_client_bound()).map(|one| one.load).collect();
+    if let Some(least) = bound.iter().copied().reduce(f64::min) {
+        let of = benchmarks.iter().filter(|one| one.load >= least).count();
+        let remark = format!(
+            "; left out: {} of the {of} benchmarks from {} on, where the load generator was at its own limit",
+            bound.len(),
+            number(least)
+        );
         let Saturation { latency_knee, throughput_saturation, recommendation, .. } = &mut answer;
         for reason in [&mut latency_knee.reason, &mut throughput_saturation.reason, &mut recommendation.reason] {
             reason.push_str(&remark);
@@ -168,6 +173,6 @@ mod tests {
         let own = Finding { severity: Severity::Warning, code: "client_cpu".to_owned(), message: String::new() };
         let answer = swept(clients, &[own]).throughput_saturation;
         assert_eq!(answer.load, None);
-        assert!(answer.reason.ends_with("left out from 16 on: the load generator was at its own limit"), "{answer:?}");
+        assert!(answer.reason.contains("left out: 3 of the 3 benchmarks from 16 on"), "{answer:?}");
     }
 }
