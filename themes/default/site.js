@@ -350,9 +350,10 @@
     this.selects = [];
     this.controls.textContent = "";
     this.headings.forEach(function (heading, index) {
-      var values = Array.from(new Set(self.rows.map(function (row) { return row.cells[index]; })));
       var name = heading.firstChild.textContent.trim();
-      if (!/^(campaign|service|standing|of|target|state|against the one before)$/.test(name) || values.length < 2 || values.length > 60) return;
+      if (!/^(campaign|service|standing|of|target|state|against the one before)$/.test(name)) return;
+      var values = Array.from(new Set(self.rows.map(function (row) { return row.cells[index]; })));
+      if (values.length < 2 || values.length > 60) return;
       var label = document.createElement("label"), select = document.createElement("select");
       label.append(name + " ", select);
       [""].concat(values.sort()).forEach(function (value) {
@@ -389,16 +390,21 @@
   var list = null;
   // The rows of the list of benchmarks that do not stand in the page.
   function benchmarkRow(values, count, perSecond) {
-    var known = { id: values[0] };
-    var texts = [values[0], values[1], values[2], values[3], String(values[4]), values[5], values[6] == null ? "–" : significant(values[6]),
-      values[7] == null ? "–" : significant(values[7] * perSecond), values[8] == null ? "–" : significant(values[8] * perSecond), values[9]];
-    var number = { 4: values[4], 6: values[6], 7: values[7], 8: values[8] };
+    var known = { id: values[0] }, number = { 4: true, 6: true, 7: true, 8: true }, made = {};
+    function shown(value, factor) { return value == null ? "–" : significant(value * factor); }
+    // Ten thousand rows come at once: what few of them need is made when they do.
+    function texts() {
+      return made.texts || (made.texts = [values[0], values[1], values[2], values[3], String(values[4]), values[5],
+        shown(values[6], 1), shown(values[7], perSecond), shown(values[8], perSecond), values[9]]);
+    }
     return {
-      cells: texts, text: texts.join(" ").toLowerCase(),
-      sorts: texts.map(function (text, i) { return i in number ? (number[i] == null ? "–" : number[i]) : text; }),
+      // Filters are on columns of words, which stand here as they are shown.
+      cells: values,
+      get text() { return made.text || (made.text = texts().join(" ").toLowerCase()); },
+      get sorts() { return made.sorts || (made.sorts = values.slice(0, 10).map(function (value) { return value == null ? "–" : value; })); },
       make: function () {
         var row = document.createElement("tr");
-        texts.slice(0, count).forEach(function (text, i) {
+        texts().slice(0, count).forEach(function (text, i) {
           var cell = row.insertCell();
           if (i in number) cell.className = "number";
           if (i === 5 && text !== "valid") cell.className = text === "cancelled" ? "muted" : "bad";
