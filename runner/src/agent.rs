@@ -18,6 +18,7 @@ mod account;
 mod calibrate;
 mod container;
 mod crew;
+mod data;
 mod deployment;
 mod events;
 mod exec;

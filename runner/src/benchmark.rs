@@ -34,11 +34,13 @@ mod collect;
 mod commit;
 mod drive;
 mod journal;
+mod logs;
 mod publish;
 mod recover;
 mod resume;
 mod retry;
 mod search;
+mod source;
 
 pub use collect::{Done, status_word};
 pub use commit::commit_imported;
@@ -51,6 +53,7 @@ pub use recover::{Recovered, recover};
 pub use resume::{Resumption, Unfinished, resume, under_way, unfinished};
 pub use retry::retried_end;
 pub use search::{give_up as give_up_searches, resume as resume_searches};
+pub use source::source_of;
 
 /// What the person who starts a campaign decides about the archive.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -264,6 +267,7 @@ fn point_plan(plan: &Plan, planned: &PlannedBenchmark, execution: &str, archive:
         settings: client.settings.clone().into(),
         command: client.command.clone(),
         env: client.env.clone(),
+        data: client.data.clone(),
         load,
         warmup_delay_s: point.warmup_delay_s,
         time_limit_s: time_limit_s(&client.resources)?,
@@ -286,6 +290,8 @@ fn point_plan(plan: &Plan, planned: &PlannedBenchmark, execution: &str, archive:
             text: plan.campaign.text.clone(),
             recipe_text: point.recipe_text.clone(),
             overrides: plan.campaign.overrides.clone(),
+            git_commit: plan.campaign.source.git_commit.clone(),
+            changes_sha256: plan.campaign.source.changes_sha256.clone(),
             resolved: point.resolved.clone(),
         },
         rerun_of: repeated.map(|repeated| repeated.id),
@@ -315,6 +321,7 @@ fn service_plan(point: &Point) -> Result<ServicePlan> {
         env: service.env.clone(),
         pre_run_commands: service.pre_run_commands.clone(),
         volumes: service.resources.volumes.clone(),
+        data: service.data.clone(),
         ready_timeout_s: service.ready_timeout,
         time_limit_s: time_limit_s(&service.resources)?,
     })

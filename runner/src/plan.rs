@@ -69,6 +69,18 @@ pub struct Campaign {
     pub text: String,
     /// What the command line changed, as typed.
     pub overrides: Vec<String>,
+    /// Where the file stands in git; filled in by whoever runs the plan.
+    #[serde(default)]
+    pub source: Source,
+}
+
+/// The state of the repository that holds a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// HEAD.
+    pub git_commit: Option<String>,
+    /// sha256 over what is changed and not committed.
+    pub changes_sha256: Option<String>,
 }
 
 /// One combination of the sweep.
@@ -199,6 +211,7 @@ fn from_reading(
             file,
             text,
             overrides: overrides.as_typed(),
+            source: Source::default(),
         },
         deployments,
         points,
@@ -318,6 +331,14 @@ fn point(
     };
     let recipe = resolved.recipe;
     rules::check(findings, draft, &recipe, machine.environment, secrets);
+    if rules::is_local(&recipe) {
+        for (path, files) in [("service.data", &recipe.service.data), ("client.data", &recipe.client.data)] {
+            for file in files.iter().filter(|file| !Path::new(file).exists()) {
+                let at = draft.tree.find(path).map_or(at, |entry| entry.key_span);
+                findings.error(at, path, format!("{file} is not here"));
+            }
+        }
+    }
     let client = draft.types.client?;
     let client = if recipe.client.command.is_some() { crate::services::RAW_CLIENT } else { client };
     let defaults = match client.load_defaults(&Value::Object(recipe.client.settings.clone())) {

@@ -72,6 +72,10 @@ pub struct Service {
     pub ready_timeout: f64,
     /// Commands of the batch script before the service starts.
     pub pre_run_commands: Vec<String>,
+    /// Files and folders that it rests on: their digests are archived. Absolute, as its node sees them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = r"^/")))]
+    pub data: Vec<String>,
     #[serde(flatten)]
     #[schemars(flatten)]
     pub resources: Resources,
@@ -91,6 +95,7 @@ impl Default for Service {
             environment: BTreeMap::new(),
             ready_timeout: 300.0,
             pre_run_commands: Vec::new(),
+            data: Vec::new(),
             resources: Resources::default(),
         }
     }
@@ -117,6 +122,10 @@ pub struct Client {
     /// Another name of `env`.
     #[schemars(extend("propertyNames" = { "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" }))]
     pub environment: BTreeMap<String, String>,
+    /// Files and folders that the load rests on: their digests are archived. Absolute, as its node sees them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = r"^/")))]
+    pub data: Vec<String>,
     #[serde(flatten)]
     #[schemars(flatten)]
     pub resources: Resources,

@@ -78,6 +78,10 @@ pub trait ServiceType: Sync {
     fn secret_settings(&self) -> &'static [SecretSetting] {
         &[]
     }
+    /// Settings that may be the path of what it serves, such as a model's folder.
+    fn data_settings(&self) -> &'static [&'static str] {
+        &[]
+    }
     /// The client types that can drive it.
     fn clients(&self) -> &'static [&'static dyn ClientType];
     /// How it is started. Pure: nothing is started here.
@@ -93,6 +97,10 @@ pub trait ServiceType: Sync {
         _progress: &'a mut dyn FnMut(String),
     ) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async { Err("nothing is known that could get it".to_owned()) })
+    }
+    /// The digest of the model that it serves, by its own account, where its name may come to mean another.
+    fn model_digest<'a>(&'a self, _endpoint: &'a Endpoint, _settings: &'a Value) -> BoxFuture<'a, Option<String>> {
+        Box::pin(async { None })
     }
     /// What it says of itself while it is under load, asked once a second, by the names of `docs/metrics.md`;
     /// empty when it says nothing. An answer that takes longer than a second is not waited for.

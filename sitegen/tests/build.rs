@@ -52,6 +52,31 @@ fn git(root: &Path, args: &[&str]) -> String {
 }
 
 #[test]
+fn a_shallow_or_partial_clone_gives_the_same_site() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let root = folder.path();
+    let origin = root.join("origin");
+    write_all(&origin.join("results"));
+    git(root, &["init", "-q", "-b", "main", "origin"]);
+    for (name, value) in [("user.name", "T"), ("user.email", "t@localhost"), ("uploadpack.allowFilter", "true")] {
+        git(&origin, &["config", name, value]);
+    }
+    fs::write(origin.join("README"), "a project\n").expect("written");
+    git(&origin, &["add", "README"]);
+    git(&origin, &["commit", "-q", "-m", "start"]);
+    git(&origin, &["add", "results"]);
+    git(&origin, &["commit", "-q", "-m", "results"]);
+    sitegen(&origin, &["build", "--out", "../of-origin"]).success();
+    let url = format!("file://{}", origin.display());
+    for (name, how) in [("shallow", "--depth=1"), ("partial", "--filter=blob:none"), ("treeless", "--filter=tree:0")] {
+        git(root, &["clone", "-q", how, &url, name]);
+        let out = format!("../of-{name}");
+        sitegen(&root.join(name), &["build", "--out", &out]).success();
+        assert!(tree(&root.join("of-origin")) == tree(&root.join(format!("of-{name}"))), "{name}");
+    }
+}
+
+#[test]
 fn the_same_archive_gives_the_same_bytes_and_is_not_written_again() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let root = folder.path();

@@ -1,7 +1,7 @@
 //! The archive against its git history: nothing that was ever committed may have changed or gone.
 //!
 //! Every commit that HEAD descends from is compared with its parents, by the object ids of the benchmarks' folders: no file
-//! is read. A shallow or partial clone is audited as far back as it goes, which the answer says.
+//! is read. A shallow or partial clone is audited as far as it has what is needed, which the answer says; nothing is fetched.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -34,6 +34,8 @@ pub struct Audit {
     pub uncommitted: Vec<BenchmarkId>,
     /// The clone has no commits before some of those looked at.
     pub is_shallow: bool,
+    /// Commits whose folders this clone does not have, and which were not looked at.
+    pub unread_commits: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -87,13 +89,16 @@ pub fn audit(results: &Path, base: Option<&str>, only: Option<&[BenchmarkId]>) -
     walk.push(head.id())?;
     for id in walk {
         let commit = repository.find_commit(id?)?;
-        audit.commits += 1;
-        let now = history.folders(&commit)?;
+        let Some(now) = known(history.folders(&commit))? else {
+            audit.unread_commits += 1;
+            continue;
+        };
         let mut inherited: HashSet<BenchmarkId> = HashSet::new();
         let mut has_parents = commit.parent_count() == 0;
         for parent in commit.parents() {
+            // Of a partial clone: as if it ended here.
+            let Some(before) = known(history.folders(&parent))? else { continue };
             has_parents = true;
-            let before = history.folders(&parent)?;
             if Rc::ptr_eq(&before, &now) {
                 inherited.extend(now.keys());
                 continue;
@@ -102,6 +107,7 @@ pub fn audit(results: &Path, base: Option<&str>, only: Option<&[BenchmarkId]>) -
             audit.damages.extend(lost(&repository, &before, &now, &by));
             inherited.extend(before.keys());
         }
+        audit.commits += 1;
         // At the edge of a shallow clone everything looks new.
         if has_parents {
             for (id, folder) in now.iter().filter(|(id, _)| !inherited.contains(id)) {
@@ -120,6 +126,14 @@ pub fn audit(results: &Path, base: Option<&str>, only: Option<&[BenchmarkId]>) -
     Ok(audit)
 }
 
+/// What could be read; `None` for what a partial clone does not have.
+fn known<T>(read: Result<T, git2::Error>) -> Result<Option<T>, git2::Error> {
+    match read {
+        Err(err) if err.code() == ErrorCode::NotFound => Ok(None),
+        read => read.map(Some),
+    }
+}
+
 /// Reads the archive's tree of commits; equal trees are read once.
 struct Reader<'a> {
     repository: &'a Repository,
@@ -132,14 +146,14 @@ const KEPT_TREES: usize = 64;
 
 impl Reader<'_> {
     fn folders(&mut self, commit: &Commit<'_>) -> Result<Rc<Folders>, git2::Error> {
-        let tree = match self.relative.as_str() {
-            "" => commit.tree_id(),
-            relative => match commit.tree()?.get_path(Path::new(relative)) {
-                Ok(entry) => entry.id(),
-                Err(err) if err.code() == ErrorCode::NotFound => return Ok(Rc::default()),
-                Err(err) => return Err(err),
-            },
-        };
+        let mut tree = commit.tree_id();
+        // Step by step: a folder that a partial clone lacks is not one that is not there.
+        for name in self.relative.split('/').filter(|name| !name.is_empty()) {
+            match self.repository.find_tree(tree)?.get_name(name) {
+                Some(entry) => tree = entry.id(),
+                None => return Ok(Rc::default()),
+            }
+        }
         if let Some(folders) = self.known.get(&tree) {
             return Ok(folders.clone());
         }

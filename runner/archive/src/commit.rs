@@ -1,4 +1,5 @@
-//! Committing sealed benchmarks: one commit that adds exactly one folder.
+//! Committing sealed benchmarks: one commit that adds exactly one folder, and where git might change line ends, the
+//! `.gitattributes` that keeps it from that.
 //!
 //! The commit is built from HEAD's tree in memory. The user's working tree is not touched; of the index only
 //! the entries of the new folder are added (as `git commit --only` does), so that `git status` reads the
@@ -6,14 +7,14 @@
 //! left locked is unlocked.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
     path::{Component, Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
-use git2::{ErrorCode, Oid, RepositoryState, Signature};
+use git2::{AttrCheckFlags, AttrValue, ErrorCode, ObjectType, Oid, RepositoryState, Signature};
 
 use crate::{BenchmarkId, SigningKey, seal::files_below};
 
@@ -128,6 +129,7 @@ fn commit_within(
         entries.push((slashed(name), blob));
     }
 
+    entries.extend(attributes(&repository, &results, &root, &relative).map_err(git)?);
     let deadline = Instant::now() + patience;
     // Before HEAD moves: an index that lacks what HEAD holds makes the user's next commit remove it.
     let index = IndexUpdate::begin(&repository, deadline).map_err(git)?;
@@ -167,6 +169,44 @@ fn exact_blob(repository: &git2::Repository, path: &Path) -> Result<io::Result<O
         Ok(_) => writer.commit().map(Ok),
         Err(err) => Ok(Err(err)),
     }
+}
+
+/// What keeps git from ever changing a sealed byte, for everybody who clones: the rule of the archive's `.gitattributes`.
+pub(crate) const ATTRIBUTES: (&str, &str) = (".gitattributes", "* -text\n");
+
+/// The archive's `.gitattributes`, made when neither it nor any other rule does what it is for.
+fn attributes(
+    repository: &git2::Repository,
+    results: &Path,
+    root: &Path,
+    benchmark: &Path,
+) -> Result<Option<(String, Oid)>, git2::Error> {
+    let (name, rule) = ATTRIBUTES;
+    let path = results.join(name);
+    let relative = path.strip_prefix(root).unwrap_or(&path);
+    let ours = Oid::hash_object(ObjectType::Blob, rule.as_bytes())?;
+    let head = repository.head().ok().and_then(|head| head.peel_to_tree().ok());
+    let committed = head.and_then(|tree| tree.get_path(relative).ok()).map(|entry| entry.id());
+    let here = fs::read(&path).ok();
+    match (committed, &here) {
+        // The one who committed it may have died before the index had it.
+        (Some(committed), Some(text)) if committed == ours && text == rule.as_bytes() => {}
+        (Some(_), _) => return Ok(None),
+        // Ours, of an attempt that was cut off.
+        (None, Some(text)) if text == rule.as_bytes() || text.is_empty() => {}
+        (None, Some(_)) => return Ok(None),
+        (None, None) => {
+            let known = repository.get_attr(&benchmark.join("run.json"), "text", AttrCheckFlags::FILE_THEN_INDEX)?;
+            if AttrValue::from_string(known) == AttrValue::False {
+                return Ok(None);
+            }
+        }
+    }
+    let failed = |err| git2::Error::from_str(&format!("cannot write {}: {err}", path.display()));
+    if here.as_deref() != Some(rule.as_bytes()) {
+        fs::write(&path, rule).map_err(failed)?;
+    }
+    Ok(Some((slashed(relative), repository.blob(rule.as_bytes())?)))
 }
 
 fn is_contention(err: &git2::Error) -> bool {
@@ -251,7 +291,7 @@ pub(crate) fn slashed(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, process::Command};
+    use std::process::Command;
 
     use super::*;
 
@@ -299,7 +339,10 @@ mod tests {
         assert_eq!(git(root, &["rev-parse", "HEAD"]).trim(), committed.commit);
         assert_eq!(git(root, &["log", "--format=%an %s"]), "Tester Archive it\nTester start\n");
         let names = git(root, &["show", "--name-status", "--format=", "HEAD"]);
-        assert_eq!(names, "A\tresults/BM-20260301-001/logs/service.log\nA\tresults/BM-20260301-001/run.json\n");
+        assert_eq!(
+            names,
+            "A\tresults/.gitattributes\nA\tresults/BM-20260301-001/logs/service.log\nA\tresults/BM-20260301-001/run.json\n"
+        );
         assert_eq!(git(root, &["fsck", "--strict"]), "");
         // A committer that died before it updated the index is finished by the next.
         git(root, &["rm", "-q", "-r", "--cached", "results"]);
@@ -364,6 +407,34 @@ mod tests {
         // Also when git looks at the file again.
         fs::write(root.join(log), "10 %\r\n20 %\r\n").expect("written");
         assert_eq!(git(root, &["status", "--porcelain"]), "");
+    }
+
+    #[test]
+    fn a_rule_against_changed_line_ends_is_added_once_and_only_where_there_is_none() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let root = folder.path();
+        repository(root);
+        let results = root.join("results");
+        let id = |sequence| BenchmarkId::new(20260301, sequence);
+        let committed = |sequence: u32| {
+            benchmark(root, id(sequence));
+            commit(&results, id(sequence), "x").expect("committed").expect("new");
+            let names = git(root, &["show", "--name-only", "--format=", "HEAD"]);
+            assert_eq!(git(root, &["status", "--porcelain"]), "");
+            names.lines().any(|name| name == "results/.gitattributes")
+        };
+        assert_eq!([committed(1), committed(2)], [true, false]);
+        assert_eq!(git(root, &["check-attr", "text", "results/x"]), "results/x: text: unset\n");
+        // Whoever takes it away gets it again, with a rule of their own they do not.
+        git(root, &["rm", "-q", "results/.gitattributes"]);
+        git(root, &["commit", "-q", "-m", "away"]);
+        fs::write(results.join(".gitattributes"), "").expect("an attempt that was cut off");
+        assert!(committed(3));
+        git(root, &["rm", "-q", "results/.gitattributes"]);
+        fs::write(root.join(".gitattributes"), "* text=auto\nresults/** -text\n").expect("written");
+        git(root, &["add", ".gitattributes"]);
+        git(root, &["commit", "-q", "-m", "their own"]);
+        assert!(!committed(4));
     }
 
     #[test]

@@ -37,8 +37,8 @@ pub use replay::{ReplayError, Replayed, replay};
 pub use request::{Request, RequestReader, RequestWriter};
 pub use resource::{DiskSample, GpuSample, InterfaceSample, ResourceReader, ResourceSample, Role};
 pub use run::{
-    CampaignFacts, ClientFacts, Event, Failure, GpuFacts, ImageFacts, NodeFacts, RecipeFacts, Run, SearchFacts, Seeds,
-    ServiceFacts, Stage, Status, TargetFacts, ToolFacts,
+    CampaignFacts, ClientFacts, DataFacts, Event, Failure, GpuFacts, ImageFacts, NodeFacts, RecipeFacts, Run,
+    SearchFacts, Seeds, ServiceFacts, Stage, Status, TargetFacts, ToolFacts,
 };
 pub use schema::schemas;
 pub use seal::{SealError, SealOptions, Sealed, files_below, ignore_in_git, seal};

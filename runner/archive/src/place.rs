@@ -11,7 +11,7 @@ use std::{
 
 use git2::{ErrorCode, FileMode, Oid, Repository, RepositoryInitOptions, WorktreeAddOptions, build::CheckoutBuilder};
 
-use crate::commit::{author, move_head, slashed};
+use crate::commit::{ATTRIBUTES, author, move_head, slashed};
 
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
@@ -29,43 +29,75 @@ pub enum PlaceError {
     Occupied { folder: PathBuf, branch: String },
     #[error("cannot prepare {path}: {source}")]
     Git { path: PathBuf, source: git2::Error },
+    #[error(
+        "cannot prepare {path} yet: {source}; when no git command runs in this repository, a killed one left that file: remove it"
+    )]
+    Locked { path: PathBuf, source: git2::Error },
     #[error("cannot prepare {path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
 }
 
-/// What the first commit of a repository or branch for results holds: git must never change a sealed byte.
-const ATTRIBUTES: (&str, &str) = (".gitattributes", "* -text\n");
+/// What git says about a place, with the cure where there is one.
+fn refused(path: &Path) -> impl Fn(git2::Error) -> PlaceError + Copy {
+    move |source| match source.code() {
+        ErrorCode::Locked => PlaceError::Locked { path: path.to_owned(), source },
+        _ => PlaceError::Git { path: path.to_owned(), source },
+    }
+}
 
 /// Makes `folder` a git repository, unless it is one. True when it was made.
 pub fn begin_repository(folder: &Path, anonymous: bool) -> Result<bool, PlaceError> {
     if Repository::open(folder).is_ok() {
         return Ok(false);
     }
-    let git = |source| PlaceError::Git { path: folder.to_owned(), source };
+    let git = refused(folder);
     let io = |source| PlaceError::Io { path: folder.to_owned(), source };
-    if folder.exists() && fs::read_dir(folder).map_err(io)?.next().is_some() {
-        return Err(PlaceError::NotARepository(folder.to_owned()));
+    if folder.exists() {
+        if !has_only(folder, None).map_err(io)? {
+            return Err(PlaceError::NotARepository(folder.to_owned()));
+        }
+        begin_in(folder, anonymous).map_err(git)?;
+        return Ok(true);
     }
+    // Beside it, and moved when it is whole: nobody finds half of it.
+    let absolute = std::path::absolute(folder).map_err(io)?;
+    let parent = absolute.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(parent).map_err(io)?;
+    let part = tempfile::Builder::new().prefix(".runner-repository-").tempdir_in(parent).map_err(io)?;
+    // One below, with the rights that a folder has here.
+    let made = part.path().join("repository");
+    fs::create_dir(&made).map_err(io)?;
+    begin_in(&made, anonymous).map_err(git)?;
+    fs::rename(&made, &absolute).map_err(io)?;
+    Ok(true)
+}
+
+/// A repository with its first commit in an empty folder.
+fn begin_in(folder: &Path, anonymous: bool) -> Result<(), git2::Error> {
     let branch = git2::Config::open_default().and_then(|config| config.get_string("init.defaultBranch"));
     let mut options = RepositoryInitOptions::new();
-    options.mkpath(true).initial_head(branch.as_deref().unwrap_or("main"));
-    let repository = Repository::init_opts(folder, &options).map_err(git)?;
-    let first = first_commit(&repository, anonymous).map_err(git)?;
-    move_head(&repository, first, None, "Begin the archive").map_err(git)?;
-    repository.checkout_head(Some(CheckoutBuilder::new().force())).map_err(git)?;
-    Ok(true)
+    options.initial_head(branch.as_deref().unwrap_or("main"));
+    let repository = Repository::init_opts(folder, &options)?;
+    let first = first_commit(&repository, anonymous)?;
+    move_head(&repository, first, None, "Begin the archive")?;
+    repository.checkout_head(Some(CheckoutBuilder::new().force()))
 }
 
 /// Checks `branch` out in the folder `results`, unless it is, and begins the branch, unless there is one here or at `remote`.
 /// True when anything was done.
 pub fn check_out_branch(results: &Path, branch: &str, remote: &str, anonymous: bool) -> Result<bool, PlaceError> {
-    let git = |source| PlaceError::Git { path: results.to_owned(), source };
+    let git = refused(results);
     let io = |source| PlaceError::Io { path: results.to_owned(), source };
     let name = format!("refs/heads/{branch}");
     if !git2::Reference::is_valid_name(&name) || branch.starts_with('-') {
         return Err(PlaceError::BadName(branch.to_owned()));
     }
     let results = std::path::absolute(results).map_err(io)?;
+    let link = results.join(".git");
+    if link.is_file() && Repository::open(&results).is_err() && has_only(&results, Some(".git")).map_err(io)? {
+        // Of an attempt that was cut off.
+        fs::remove_file(&link).map_err(io)?;
+    }
     let existing = results.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
     let repository = Repository::discover(existing).map_err(|err| match err.code() {
         ErrorCode::NotFound => PlaceError::NoRepository(existing.to_owned()),
@@ -78,10 +110,10 @@ pub fn check_out_branch(results: &Path, branch: &str, remote: &str, anonymous: b
     };
     let found = on(&repository).map_err(git)?;
     if found == name {
+        finish_checkout(&repository).map_err(git)?;
         return Ok(false);
     }
-    let is_empty = |folder: &Path| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-    if results.exists() && !is_empty(&results) {
+    if results.exists() && !has_only(&results, None).map_err(io)? {
         // A checkout of its own says which branch; a folder of the user's own says that it is in the way.
         return Err(match results.canonicalize().map_err(io)? == root {
             true => {
@@ -104,30 +136,60 @@ pub fn check_out_branch(results: &Path, branch: &str, remote: &str, anonymous: b
         };
         repository.reference(&name, begin, false, "begin the archive").map_err(git)?;
     }
-    let reference = repository.find_reference(&name).map_err(git)?;
-    let mut options = WorktreeAddOptions::new();
-    options.reference(Some(&reference));
-    let label = format!("{}-{}", branch.replace('/', "-"), &crate::sha256_hex(slashed(&results).as_bytes())[..6]);
-    // Of a folder that was removed by hand; its commits are all there.
-    if let Ok(stale) = repository.find_worktree(&label)
-        && stale.validate().is_err()
-    {
-        stale.prune(None).map_err(git)?;
-    }
-    repository.worktree(&label, &results, Some(&options)).map_err(git)?;
-    // The user's `git status` needs not tell of it. Anchored: the results folder's own checkout has no such path.
+    // The user's `git status` needs not tell of it, from the first. Anchored: the results folder's own checkout has no such path.
     if let Ok(relative) = results.strip_prefix(&root)
         && !repository.is_path_ignored(relative).map_err(git)?
     {
         let info = repository.commondir().join("info");
         fs::create_dir_all(&info).map_err(io)?;
         let exclude = fs::File::options().create(true).append(true).open(info.join("exclude"));
-        exclude.and_then(|mut file| writeln!(file, "/{}/", slashed(relative))).map_err(io)?;
+        // All at once: half a line would spoil the next.
+        let line = format!("/{}/\n", slashed(relative));
+        exclude.and_then(|mut file| file.write_all(line.as_bytes())).map_err(io)?;
+    }
+    let reference = repository.find_reference(&name).map_err(git)?;
+    let mut options = WorktreeAddOptions::new();
+    options.reference(Some(&reference));
+    let label = format!("{}-{}", branch.replace('/', "-"), &crate::sha256_hex(slashed(&results).as_bytes())[..6]);
+    let notes = repository.commondir().join("worktrees").join(&label);
+    match repository.find_worktree(&label) {
+        // Of a folder that was removed by hand; its commits are all there.
+        Ok(stale) if stale.validate().is_err() => stale.prune(None).map_err(git)?,
+        Ok(_) => {}
+        // Of an attempt that was cut off: git's notes on a checkout that never was.
+        Err(_) if notes.is_dir() => fs::remove_dir_all(&notes).map_err(io)?,
+        Err(_) => {}
+    }
+    repository.worktree(&label, &results, Some(&options)).map_err(git)?;
+    Ok(true)
+}
+
+/// Whether there is nothing in a folder but what has this name.
+fn has_only(folder: &Path, name: Option<&str>) -> std::io::Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        if entry?.file_name().to_str().is_none_or(|found| Some(found) != name) {
+            return Ok(false);
+        }
     }
     Ok(true)
 }
 
-/// A commit without a parent; no reference is moved.
+/// Puts the files of a checkout that was cut off in their place, also one that was cut off itself. git writes the index when
+/// all of them are there.
+fn finish_checkout(repository: &Repository) -> Result<(), git2::Error> {
+    if repository.is_worktree() && !repository.path().join("index").exists() {
+        let lock = repository.path().join("index.lock");
+        return repository.checkout_head(Some(CheckoutBuilder::new().force())).map_err(|err| match err.code() {
+            ErrorCode::Locked if lock.exists() => {
+                git2::Error::new(err.code(), err.class(), format!("{} is there", lock.display()))
+            }
+            _ => err,
+        });
+    }
+    Ok(())
+}
+
+/// A commit without a parent, of [`ATTRIBUTES`] alone; no reference is moved.
 fn first_commit(repository: &Repository, anonymous: bool) -> Result<Oid, git2::Error> {
     let (name, text) = ATTRIBUTES;
     let mut tree = repository.treebuilder(None)?;

@@ -22,10 +22,12 @@ use serde_json::{Value, json};
 
 use crate::{
     Archive, BenchmarkId, Manifest, ManifestEntry, SigningKey,
-    commit::{IndexUpdate, PATIENCE, entry, move_head, signed, slashed, under_way},
+    commit::{ATTRIBUTES, IndexUpdate, PATIENCE, entry, move_head, signed, slashed, under_way},
     sha256_hex,
     verify::{MANIFEST, SIGNATURE},
 };
+
+mod folders;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
@@ -53,8 +55,8 @@ pub enum ReplayError {
     Changed(git2::Error),
     #[error("cannot read {0} of {1}: {2}")]
     Format(&'static str, BenchmarkId, serde_json::Error),
-    #[error("cannot give another id: {0}")]
-    NoId(anyhow::Error),
+    #[error("cannot work in the archive: {0}")]
+    Archive(anyhow::Error),
     #[error("cannot sign: {0}")]
     Sign(#[from] crate::SignError),
     #[error("{0}: {1}")]
@@ -76,6 +78,8 @@ type Folders = BTreeMap<BenchmarkId, Oid>;
 struct Brought<'r> {
     commit: Commit<'r>,
     folders: Folders,
+    /// The archive's `.gitattributes`, if it brought that too.
+    attributes: Option<Oid>,
 }
 
 /// Puts the commits of HEAD that the reference `onto` lacks on top of it, moves the branch there, and brings files and index
@@ -114,12 +118,12 @@ pub fn replay(
     let brought = place.brought(&local, &remote)?;
     let mut names: BTreeMap<BenchmarkId, BenchmarkId> = BTreeMap::new();
     let taken: BTreeSet<BenchmarkId> =
-        here.keys().chain(there.keys()).copied().chain(archive.ids().map_err(ReplayError::NoId)?).collect();
+        here.keys().chain(there.keys()).copied().chain(archive.ids().map_err(ReplayError::Archive)?).collect();
     for (id, folder) in brought.iter().flat_map(|brought| &brought.folders) {
         if there.get(id).is_some_and(|other| other != folder) {
             let before = place.given_before(archive, &here, &place.digest(*folder)?);
             let beside = || archive.allocate_beside(id.date(), taken.iter().chain(names.values()).copied());
-            let new = before.map_or_else(beside, Ok).map_err(ReplayError::NoId)?;
+            let new = before.map_or_else(beside, Ok).map_err(ReplayError::Archive)?;
             names.insert(*id, new);
         }
     }
@@ -127,9 +131,15 @@ pub fn replay(
     for one in &brought {
         tip = place.put_on(tip, one, &there, &names, sign)?;
     }
-    place.check_out(&local.tree()?, &tip.tree()?, &root, &index)?;
-    move_head(&repository, tip.id(), Some(local.id()), "put on top of what others pushed")?;
-    index.finish()?;
+    let work = archive.work_folder().map_err(ReplayError::Archive)?;
+    place.check_out(&local.tree()?, &tip.tree()?, &root, &work, &index)?;
+    // The index first: one that lacks what HEAD holds makes the user's next commit remove it, and nobody would come back to it.
+    // While HEAD is where it was, the next attempt does all of this again.
+    index.put()?;
+    if let Err(err) = move_head(&repository, tip.id(), Some(local.id()), "put on top of what others pushed") {
+        index.put_back()?;
+        return Err(err.into());
+    }
     Ok(Some(Replayed { renamed: names.into_iter().collect() }))
 }
 
@@ -226,7 +236,7 @@ impl<'r> Place<'r> {
                 return Err(own());
             }
             let before = commit.parent(0).ok().map(|parent| parent.tree()).transpose()?;
-            let (tree, mut folders) = (commit.tree()?, Folders::new());
+            let (tree, mut folders, mut attributes) = (commit.tree()?, Folders::new(), None);
             let (old, new) =
                 (before.as_ref().map(|tree| self.folders(tree)).transpose()?.unwrap_or_default(), self.folders(&tree)?);
             for delta in self.repository.diff_tree_to_tree(before.as_ref(), Some(&tree), None)?.deltas() {
@@ -236,6 +246,10 @@ impl<'r> Place<'r> {
                         folders.insert(id, new[&id]);
                     }
                     Some(_) => return Err(own()),
+                    // Of a first benchmark. The others may have had a first one too.
+                    None if delta.status() == Delta::Added && slashed(path) == self.path(ATTRIBUTES.0) => {
+                        attributes = Some(delta.new_file().id());
+                    }
                     // What the others have as well needs not be brought.
                     None => {
                         let there = theirs.get_path(path).ok().map(|entry| entry.id());
@@ -246,7 +260,7 @@ impl<'r> Place<'r> {
                     }
                 }
             }
-            all.push(Brought { commit, folders });
+            all.push(Brought { commit, folders, attributes });
         }
         Ok(all)
     }
@@ -278,6 +292,11 @@ impl<'r> Place<'r> {
         }
         if !is_new {
             return Ok(tip);
+        }
+        if let Some(attributes) = one.attributes
+            && tip.tree()?.get_path(Path::new(&self.path(ATTRIBUTES.0))).is_err()
+        {
+            update.upsert(self.path(ATTRIBUTES.0), attributes, FileMode::Blob);
         }
         let tree = self.repository.find_tree(update.create_updated(self.repository, &tip.tree()?)?)?;
         let (author, committer) = (one.commit.author(), one.commit.committer());
@@ -348,33 +367,38 @@ impl<'r> Place<'r> {
 
     /// Brings the files on disk, and the index, from one tree to another. Files that are equal in both are not touched, and
     /// nothing is when a file that differs is not as it was committed.
-    fn check_out(&self, from: &Tree<'_>, to: &Tree<'_>, root: &Path, index: &IndexUpdate) -> Result<(), ReplayError> {
+    fn check_out(
+        &self,
+        from: &Tree<'_>,
+        to: &Tree<'_>,
+        root: &Path,
+        work: &Path,
+        index: &IndexUpdate,
+    ) -> Result<(), ReplayError> {
         let diff = self.repository.diff_tree_to_tree(Some(from), Some(to), None)?;
-        // Sealed bytes go to disk as they are, whatever git is configured to do to line ends; the user's own as git does it.
-        for sealed in [false, true] {
-            let mut options = CheckoutBuilder::new();
-            options.safe().update_index(false).disable_pathspec_match(true).disable_filters(sealed);
-            if sealed {
-                options.file_perm(0o444);
+        let results = root.join(&self.relative);
+        let changes = folders::changes(self.repository, &results, &self.folders(from)?, &self.folders(to)?)?;
+        // The user's own files as git does it, also to their line ends; sealed bytes go to disk as they are.
+        let mut options = CheckoutBuilder::new();
+        options.safe().update_index(false).disable_pathspec_match(true);
+        let mut is_empty = true;
+        for delta in diff.deltas().filter(|delta| self.benchmark_of(path_of(delta)).is_none()) {
+            let path = path_of(&delta);
+            // What an attempt that was cut off brought needs not be brought again.
+            if Oid::hash_file(ObjectType::Blob, root.join(path)).is_ok_and(|here| here == delta.new_file().id()) {
+                continue;
             }
-            let mut is_empty = true;
-            for delta in diff.deltas().filter(|delta| self.benchmark_of(path_of(delta)).is_some() == sealed) {
-                let path = path_of(&delta);
-                // What an attempt that was cut off brought needs not be brought again.
-                if Oid::hash_file(ObjectType::Blob, root.join(path)).is_ok_and(|here| here == delta.new_file().id()) {
-                    continue;
-                }
-                options.path(path);
-                is_empty = false;
-            }
-            // Without a path it would be all of them.
-            if !is_empty {
-                self.repository.checkout_tree(to.as_object(), Some(&mut options)).map_err(|err| match err.code() {
-                    ErrorCode::Conflict => ReplayError::Changed(err),
-                    _ => err.into(),
-                })?;
-            }
+            options.path(path);
+            is_empty = false;
         }
+        // Without a path it would be all of them.
+        if !is_empty {
+            self.repository.checkout_tree(to.as_object(), Some(&mut options)).map_err(|err| match err.code() {
+                ErrorCode::Conflict => ReplayError::Changed(err),
+                _ => err.into(),
+            })?;
+        }
+        folders::apply(self.repository, &results, work, &changes)?;
         let mut draft = index.draft()?;
         for delta in diff.deltas() {
             let path = path_of(&delta);

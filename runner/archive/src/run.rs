@@ -91,7 +91,8 @@ pub struct Run {
     pub campaign: CampaignFacts,
     pub target: TargetFacts,
     pub tool: ToolFacts,
-    /// HEAD of the repository that holds the archive, when it was run.
+    /// HEAD of the repository that holds the archive, when it was run. The recipe's own is `recipe.git_commit`, the build's
+    /// `tool.git_commit`.
     pub git_commit: Option<String>,
     /// sha256 over the resolved recipe with sorted keys: the same for every rerun.
     pub recipe_hash: String,
@@ -99,6 +100,9 @@ pub struct Run {
     pub service: ServiceFacts,
     pub client: ClientFacts,
     pub nodes: Vec<NodeFacts>,
+    /// Files that it rested on and that are no part of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<DataFacts>,
     pub seeds: Seeds,
     pub events: Vec<Event>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -196,8 +200,48 @@ pub struct RecipeFacts {
     /// What the command line changed: `--set`, `--clients`, `--target`, …
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<String>,
+    /// HEAD of the repository that holds the file, when it was run; absent outside git.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_commit: Option<String>,
+    /// sha256 over that repository's tracked changes to `git_commit`, without the archive, as `git diff` writes them;
+    /// absent when there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes_sha256: Option<String>,
     /// The recipe of this point with every default filled in; secrets stand as `${NAME}`.
     pub resolved: Value,
+}
+
+/// A file or folder that a benchmark rested on and that is no part of the archive: a model, a data set, a volume. Looked at
+/// before the service started, or the load began.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DataFacts {
+    /// As the recipe names it, on the node of the role.
+    pub path: String,
+    /// `service` or `client`.
+    pub role: String,
+    /// What names it: `data`, `volumes`, or a setting.
+    pub named_by: String,
+    /// The service may write to it, so that it may differ from run to run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub writable: bool,
+    /// Regular files, links to such among them.
+    #[serde(default)]
+    pub files: u64,
+    #[serde(default)]
+    pub size_bytes: u64,
+    /// Of a file its sha256; of a folder that of the lines that `sha256sum` writes for its files, in the order of their
+    /// names' bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_sha256: Option<String>,
+    /// In place of that where the content is too large to be read: sha256 over a line for each file with its size, the time
+    /// of its last change, and its name. A copy has another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listing_sha256: Option<String>,
+    /// Why there is neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -231,6 +275,9 @@ pub struct ServiceFacts {
     pub port: Option<u16>,
     /// Seconds from the start of the process to the first right answer.
     pub ready_after_s: Option<f64>,
+    /// Digest of the model it serves, by its own account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_digest: Option<String>,
     /// Exit code or signal, in words.
     pub exit: Option<String>,
     #[serde(flatten)]

@@ -1,4 +1,5 @@
-//! SIGKILL at every step of sealing and committing: nothing half, nothing lost, and the next attempt finishes it.
+//! SIGKILL at every step of sealing and committing, and of making a repository or branch for results: nothing half, nothing
+//! lost, and the next attempt finishes it.
 //!
 //! The steps are the system calls that change or open files; `strace` kills at the first of each, then at the second, and so
 //! on until there is none. Needs `strace`, `git`, and a machine that lets processes be traced.
@@ -10,10 +11,14 @@ use std::{
     process::{Command, Stdio},
 };
 
-use archive::{Archive, BenchmarkId, CommitError, SealOptions, commit, seal};
+use archive::{
+    Archive, BenchmarkId, CommitError, PlaceError, SealOptions, begin_repository, check_out_branch, commit, seal,
+};
 
 /// Names the project's folder to the child.
 const CHILD: &str = "KILLED_WHILE_SEALING";
+/// The same, and whether it is a branch (or a repository) that is made.
+const PREPARING: &str = "KILLED_WHILE_PREPARING";
 
 const STEPS: [&str; 15] = [
     "rename",
@@ -85,13 +90,14 @@ fn project(root: &Path) {
 }
 
 /// Runs the child until the `count`-th call of `step` kills it; `false` when it came to its end.
-fn killed_at(root: &Path, step: &str, count: u32) -> bool {
+fn killed_at(root: &Path, child: &str, variables: &[(&str, &str)], step: &str, count: u32) -> bool {
     let status = Command::new("strace")
         .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={step}")])
         .args(["-e", &format!("inject={step}:signal=SIGKILL:when={count}")])
         .arg(std::env::current_exe().expect("this program"))
-        .args(["--exact", "the_child", "--test-threads=1", "--quiet"])
+        .args(["--exact", child, "--test-threads=1", "--quiet"])
         .env(CHILD, root)
+        .envs(variables.iter().copied())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
@@ -113,7 +119,7 @@ fn at_every_step_nothing_is_half_and_nothing_is_lost() {
             let copied = Command::new("cp").arg("-a").arg(template.path().join(".")).arg(folder.path()).status();
             assert!(copied.expect("cp runs").success());
             let root = folder.path();
-            if !killed_at(root, step, count) {
+            if !killed_at(root, "the_child", &[], step, count) {
                 break;
             }
             kills += 1;
@@ -146,4 +152,77 @@ fn at_every_step_nothing_is_half_and_nothing_is_lost() {
         }
     }
     assert!(kills > 60, "{kills} steps only: a call that matters has another name here");
+}
+
+/// Where results go, made as often as it takes.
+#[test]
+fn the_child_that_prepares() {
+    let (Some(root), Some(kind)) = (std::env::var_os(CHILD), std::env::var_os(PREPARING)) else { return };
+    prepare(Path::new(&root), kind == "branch").expect("prepared");
+}
+
+fn prepare(root: &Path, branch: bool) -> Result<(), PlaceError> {
+    match branch {
+        true => check_out_branch(&root.join("runs"), "runs", "origin", true).map(drop),
+        false => begin_repository(&root.join("own"), true).map(drop),
+    }
+}
+
+#[test]
+fn a_place_for_results_is_made_whenever_the_first_attempt_died() {
+    let template = tempfile::tempdir().expect("a folder");
+    project(template.path());
+    for (kind, place, most_commits) in [("branch", "runs", 2), ("repository", "own/results", 2)] {
+        let mut kills = 0;
+        for step in STEPS {
+            for count in 1.. {
+                let folder = tempfile::tempdir().expect("a folder");
+                let copied = Command::new("cp").arg("-a").arg(template.path().join(".")).arg(folder.path()).status();
+                assert!(copied.expect("cp runs").success());
+                let root = folder.path();
+                if !killed_at(root, "the_child_that_prepares", &[(PREPARING, kind)], step, count) {
+                    break;
+                }
+                kills += 1;
+                let at = format!("{kind}: {step} number {count}");
+                assert_eq!(git(root, &["rev-list", "--count", "main"]).trim(), "1", "{at}");
+                while let Err(err) = prepare(root, kind == "branch") {
+                    remove_named(root, &err.to_string(), &at);
+                }
+                let results = root.join(place);
+                let staged = results.join(".work/staging");
+                fs::create_dir_all(&staged).expect("created");
+                fs::write(results.join(".work/.gitignore"), "*\n").expect("written");
+                fs::write(staged.join("run.json"), "{\"schema\": 1}\n").expect("written");
+                seal(&results, id(), &staged, &SealOptions::default()).expect("sealed");
+                while let Err(err) = commit(&results, id(), "Archive it\n") {
+                    remove_named(root, &err.to_string(), &at);
+                }
+                let commits = git(&results, &["rev-list", "--count", "HEAD"]);
+                assert!(commits.trim().parse::<u32>().is_ok_and(|count| count <= most_commits), "{at}: {commits}");
+                let attribute = git(&results, &["check-attr", "text", "BM-20260301-001/run.json"]);
+                assert!(attribute.trim().ends_with("text: unset"), "{at}: {attribute}");
+                for repository in [root, &results] {
+                    assert_eq!(git(repository, &["fsck", "--strict", "--no-dangling"]), "", "{at}");
+                }
+                assert_eq!(git(&results, &["status", "--porcelain", "."]), "", "{at}");
+                assert_eq!(git(root, &["branch", "--show-current"]).trim(), "main", "{at}");
+                if kind == "branch" {
+                    assert_eq!(git(root, &["status", "--porcelain", "--", ":!results"]), "", "{at}");
+                }
+            }
+        }
+        assert!(kills > 20, "{kills} steps only: a call that matters has another name here");
+    }
+}
+
+/// Does what is said about a lock that a killed process left; anything else that is said is a failure.
+fn remove_named(root: &Path, said: &str, at: &str) {
+    let root = root.canonicalize().expect("there");
+    let found = archive::files_below(&root).expect("readable");
+    let lock = found.iter().find(|path| {
+        path.extension().is_some_and(|extension| extension == "lock") && said.contains(path.to_str().expect("text"))
+    });
+    let lock = lock.filter(|_| said.contains("remove it")).unwrap_or_else(|| panic!("{at}: {said}"));
+    fs::remove_file(lock).expect("it is there");
 }

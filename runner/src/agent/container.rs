@@ -134,7 +134,8 @@ fn file_name(reference: &str) -> String {
     format!("{readable}-{}.sif", &archive::sha256_hex(reference.as_bytes())[..12])
 }
 
-fn digest(path: &Path) -> io::Result<(u64, String)> {
+/// Size and sha256 of a file.
+pub fn digest(path: &Path) -> io::Result<(u64, String)> {
     let mut file = File::open(path)?;
     let (mut hash, mut chunk, mut size) = (Sha256::new(), vec![0; 1 << 16], 0);
     loop {

@@ -52,6 +52,9 @@ pub struct ServicePlan {
     pub pre_run_commands: Vec<String>,
     /// Binds of a container, `host:container[:ro]`.
     pub volumes: Vec<String>,
+    /// Paths whose digests are archived.
+    #[serde(default)]
+    pub data: Vec<String>,
     pub ready_timeout_s: f64,
     pub time_limit_s: Option<f64>,
 }
@@ -66,6 +69,9 @@ pub struct PointPlan {
     pub settings: Value,
     pub command: Option<String>,
     pub env: BTreeMap<String, String>,
+    /// Paths whose digests are archived.
+    #[serde(default)]
+    pub data: Vec<String>,
     pub load: LoadSpec,
     pub warmup_delay_s: f64,
     pub time_limit_s: Option<f64>,
@@ -112,6 +118,12 @@ pub struct ServiceState {
     pub started_as: String,
     /// The image it runs from and its digest, when in a container.
     pub image: Option<archive::ImageFacts>,
+    /// What it rests on.
+    #[serde(default)]
+    pub data: Vec<archive::DataFacts>,
+    /// Of the model it serves, by its own account.
+    #[serde(default)]
+    pub model_digest: Option<String>,
     pub node: archive::NodeFacts,
     pub process: Option<super::ProcessHandle>,
     pub ready_after_s: Option<f64>,

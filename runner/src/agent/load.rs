@@ -21,6 +21,7 @@ use archive::{Calibration, Role};
 use super::{
     Agent, EventLog, JobArgs, Layout, PointPlan, Secrets, ServicePlan, calibrate,
     crew::{self, Crew, PartEnd, Why},
+    data,
     deployment::{DeploymentPlan, ServiceState, write_json},
     events::find,
     partner::{Beat, Partner},
@@ -171,6 +172,9 @@ impl Part<'_> {
     fn drive(&self, service: &ServicePlan, state: &ServiceState, log: &mut EventLog) -> Result<()> {
         let (layout, point) = (self.layout, self.point);
         let id = point.benchmark_id;
+        if self.crew.is_first() && !point.data.is_empty() {
+            write_json(&layout.point(id).join("data.json"), &data::look(data::of_client(&point.data)))?;
+        }
         log.write("point_begun", None, Some(id))?;
         let folder = crew::make_folder(self.crew, layout, id)?;
         let (calibration, calibration_error) = self.calibrate(&folder, log)?;

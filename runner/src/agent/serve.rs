@@ -31,6 +31,7 @@ use super::{
     Agent, EventLog, JobArgs, Layout, ProcessHandle, Secrets, ServicePlan, ServiceState,
     account::Account,
     container::{Image, Runtime},
+    data,
     events::{self, find},
     partner::{Beat, Partner},
     process,
@@ -176,6 +177,8 @@ impl Serving {
         };
         state.version = version;
         state.endpoint = Some(endpoint.clone());
+        state.model_digest = self.model_digest(endpoint).await;
+        state.data = data::looked(data::of_service(&self.plan, self.kind, false)).await;
         self.layout.write_service_state(&state)?;
         self.log.write("ready", Some(endpoint.to_string()), None)?;
         let mut sampler = Sampler::new(Role::Service, &node::hostname(), None, Some(endpoint.port));
@@ -217,6 +220,9 @@ impl Serving {
         state.version = version;
         state.endpoint.clone_from(&endpoint);
         state.ready_after_s = Some(running.started.elapsed().as_secs_f64());
+        if let Some(endpoint) = &endpoint {
+            state.model_digest = self.model_digest(endpoint).await;
+        }
         self.layout.write_service_state(&state)?;
         self.log.write("ready", endpoint.as_ref().map(Endpoint::to_string), None)?;
 
@@ -279,6 +285,7 @@ impl Serving {
             account.take(scratch)?;
         }
         self.before_start(scratch).await?;
+        let data = data::looked(data::of_service(&self.plan, self.kind, found.started_as != "child")).await;
         for step in &launch.before {
             let launch = Launch { program: step.program.clone(), args: step.args.clone(), ..launch.clone() };
             let program = locate(&launch)?;
@@ -298,6 +305,7 @@ impl Serving {
         let mut state = self.state(found.started_as, found.without_places(scratch));
         state.process = handle;
         state.image = found.image;
+        state.data = data;
         state.program_sha256 = found.sha256;
         self.layout.write_service_state(&state)?;
         self.log.write("started", Some(state.command.join(" ")), None)?;
@@ -404,6 +412,8 @@ impl Serving {
             program_sha256: None,
             started_as: started_as.to_owned(),
             image: None,
+            data: Vec::new(),
+            model_digest: None,
             node: node::facts("service"),
             process: None,
             ready_after_s: None,
@@ -437,6 +447,12 @@ impl Serving {
             sleep(pause).await;
             pause = (pause * 3 / 2).min(Duration::from_secs(1));
         }
+    }
+
+    /// What the service says of the model it serves.
+    async fn model_digest(&self, endpoint: &Endpoint) -> Option<String> {
+        let settings = self.secrets.fill_value(&self.plan.settings);
+        timeout(PROBE_PATIENCE, self.kind.model_digest(endpoint, &settings)).await.ok().flatten()
     }
 
     /// Has the service get what it lacks, and writes down how far it is.

@@ -2,17 +2,12 @@
 //!
 //! Needs nothing but the run folder, so a later command can do it for a runner that died.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{self, Write},
-    path::Path,
-};
+use std::{fs, io::Write, path::Path};
 
 use anyhow::{Context, Result, bail};
 use archive::{
-    Archive, BenchmarkId, ClientFacts, Event, Failure, NodeFacts, RequestReader, RequestWriter, ResourceSample, Run,
-    SCHEMA, SealOptions, ServiceFacts, Stage, Status, Summary, Timestamp,
+    Archive, BenchmarkId, ClientFacts, DataFacts, Event, Failure, NodeFacts, RequestReader, RequestWriter,
+    ResourceSample, Run, SCHEMA, SealOptions, ServiceFacts, Stage, Status, Summary, Timestamp,
 };
 use serde::Serialize;
 
@@ -20,15 +15,13 @@ use super::{
     Journal, State,
     anonymous::Names,
     commit::{Commission, commit, mark_uncommitted},
+    logs,
 };
 use crate::{
     agent::{self, DeploymentPlan, Layout, PointPlan, SealFacts, Secrets},
     load::{self, Arrival, LoadReport},
     target::{is_on_cluster, slurm::Jobs},
 };
-
-/// Logs above this size are compressed.
-const PLAIN_LOG_BYTES: u64 = 64 << 10;
 
 /// In a run folder whose records were lost: why.
 const LOSS: &str = "loss.json";
@@ -210,7 +203,8 @@ fn seal(
         // Of an attempt that was cut off; its sources are all still in the run folder.
         fs::remove_dir_all(&staged)?;
     }
-    fs::create_dir_all(staged.join("logs"))?;
+    // Without a folder for logs that there may be none of: git does not keep it, and leaves it behind in other checkouts.
+    fs::create_dir_all(&staged)?;
 
     let folder = layout.point(id);
     let report: Option<LoadReport> = agent::read_json(&folder.join("load.json")).ok();
@@ -245,7 +239,7 @@ fn seal(
 
     let resources = staged.join("resources.jsonl.zst");
     write_resources(layout, &folder, measured.started_at.unwrap_or(span.0), span, &names, &resources)?;
-    copy_logs(layout, &folder, &secrets, &names, &staged.join("logs"))?;
+    logs::copy(layout, &folder, &secrets, &names, &staged.join("logs"))?;
 
     let calibration: Option<archive::Calibration> = agent::read_json(&folder.join("calibration.json")).ok();
     let mut facts = summary_facts(plan, point, &measured, report.as_ref(), status);
@@ -345,9 +339,13 @@ fn run_facts(
         hostname: state.as_ref().and_then(|state| Some(state.endpoint.as_ref()?.host.clone())),
         port: state.as_ref().and_then(|state| Some(state.endpoint.as_ref()?.port)),
         ready_after_s: state.as_ref().and_then(|state| state.ready_after_s),
+        model_digest: state.as_ref().and_then(|state| state.model_digest.clone()),
         exit,
         other: serde_json::Map::new(),
     };
+    let mut data = state.as_ref().map(|state| state.data.clone()).unwrap_or_default();
+    let of_client: Option<Vec<DataFacts>> = agent::read_json(&layout.point(point.benchmark_id).join("data.json")).ok();
+    data.extend(of_client.into_iter().flatten());
     let client = ClientFacts {
         name: point.client_name.clone(),
         kind: point.client_kind.clone(),
@@ -374,6 +372,7 @@ fn run_facts(
         service,
         client,
         nodes: nodes(state.map(|state| state.node), layout.client_nodes()),
+        data,
         seeds: point.seeds.clone(),
         events,
         rerun_of: point.rerun_of,
@@ -484,6 +483,7 @@ fn mask_run(run: &mut Run, secrets: &Secrets) {
         .chain(&mut service.command)
         .chain(&mut service.exit)
         .chain([&mut run.client.name])
+        .chain(run.data.iter_mut().map(|data| &mut data.path))
         .chain(run.failure.as_mut().map(|failure| &mut failure.reason))
         .chain(run.events.iter_mut().filter_map(|event| event.detail.as_mut()));
     texts.for_each(|text| secrets.mask_text(text));
@@ -508,52 +508,6 @@ fn write_pretty<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
     fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Copies all logs that say anything, without secrets, in bounded memory; of the clients, all that they put into
-/// their folder.
-fn copy_logs(layout: &Layout, folder: &Path, secrets: &Secrets, names: &Names, out: &Path) -> Result<()> {
-    let run = layout.folder();
-    let mut sources = BTreeMap::from([
-        ("service.log".to_owned(), layout.service_log()),
-        ("serve.log".to_owned(), run.join("serve.log")),
-        ("load.log".to_owned(), run.join("load.log")),
-    ]);
-    for folder in std::iter::once(folder.to_owned()).chain(load::spool::part_folders(folder)?) {
-        let clients = folder.join("logs");
-        for path in archive::files_below(&clients)? {
-            let mut name = path.strip_prefix(&clients).unwrap_or(&path).to_string_lossy().into_owned();
-            while sources.contains_key(&name) {
-                name = format!("client/{name}");
-            }
-            sources.insert(name, path);
-        }
-    }
-    for (name, source) in sources {
-        let length = fs::metadata(&source).map_or(0, |file| file.len());
-        if length == 0 {
-            continue;
-        }
-        // A reader takes what ends in `.zst` for compressed.
-        let compressed = length > PLAIN_LOG_BYTES || name.ends_with(".zst");
-        let target = out.join(if compressed { format!("{name}.zst") } else { name });
-        fs::create_dir_all(target.parent().unwrap_or(out))?;
-        let copy = || -> io::Result<()> {
-            let (mut from, to) = (fs::File::open(&source)?, fs::File::create(&target)?);
-            if compressed {
-                let mut to = names.writer(zstd::Encoder::new(to, 9)?);
-                secrets.mask(&mut from, &mut to)?;
-                to.finish()?.finish()?;
-                Ok(())
-            } else {
-                let mut to = names.writer(io::BufWriter::new(to));
-                secrets.mask(&mut from, &mut to)?;
-                to.finish()?.flush()
-            }
-        };
-        copy().with_context(|| format!("cannot copy {} to {}", source.display(), target.display()))?;
-    }
-    Ok(())
 }
 
 /// The status as people read it.

@@ -70,12 +70,12 @@ pub fn publish(archive: &Archive, to: &Destination, sign: Option<&SigningKey>) -
     let mut unexplained = 0;
     for attempt in 0..ATTEMPTS {
         let Err(refused) = git(root, &["push", "--quiet", remote, &push])? else { return Ok(published) };
-        // There may be no such branch there yet.
-        let fetched = git(root, &["fetch", "--quiet", "--no-tags", remote, &fetch])?.is_ok();
-        let replayed = match fetched {
-            true => replay(archive, &theirs, &measured(archive)?, sign)
+        // There may be no such branch there yet. What comes is put on disk, so a partial clone needs all of it.
+        let fetched = git(root, &["fetch", "--quiet", "--no-tags", "--no-filter", remote, &fetch])?;
+        let replayed = match &fetched {
+            Ok(_) => replay(archive, &theirs, &measured(archive)?, sign)
                 .with_context(|| format!("others pushed to {} before", to.name()))?,
-            false => None,
+            Err(_) => None,
         };
         match replayed {
             Some(replayed) => {
@@ -85,7 +85,11 @@ pub fn publish(archive: &Archive, to: &Destination, sign: Option<&SigningKey>) -
             None => {
                 unexplained += 1;
                 if unexplained == UNEXPLAINED {
-                    bail!("`git push {remote} {branch}` says: {}", refused.replace('\n', "; "));
+                    let mut said = format!("`git push {remote} {branch}` says: {}", refused.replace('\n', "; "));
+                    if let Err(not_fetched) = fetched {
+                        said += &format!("; `git fetch {remote} {branch}` says: {}", not_fetched.replace('\n', "; "));
+                    }
+                    bail!(said);
                 }
             }
         }

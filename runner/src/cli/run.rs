@@ -82,8 +82,11 @@ impl Keeping {
 impl Run {
     pub fn execute(self, global: &Global) -> Result<ExitCode> {
         // Every file is checked before anything of any file is started.
-        let plans: Vec<Plan> =
+        let mut plans: Vec<Plan> =
             self.files.iter().map(|file| super::plan::planned(file, &self.overrides)).collect::<Result<_>>()?;
+        for (plan, file) in plans.iter_mut().zip(&self.files) {
+            plan.campaign.source = benchmark::source_of(file, &global.results);
+        }
         execute_plans(&plans, &self.keeping, global)
     }
 }

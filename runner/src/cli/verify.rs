@@ -79,6 +79,7 @@ impl Verify {
                 "history": history.as_ref().map(|audit| serde_json::json!({
                     "commits": audit.commits,
                     "is_shallow": audit.is_shallow,
+                    "unread_commits": audit.unread_commits,
                     "uncommitted": audit.uncommitted,
                 })),
             });
@@ -129,6 +130,12 @@ fn of_history(audit: &Audit) -> String {
     let mut text = format!("; {} of history", count(audit.commits as usize, "commit"));
     if audit.is_shallow {
         text += " (the clone is shallow: what was before is not known)";
+    }
+    if audit.unread_commits > 0 {
+        let unread = count(audit.unread_commits as usize, "commit");
+        text += &format!(
+            " ({unread} more that this partial clone has no folders of: `git fetch --refetch --no-filter` gets them)"
+        );
     }
     if !audit.uncommitted.is_empty() {
         text += &format!("; {} not committed", count(audit.uncommitted.len(), "benchmark"));

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use archive::{BenchmarkId, Run, Timestamp};
 
-use super::{Machine, Plan, PlannedBenchmark, Point, Repeated, from_text};
+use super::{Machine, Plan, PlannedBenchmark, Point, Repeated, Source, from_text};
 
 /// The plan that repeats benchmarks of one execution, oldest first. Refuses what cannot be had any more; with `force`, a
 /// recipe that this build resolves to another digest is run all the same.
@@ -58,6 +58,9 @@ pub fn repeat(originals: &[Run], machine: Machine<'_>, force: bool) -> Result<Pl
     plan.campaign.file.clone_from(&first.recipe.file);
     plan.campaign.text.clone_from(&first.recipe.text);
     plan.campaign.overrides.clone_from(&first.recipe.overrides);
+    // Where the recipe stood when it was written down, which is what is run.
+    plan.campaign.source =
+        Source { git_commit: first.recipe.git_commit.clone(), changes_sha256: first.recipe.changes_sha256.clone() };
     plan.points = points.into_iter().map(|(_, point)| point).collect();
     plan.benchmarks = benchmarks;
     plan.deployments = deployments.into_iter().map(|(_, members)| members).collect();

@@ -125,6 +125,10 @@ impl ServiceType for Ollama {
         Box::pin(probe(endpoint, settings.get("model").and_then(Value::as_str)))
     }
 
+    fn model_digest<'a>(&'a self, endpoint: &'a Endpoint, settings: &'a Value) -> BoxFuture<'a, Option<String>> {
+        Box::pin(async move { digest(endpoint, settings.get("model")?.as_str()?).await })
+    }
+
     fn fetch<'a>(
         &'a self,
         endpoint: &'a Endpoint,
@@ -139,6 +143,12 @@ impl ServiceType for Ollama {
     }
 }
 
+/// What the server says is the digest of `model`.
+async fn digest(endpoint: &Endpoint, model: &str) -> Option<String> {
+    let listed = listed(endpoint).await.ok()?;
+    listed.into_iter().find(|known| same_model(&known.name, model))?.digest.filter(|digest| !digest.is_empty())
+}
+
 /// Whether two names mean one model: without a tag, `latest` is meant.
 fn same_model(one: &str, other: &str) -> bool {
     let whole = |name: &str| match name.rsplit('/').next().is_some_and(|last| last.contains(':')) {
@@ -150,20 +160,27 @@ fn same_model(one: &str, other: &str) -> bool {
 
 /// The names that `/api/tags` lists.
 async fn models(endpoint: &Endpoint) -> Result<Vec<String>, String> {
+    Ok(listed(endpoint).await?.into_iter().map(|model| model.name).collect())
+}
+
+/// A model that the server has.
+#[derive(Deserialize)]
+struct Listed {
+    name: String,
+    digest: Option<String>,
+}
+
+async fn listed(endpoint: &Endpoint) -> Result<Vec<Listed>, String> {
     let (status, body) = http::get(endpoint, "/api/tags").await?;
     if status != 200 {
         return Err(format!("GET /api/tags: status {status}: {}", message(&body)));
     }
     #[derive(Deserialize)]
     struct Tags {
-        models: Option<Vec<Model>>,
-    }
-    #[derive(Deserialize)]
-    struct Model {
-        name: String,
+        models: Option<Vec<Listed>>,
     }
     let tags: Tags = serde_json::from_slice(&body).map_err(|err| format!("wrong answer: GET /api/tags: {err}"))?;
-    Ok(tags.models.unwrap_or_default().into_iter().map(|model| model.name).collect())
+    Ok(tags.models.unwrap_or_default())
 }
 
 /// Whether an Ollama server has `model`, if one is named.

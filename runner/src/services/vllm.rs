@@ -119,6 +119,10 @@ impl ServiceType for Vllm {
         &[SecretSetting { setting: "api_key", variable: "VLLM_API_KEY" }]
     }
 
+    fn data_settings(&self) -> &'static [&'static str] {
+        &["model"]
+    }
+
     fn clients(&self) -> &'static [&'static dyn ClientType] {
         &[&VllmSmoke, &VllmStress]
     }

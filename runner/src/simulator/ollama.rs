@@ -58,7 +58,9 @@ fn tagged(name: &str) -> String {
 
 fn model_facts(engine: &Engine) -> Value {
     let name = tagged(&engine.settings.model);
-    json!({ "name": name, "model": name, "size": 0, "digest": "", "details": { "family": "simulator" } })
+    // What it answers follows from its settings alone.
+    let digest = archive::sha256_hex(&serde_json::to_vec(&engine.settings).unwrap_or_default());
+    json!({ "name": name, "model": name, "size": 0, "digest": digest, "details": { "family": "simulator" } })
 }
 
 /// Every model that is there.

@@ -2,14 +2,18 @@
 //!
 //! Needs `git` and the servers whose Debian packages `scripts/test.sh` names; [`limits`] also root, `redis-cli`, `ip` and `tc`.
 
+mod clones;
 mod compared;
 mod endings;
 mod exact;
 mod exchanged;
 mod interrupted;
 mod killed;
+mod killed_publishing;
 mod limits;
+mod portable;
 mod project;
+mod provenance;
 mod published;
 mod races;
 mod rerun;

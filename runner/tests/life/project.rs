@@ -35,6 +35,11 @@ impl Project {
         project
     }
 
+    /// An empty folder.
+    pub fn empty() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
     /// A clone of another repository.
     pub fn clone_of(origin: &Path) -> Self {
         let project = Self { folder: tempfile::tempdir().expect("a temporary folder") };
@@ -76,6 +81,13 @@ impl Project {
     /// The same with variables of its own.
     pub fn runner_with(&self, variables: &[(&str, &str)], args: &[&str]) -> Finished {
         Finished(self.command(args).envs(variables.iter().copied()).output().expect("the runner starts"))
+    }
+
+    /// Runs a script in the project's folder, in which `$RUNNER` is the runner.
+    pub fn shell(&self, variables: &[(&str, &str)], script: &str) -> Finished {
+        let mut command = self.command_of(Path::new("sh"), &["-c", script]);
+        command.env("RUNNER", env!("CARGO_BIN_EXE_runner")).envs(variables.iter().copied());
+        Finished(command.output().expect("a shell starts"))
     }
 
     /// Starts the runner and leaves it running.

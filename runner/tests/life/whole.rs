@@ -211,7 +211,7 @@ fn without_the_program_its_image_runs_in_podman() {
         [ \"$1\" = run ] || exit 125\n\
         shift\n\
         while [ \"${1#--}\" != \"$1\" ]; do\n\
-          case $1 in --env) shift;; --entrypoint=*) entry=${1#*=};; --volume=*) [ -d \"${1##*:}\" ] || exit 126;; esac\n\
+          case $1 in --env|--volume) shift;; --entrypoint=*) entry=${1#*=};; --volume=*) [ -d \"${1##*:}\" ] || exit 126;; esac\n\
           shift\n\
         done\n\
         [ \"$1\" = redis:7.4.1 ] && [ \"$entry\" = redis-server ] || exit 126\n\
@@ -227,7 +227,15 @@ fn without_the_program_its_image_runs_in_podman() {
     for tool in ["sh", "echo"] {
         std::os::unix::fs::symlink(format!("/bin/{tool}"), folder.join(tool)).expect("linked");
     }
-    project.write("redis.yaml", REDIS);
+    // What is bound into it is part of what it rests on.
+    for (name, text) in [("model", "weights"), ("cache", "")] {
+        std::fs::create_dir(project.root().join(name)).expect("created");
+        std::fs::write(project.root().join(name).join("file"), text).expect("written");
+    }
+    let root = project.root().display().to_string();
+    let volumes =
+        format!("{{type: redis, volumes: ['{root}/model:/model:ro', '{root}/cache:/cache', 'engine:/kept']}}");
+    project.write("redis.yaml", &REDIS.replace("{type: redis}", &volumes));
     let path = folder.to_string_lossy().into_owned();
     let variables = [("PATH", path.as_str()), ("REDIS", redis.to_str().expect("text"))];
     project.runner_with(&variables, &["run", "redis.yaml"]).code(0);
@@ -236,6 +244,9 @@ fn without_the_program_its_image_runs_in_podman() {
     assert_eq!(run.service.started_as, "podman");
     let image = run.service.image.expect("recorded");
     assert_eq!((image.reference.as_str(), image.digest.as_deref()), ("redis:7.4.1", Some("sha256:0123")));
+    let data: Vec<_> = run.data.iter().map(|data| (data.path.as_str(), data.writable, data.size_bytes)).collect();
+    assert_eq!(data, [(format!("{root}/model").as_str(), false, 7), (format!("{root}/cache").as_str(), true, 0)]);
+    assert!(run.data.iter().all(|data| data.named_by == "volumes" && data.content_sha256.is_some()));
     project.assert_in_order();
 }
 

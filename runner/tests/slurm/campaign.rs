@@ -103,9 +103,9 @@ fn an_image_is_pulled_once_and_what_a_recipe_says_arrives_as_it_is() {
         "redis.yaml",
         &format!(
             "configuration: {{target: testbed}}\n\
-             service:\n  type: redis\n  image: redis:7.4.1\n  env:\n    HOSTILE: {}\n  command: >-\n    \
+             service:\n  type: redis\n  image: redis:7.4.1\n  data: [/usr/bin/env]\n  env:\n    HOSTILE: {}\n  command: >-\n    \
              printf '%s' \"$HOSTILE\" >&2; exec redis-server --port $SERVICE_PORT --bind 0.0.0.0 --protected-mode no --save ''\n\
-             client: {{type: redis_stress, settings: {{operation_mix: '50:50'}}}}\n\
+             client: {{type: redis_stress, data: [/not/there], settings: {{operation_mix: '50:50'}}}}\n\
              benchmarks: {{duration: 500ms, calibration: 0}}\n",
             serde_json::to_string(hostile).expect("text")
         ),
@@ -119,6 +119,33 @@ fn an_image_is_pulled_once_and_what_a_recipe_says_arrives_as_it_is() {
         let log = project.archive().folder().join(format!("{}/logs/service.log", run.benchmark_id));
         let log = std::fs::read_to_string(log).expect("a log");
         assert!(log.starts_with(hostile), "{log}");
+    }
+    let env = archive::sha256_hex(&std::fs::read("/usr/bin/env").expect("readable"));
+    for run in &runs {
+        let [served, missing] = &run.data[..] else { panic!("{:?}", run.data) };
+        assert_eq!((served.role.as_str(), served.content_sha256.as_ref()), ("service", Some(&env)));
+        assert!(missing.unknown.as_ref().is_some_and(|why| why.contains("No such file")), "{missing:?}");
+        assert!(run.service.version.is_some() && run.recipe.git_commit.is_some());
+        for node in &run.nodes {
+            assert!(node.kernel.is_some() && node.cpus.is_some() && node.memory_total_bytes.is_some(), "{node:?}");
+            assert_eq!(node.limits.len(), 4, "{node:?}");
+        }
+        for role in ["service", "client"] {
+            let job = &run.target.other["jobs"][role];
+            for fact in [
+                "id",
+                "name",
+                "state",
+                "partition",
+                "nodes",
+                "submitted_unix_s",
+                "started_unix_s",
+                "ended_unix_s",
+                "exit_code",
+            ] {
+                assert!(!job[fact].is_null(), "{role}: {fact}: {job:#}");
+            }
+        }
     }
     let image = |run: &archive::Run| run.service.image.clone().expect("an image").sif_sha256.expect("a digest");
     assert_eq!(image(&runs[0]), image(&runs[1]));

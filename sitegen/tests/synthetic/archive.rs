@@ -316,6 +316,8 @@ fn run(made: &Made) -> Run {
             ),
             recipe_text: None,
             overrides: Vec::new(),
+            git_commit: None,
+            changes_sha256: None,
             resolved: json!({ "service": { "type": kind }, "benchmarks": { "num_clients": made.clients } }),
         },
         service: ServiceFacts {
@@ -329,6 +331,7 @@ fn run(made: &Made) -> Run {
             hostname: Some("node-1".into()),
             port: Some(8000),
             ready_after_s: Some(0.42),
+            model_digest: None,
             exit: Some("exit code 0".into()),
             other: Map::new(),
         },
@@ -350,6 +353,7 @@ fn run(made: &Made) -> Run {
             memory_total_bytes: Some(16 << 30),
             ..NodeFacts::default()
         }],
+        data: Vec::new(),
         seeds: Seeds { campaign: 1, benchmark: u64::from(made.id.sequence()) },
         events: vec![
             event(0.0, "started", None),

@@ -19,6 +19,8 @@ pub(crate) struct IndexUpdate {
     index: PathBuf,
     /// What becomes the index.
     draft: PathBuf,
+    /// What it is now; `None` where there is none yet.
+    before: Option<Vec<u8>>,
     _lock: IndexLock,
 }
 
@@ -32,13 +34,16 @@ impl IndexUpdate {
         for leftover in [draft.with_extension("runner.lock"), draft.clone()] {
             let _ = fs::remove_file(leftover);
         }
-        match fs::copy(&path, &draft) {
-            Ok(_) => {}
+        let before = match fs::read(&path) {
+            Ok(bytes) => Some(bytes),
             // A repository without an index yet. An empty file is no index, an absent one is.
-            Err(err) if err.kind() == io::ErrorKind::NotFound => _ = fs::remove_file(&draft),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => None,
             Err(err) => return Err(index_failed(err)),
+        };
+        if let Some(bytes) = &before {
+            fs::write(&draft, bytes).map_err(index_failed)?;
         }
-        Ok(Self { index: path, draft, _lock: lock })
+        Ok(Self { index: path, draft, before, _lock: lock })
     }
 
     /// What becomes the index; whoever changes it writes it.
@@ -57,7 +62,21 @@ impl IndexUpdate {
 
     /// Puts it in place.
     pub(crate) fn finish(self) -> Result<(), git2::Error> {
+        self.put()
+    }
+
+    /// Puts it in place and keeps the lock.
+    pub(crate) fn put(&self) -> Result<(), git2::Error> {
         fs::rename(&self.draft, &self.index).map_err(index_failed)
+    }
+
+    /// Puts what was before [`Self::put`] back.
+    pub(crate) fn put_back(&self) -> Result<(), git2::Error> {
+        match &self.before {
+            Some(bytes) => fs::write(&self.draft, bytes).and_then(|()| fs::rename(&self.draft, &self.index)),
+            None => fs::remove_file(&self.index),
+        }
+        .map_err(index_failed)
     }
 }
 

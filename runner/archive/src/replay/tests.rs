@@ -144,6 +144,26 @@ fn ids_that_two_clones_gave_are_told_apart() {
 }
 
 #[test]
+fn the_rule_against_changed_line_ends_comes_along() {
+    let (_bare, [one, two]) = clones();
+    one.measure(1, "of one", None);
+    // As a build committed that had no such rule.
+    one.git(&["rm", "-q", "results/.gitattributes"]);
+    one.git(&["commit", "-q", "--amend", "--no-edit"]);
+    one.git(&["push", "-q", "origin", "main"]);
+    two.measure(1, "of two", None);
+    two.measure(2, "second of two", None);
+    two.replay().expect("put on top").expect("there was something");
+    two.assert_in_order(3);
+    assert_eq!(two.git(&["show", "HEAD:results/.gitattributes"]), "* -text");
+    two.git(&["push", "-q", "origin", "main"]);
+    one.measure(9, "third", None);
+    one.replay().expect("put on top").expect("both have the rule");
+    one.assert_in_order(4);
+    assert_eq!(one.git(&["show", "HEAD:results/.gitattributes"]), "* -text");
+}
+
+#[test]
 fn an_attempt_that_was_cut_off_is_no_hindrance() {
     let (_bare, [one, two]) = clones();
     one.measure(1, "of one", None);

@@ -219,6 +219,10 @@ fn a_probe_tells_ready_from_missing_from_wrong() {
     for model in ["simulator", "simulator:latest"] {
         assert_eq!(probe(&Ollama, &endpoint, &json!({ "model": model })), ready);
     }
+    let digest = |endpoint: &Endpoint, model: &str| block_on(Ollama.model_digest(endpoint, &json!({ "model": model })));
+    let said = digest(&endpoint, "simulator").expect("it has one");
+    assert_eq!((said.len(), digest(&endpoint, "llama2")), (64, None));
+    assert_ne!(digest(&simulator(settings(2)), "simulator"), Some(said), "another model");
     let missing = probe(&Ollama, &endpoint, &json!({ "model": "llama2" }));
     assert_eq!(missing, Probe::Missing("the model `llama2`".into()));
     assert!(matches!(probe(&Ollama, &local(free_port()), &json!({})), Probe::NotYet(_)));

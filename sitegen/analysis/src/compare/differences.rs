@@ -46,10 +46,15 @@ pub fn differences(base: &[&Run], candidate: &[&Run]) -> Vec<Difference> {
         .collect()
 }
 
+/// Facts that do not bar a comparison and tell one thing from another all the same.
+const SAME_THING: [&str; 4] = ["service.version", "service.image", "service.program", "service.model_digest"];
+/// What facts about data begin with.
+const DATA: &str = "data";
+
 /// What two executions must have in common to be two executions of the same thing, under the same conditions.
 pub fn configuration(run: &Run) -> String {
     let kept = |(bars, what, value): (bool, String, String)| {
-        let same_thing = bars || ["service.version", "service.image", "service.program"].contains(&what.as_str());
+        let same_thing = bars || SAME_THING.contains(&what.as_str()) || what.starts_with(DATA);
         same_thing.then(|| format!("{what}={value}"))
     };
     let mut facts: Vec<_> = facts_of(run).into_iter().filter_map(kept).collect();
@@ -99,6 +104,13 @@ fn facts_of(run: &Run) -> Vec<(bool, String, String)> {
     let short = |digest: &String| digest.chars().take(12).collect::<String>();
     optional(false, "service.program", service.program_sha256.as_ref().map(short));
     optional(false, "tool.program", run.tool.binary_sha256.as_ref().map(short));
+    optional(false, "service.model_digest", service.model_digest.as_ref().map(short));
+    // What the service writes to is different every time.
+    for data in run.data.iter().filter(|data| !data.writable) {
+        let listed = || format!("{} files, {} bytes", data.files, data.size_bytes);
+        let value = data.content_sha256.as_ref().map(short).or_else(|| data.unknown.is_none().then(listed));
+        optional(false, &format!("{DATA}[{}]", data.path), value);
+    }
     for node in &run.nodes {
         node_facts(node, &mut optional);
     }

@@ -79,6 +79,10 @@ fn of_environment(run: &Run) -> Facts {
     let of_chance = ["name", "type", "command", "hostname", "port", "ready_after_s", "exit"];
     add("service", json(serde_json::to_value(&run.service)), &of_chance);
     add("client", serde_json::json!({ "threads": run.client.threads }), &[]);
+    for data in &run.data {
+        let about = ["path", "role", "named_by", "writable"];
+        add(&format!("data[{}]", data.path), json(serde_json::to_value(data)), &about);
+    }
     for node in &run.nodes {
         let mut node_facts = json(serde_json::to_value(node));
         // The kernel keeps a little for itself, another amount at every start.

@@ -116,6 +116,10 @@ pub fn provenance(benchmark: &Loaded) -> Vec<(String, String)> {
     add("Tool", Some(format!("{} {}", run.tool.name, run.tool.version)));
     add("sha256 of its executable", run.tool.binary_sha256.clone());
     add("Git commit of the archive", run.git_commit.clone());
+    add("Git commit of the recipe", run.recipe.git_commit.clone());
+    add("sha256 of uncommitted changes beside the recipe", run.recipe.changes_sha256.clone());
+    add("Git commit of the tool", run.tool.git_commit.clone());
+    add("sha256 of changes that the tool was built with", run.tool.changes_sha256.clone());
     add("Recipe digest", Some(run.recipe_hash.clone()));
     add("Campaign execution", Some(run.campaign.execution.clone()));
     add("Rerun of", run.rerun_of.map(|id| id.to_string()));
@@ -130,6 +134,11 @@ pub fn provenance(benchmark: &Loaded) -> Vec<(String, String)> {
     add("Started as", Some(run.service.started_as.clone()));
     add("Image", run.service.image.as_ref().map(|image| image.reference.clone()));
     add("Image digest", run.service.image.as_ref().and_then(|image| image.digest.clone()));
+    add("sha256 of the image's file", run.service.image.as_ref().and_then(|image| image.sif_sha256.clone()));
+    add("Digest of the model", run.service.model_digest.clone());
+    for data in &run.data {
+        add(&format!("Data of the {}: {}", data.role, data.path), Some(about(data)));
+    }
     add("Command", Some(run.service.command.join(" ")));
     add("sha256 of the program", run.service.program_sha256.clone());
     add("Ready after", run.service.ready_after_s.map(units::duration));
@@ -150,6 +159,17 @@ pub fn provenance(benchmark: &Loaded) -> Vec<(String, String)> {
     });
     add("Request records", records);
     facts
+}
+
+/// What is known of data that a benchmark rested on.
+fn about(data: &archive::DataFacts) -> String {
+    let size = format!("{} files, {}", data.files, units::bytes(data.size_bytes as f64));
+    match (&data.content_sha256, &data.listing_sha256, &data.unknown) {
+        (Some(digest), ..) => format!("{size}, sha256 {digest}"),
+        (_, Some(digest), _) => format!("{size}, sha256 of names, sizes and times {digest}"),
+        (.., Some(why)) => format!("unknown: {why}"),
+        _ => size,
+    }
 }
 
 pub fn nodes(benchmark: &Loaded) -> Option<Table> {
