@@ -36,13 +36,15 @@ pub fn copy(layout: &Layout, folder: &Path, secrets: &Secrets, names: &Names, ou
     }
     let mut taken = Taken::default();
     for (name, source) in sources {
+        // Also of an empty one: `load.log` is always the agent's.
+        let name = taken.name(&name);
         let length = fs::metadata(&source).map_or(0, |file| file.len());
         if length == 0 {
             continue;
         }
         // A reader takes what ends in `.zst` for compressed.
-        let compressed = length > PLAIN_LOG_BYTES || name.ends_with(".zst");
-        let target = out.join(taken.name(&if compressed { format!("{name}.zst") } else { name }));
+        let compressed = length > PLAIN_LOG_BYTES || name.to_lowercase().ends_with(".zst");
+        let target = out.join(if compressed { format!("{name}.zst") } else { name });
         fs::create_dir_all(target.parent().unwrap_or(out))?;
         let copy = || -> io::Result<()> {
             let (mut from, to) = (fs::File::open(&source)?, fs::File::create(&target)?);

@@ -111,7 +111,7 @@ fn no_two_paths_are_one_where_case_is_not_told_apart() {
         "configuration: {target: local}\nservice: {command: 'echo x; exec sleep 1000'}\nclient:\n  command: |\n    \
          cd \"$BENCHMARK_OUTPUT_DIR\"\n    mkdir -p A a\n    echo 1 >A/x; echo 2 >a/X; echo 3 >b; echo 4 >B; echo 5 >Service.log\n    \
          echo 6 >con.txt; echo 7 >'q:1?'; echo 8 >'end.'; ln -s /etc/hostname link; ln -s / everything\n    \
-         head -c 100000 /dev/zero >big; echo 9 >BIG.zst\n",
+         head -c 100000 /dev/zero >big; echo 9 >BIG.ZST\n",
     );
     project.runner(&["run", "names.yaml"]).code(0);
     project.runner(&["rerun", "latest"]);
