@@ -253,6 +253,9 @@ pub struct ImageFacts {
     /// sha256 of the file that Apptainer made of the image: two pulls of one image may differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sif_sha256: Option<String>,
+    /// Name and version of what ran it, by its own account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

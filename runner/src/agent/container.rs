@@ -72,7 +72,12 @@ impl Runtime {
             }
         };
         let digest = reference.split_once('@').map(|(_, digest)| digest.to_owned());
-        let facts = ImageFacts { reference: reference.to_owned(), digest, sif_sha256: Some(pulled.sha256) };
+        let facts = ImageFacts {
+            reference: reference.to_owned(),
+            digest,
+            sif_sha256: Some(pulled.sha256),
+            runtime: version_of(&self.located()?),
+        };
         Ok(Image { file, facts })
     }
 
@@ -124,6 +129,14 @@ impl Runtime {
         let prefix = if program == "singularity" { "SINGULARITYENV" } else { "APPTAINERENV" };
         format!("{prefix}_{name}")
     }
+}
+
+/// The first line of what a program says to `--version`.
+pub fn version_of(program: &Path) -> Option<String> {
+    let output = std::process::Command::new(program).arg("--version").stdin(Stdio::null()).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().next().filter(|_| output.status.success())?.trim();
+    (!line.is_empty()).then(|| line.to_owned())
 }
 
 /// A reference as a file's name: readable, and no two the same.

@@ -41,10 +41,14 @@ fn wanted(role: &str, named_by: &str, path: &str, writable: bool) -> DataFacts {
     }
 }
 
-/// What the service rests on, as far as the recipe tells. `in_container` says whether its volumes are bound.
-pub fn of_service(plan: &ServicePlan, kind: &dyn ServiceType, in_container: bool) -> Vec<DataFacts> {
+/// What the service rests on, as far as the recipe tells. Volumes are bound into containers only; what settings name is
+/// here where the service was started by us.
+pub fn of_service(plan: &ServicePlan, kind: &dyn ServiceType, started_as: &str) -> Vec<DataFacts> {
     let mut found: Vec<DataFacts> = plan.data.iter().map(|path| wanted("service", "data", path, false)).collect();
-    for volume in plan.volumes.iter().filter(|_| in_container) {
+    if started_as == "external" {
+        return found;
+    }
+    for volume in plan.volumes.iter().filter(|_| started_as != "child") {
         let mut parts = volume.split(':');
         let host = parts.next().unwrap_or_default();
         let read_only = parts.nth(1).is_some_and(|options| options.split(',').any(|option| option == "ro"));
@@ -239,6 +243,32 @@ mod tests {
         assert_eq!((facts.files, facts.size_bytes, facts.unknown, facts.listing_sha256), (6, 5, None, None));
         let file = folder.path().join("a-b/x");
         assert_eq!(looked_at(&file, LIMITS).content_sha256, Some(archive::sha256_hex(b"2")));
+    }
+
+    #[test]
+    fn what_a_recipe_names_is_looked_at_where_it_is() {
+        let folder = folder();
+        let model = folder.path().to_str().expect("text");
+        let plan = |model: &str| -> ServicePlan {
+            serde_json::from_value(serde_json::json!({
+                "name": "", "kind": "vllm", "settings": { "model": model }, "env": {}, "pre_run_commands": [],
+                "volumes": ["/a:/b:ro", "/c:/d", "kept:/e", "/f"], "data": ["/g"], "ready_timeout_s": 1.0,
+            }))
+            .expect("a plan")
+        };
+        let kind = crate::services::of_recipe("vllm").expect("known");
+        let named = |model: &str, started_as: &str| {
+            let found = of_service(&plan(model), kind, started_as);
+            found.into_iter().map(|data| (data.named_by, data.path, data.writable)).collect::<Vec<_>>()
+        };
+        let fact = |by: &str, path: &str, writable| (by.to_owned(), path.to_owned(), writable);
+        let data = fact("data", "/g", false);
+        let volumes = [fact("volumes", "/a", false), fact("volumes", "/c", true), fact("volumes", "/f", true)];
+        let setting = fact("settings.model", model, false);
+        assert_eq!(named(model, "child"), [data.clone(), setting.clone()]);
+        assert_eq!(named(model, "apptainer"), [&[data.clone()], &volumes[..], &[setting]].concat());
+        assert_eq!(named("facebook/opt-125m", "child"), [data.clone()]);
+        assert_eq!(named(model, "external"), [data]);
     }
 
     #[test]

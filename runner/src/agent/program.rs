@@ -13,7 +13,7 @@ use archive::ImageFacts;
 use super::{
     ServicePlan,
     account::Account,
-    container::{Image, Runtime},
+    container::{Image, Runtime, version_of},
 };
 use crate::{node::OWN_PROGRAM, services::Launch};
 
@@ -53,7 +53,8 @@ impl Program {
             .ok()
             .filter(|output| output.status.success())
             .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-        let image = Some(ImageFacts { reference: image.clone(), digest, sif_sha256: None });
+        let runtime = version_of(&podman);
+        let image = Some(ImageFacts { reference: image.clone(), digest, sif_sha256: None, runtime });
         Ok(Self { path: podman, args, started_as: "podman", sha256: None, image })
     }
 

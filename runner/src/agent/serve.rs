@@ -178,7 +178,7 @@ impl Serving {
         state.version = version;
         state.endpoint = Some(endpoint.clone());
         state.model_digest = self.model_digest(endpoint).await;
-        state.data = data::looked(data::of_service(&self.plan, self.kind, false)).await;
+        state.data = data::looked(data::of_service(&self.plan, self.kind, "external")).await;
         self.layout.write_service_state(&state)?;
         self.log.write("ready", Some(endpoint.to_string()), None)?;
         let mut sampler = Sampler::new(Role::Service, &node::hostname(), None, Some(endpoint.port));
@@ -285,7 +285,7 @@ impl Serving {
             account.take(scratch)?;
         }
         self.before_start(scratch).await?;
-        let data = data::looked(data::of_service(&self.plan, self.kind, found.started_as != "child")).await;
+        let data = data::looked(data::of_service(&self.plan, self.kind, found.started_as)).await;
         for step in &launch.before {
             let launch = Launch { program: step.program.clone(), args: step.args.clone(), ..launch.clone() };
             let program = locate(&launch)?;

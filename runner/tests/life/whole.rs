@@ -208,6 +208,7 @@ fn without_the_program_its_image_runs_in_podman() {
     let podman = folder.join("podman");
     let script = "#!/bin/sh\n\
         if [ \"$1 $2\" = 'image inspect' ]; then echo sha256:0123; exit; fi\n\
+        if [ \"$1\" = --version ]; then echo podman version 0.0; exit; fi\n\
         [ \"$1\" = run ] || exit 125\n\
         shift\n\
         while [ \"${1#--}\" != \"$1\" ]; do\n\
@@ -243,6 +244,7 @@ fn without_the_program_its_image_runs_in_podman() {
     let run = project.run(project.ids()[0]);
     assert_eq!(run.service.started_as, "podman");
     let image = run.service.image.expect("recorded");
+    assert_eq!(image.runtime.as_deref(), Some("podman version 0.0"));
     assert_eq!((image.reference.as_str(), image.digest.as_deref()), ("redis:7.4.1", Some("sha256:0123")));
     let data: Vec<_> = run.data.iter().map(|data| (data.path.as_str(), data.writable, data.size_bytes)).collect();
     assert_eq!(data, [(format!("{root}/model").as_str(), false, 7), (format!("{root}/cache").as_str(), true, 0)]);

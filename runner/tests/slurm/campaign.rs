@@ -125,6 +125,9 @@ fn an_image_is_pulled_once_and_what_a_recipe_says_arrives_as_it_is() {
         let [served, missing] = &run.data[..] else { panic!("{:?}", run.data) };
         assert_eq!((served.role.as_str(), served.content_sha256.as_ref()), ("service", Some(&env)));
         assert!(missing.unknown.as_ref().is_some_and(|why| why.contains("No such file")), "{missing:?}");
+        let runtime = run.service.image.as_ref().and_then(|image| image.runtime.as_deref());
+        assert_eq!(runtime, Some("apptainer version 1.3.4-testbed"));
+        assert!(run.target.other["slurm"].as_str().is_some_and(|slurm| slurm.starts_with("slurm")));
         assert!(run.service.version.is_some() && run.recipe.git_commit.is_some());
         for node in &run.nodes {
             assert!(node.kernel.is_some() && node.cpus.is_some() && node.memory_total_bytes.is_some(), "{node:?}");

@@ -74,7 +74,7 @@ fn of_environment(run: &Run) -> Facts {
     };
     let json = |value: serde_json::Result<Value>| value.unwrap_or_default();
     add("tool", json(serde_json::to_value(&run.tool)), &[]);
-    add("target", json(serde_json::to_value(&run.target)), &["jobs"]);
+    add("target", json(serde_json::to_value(&run.target)), &["jobs", "clock_offset_s"]);
     // Its name, type and command follow from the recipe; where it listened and how it ended, from chance.
     let of_chance = ["name", "type", "command", "hostname", "port", "ready_after_s", "exit"];
     add("service", json(serde_json::to_value(&run.service)), &of_chance);
@@ -128,6 +128,7 @@ mod tests {
         let by_chance = run(|run| {
             run["service"]["port"] = json!(2);
             run["target"]["jobs"]["service"]["id"] = json!(8);
+            run["target"]["clock_offset_s"] = json!(0.01);
             run["nodes"][0]["memory_total_bytes"] = json!(17_179_000_000_u64);
             run["created_at"] = json!("2026-03-02T12:00:00Z");
         });
@@ -137,6 +138,7 @@ mod tests {
             run["service"]["version"] = json!("7.2");
             run["nodes"][0]["kernel"] = json!("6.6");
             run["nodes"][0]["unheard_of"] = json!({"deep": 1});
+            run["data"] = json!([{"path": "/m", "role": "service", "named_by": "data", "content_sha256": "cc"}]);
         });
         let found = FactDifferences::between(&[&base], &[&other]);
         let lines = |facts: &[FactDifference]| {
@@ -146,6 +148,9 @@ mod tests {
         assert_eq!(
             lines(&found.environment),
             [
+                "data[/m].content_sha256 – cc",
+                "data[/m].files – 0",
+                "data[/m].size_bytes – 0",
                 "node[service+client].kernel 6.1 6.6",
                 "node[service+client].unheard_of.deep – 1",
                 "service.version 7.0 7.2"
