@@ -265,10 +265,12 @@ mod tests {
         let data = fact("data", "/g", false);
         let volumes = [fact("volumes", "/a", false), fact("volumes", "/c", true), fact("volumes", "/f", true)];
         let setting = fact("settings.model", model, false);
-        assert_eq!(named(model, "child"), [data.clone(), setting.clone()]);
-        assert_eq!(named(model, "apptainer"), [&[data.clone()], &volumes[..], &[setting]].concat());
-        assert_eq!(named("facebook/opt-125m", "child"), [data.clone()]);
-        assert_eq!(named(model, "external"), [data]);
+        let in_a_container = [vec![data.clone()], volumes.to_vec(), vec![setting.clone()]].concat();
+        assert_eq!(named(model, "apptainer"), in_a_container);
+        assert_eq!(named(model, "child"), [data.clone(), setting]);
+        for (model, started_as) in [("facebook/opt-125m", "child"), (model, "external")] {
+            assert_eq!(named(model, started_as), std::slice::from_ref(&data), "{model} {started_as}");
+        }
     }
 
     #[test]
