@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD as STANDARD_NO_PAD};
 use memchr::memmem::Finder;
 
 use crate::{Archive, Benchmark, sha256_hex};
@@ -109,10 +110,14 @@ fn hint(text: &[u8]) -> String {
 enum Rest {
     /// Exactly so many capital letters and digits.
     Capitals(usize),
+    /// Exactly so many letters, digits, `_` and `-`, a letter and a digit among them.
+    Exactly(usize),
     /// At least so many letters, digits, `_` and `-`, a letter and a digit among them.
     Word(usize),
     /// The same with `.`, `/`, `+`, `=` and `~`.
     Token(usize),
+    /// `user:password` in base64.
+    Basic,
     /// Up to the dashes that end a line of armour.
     Armour,
     /// `….eyJ….…`
@@ -138,7 +143,7 @@ const BEGINNINGS: &[(&str, Rest, &str)] = &[
     ("sk-", Rest::Word(20), "an API key"),
     ("xoxb-", Rest::Word(10), "a Slack token"),
     ("xoxp-", Rest::Word(10), "a Slack token"),
-    ("AIza", Rest::Word(35), "a Google API key"),
+    ("AIza", Rest::Exactly(35), "a Google API key"),
     ("npm_", Rest::Word(36), "an npm token"),
     ("pypi-", Rest::Word(50), "a PyPI token"),
     ("dckr_pat_", Rest::Word(20), "a Docker token"),
@@ -146,6 +151,8 @@ const BEGINNINGS: &[(&str, Rest, &str)] = &[
     ("eyJ", Rest::Jwt, "a JSON web token"),
     ("earer ", Rest::Token(12), "a bearer token"),
     ("EARER ", Rest::Token(12), "a bearer token"),
+    ("asic ", Rest::Basic, "a user's password"),
+    ("ASIC ", Rest::Basic, "a user's password"),
     ("://", Rest::Login, "a password in an address"),
     ("assword", Rest::Value, "a password"),
     ("ASSWORD", Rest::Value, "a password"),
@@ -174,12 +181,20 @@ fn secrets_in(line: &[u8]) -> Vec<(&'static str, &[u8])> {
         for at in finder.find_iter(line) {
             let after = at + prefix.len();
             let secret = match rest {
-                // They begin a word.
-                Rest::Capitals(_) | Rest::Word(_) | Rest::Jwt
-                    if at > 0 && (is_word(line[at - 1]) || line[at - 1] == b'/' || line[at - 1] == b'+') =>
-                {
-                    None
+                Rest::Capitals(_) | Rest::Exactly(_) | Rest::Word(_) | Rest::Jwt if !begins_word(&line[..at]) => None,
+                Rest::Exactly(count) => {
+                    let length = run(&line[after..], is_word);
+                    let is_one = length == *count && is_mixed(&line[after..after + length]);
+                    is_one.then_some((at, after + length))
                 }
+                // In a path, names are made of words; a token is one.
+                Rest::Word(least) if line[..at].ends_with(b"/") => {
+                    let length = run(&line[after..], is_word);
+                    let solid = line[after..after + length].split(|byte| !byte.is_ascii_alphanumeric());
+                    let longest = solid.max_by_key(|part| part.len()).unwrap_or_default();
+                    (longest.len() >= *least && is_mixed(longest)).then_some((at, after + length))
+                }
+                Rest::Basic => basic(line, after),
                 Rest::Capitals(count) => {
                     let length = run(&line[after..], |byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
                     let ends = line.get(after + length).is_none_or(|byte| !is_word(*byte));
@@ -207,6 +222,20 @@ fn secrets_in(line: &[u8]) -> Vec<(&'static str, &[u8])> {
     found
 }
 
+/// Whether what stands before a place ends there: at a letter, unless that is the end of an escape, as in `\\n`, `\\u000a` and
+/// `%20`.
+fn begins_word(before: &[u8]) -> bool {
+    let is_hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
+    let escape = matches!(before, [.., b'\\', letter] if b"nrtbf".contains(letter));
+    let hex = |sign: &[u8], count: usize| {
+        before.len() >= sign.len() + count && {
+            let (head, digits) = before.split_at(before.len() - count);
+            head.ends_with(sign) && is_hex(digits)
+        }
+    };
+    before.last().is_none_or(|byte| !is_word(*byte)) || escape || hex(b"\\u", 4) || hex(b"%", 2)
+}
+
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
 }
@@ -222,6 +251,17 @@ fn run(bytes: &[u8], is: impl Fn(u8) -> bool) -> usize {
 /// Words have letters and numbers have digits; keys have both.
 fn is_mixed(bytes: &[u8]) -> bool {
     bytes.iter().any(u8::is_ascii_digit) && bytes.iter().any(u8::is_ascii_alphabetic)
+}
+
+/// The base64 after `Basic ` that is a user and a password.
+fn basic(line: &[u8], after: usize) -> Option<(usize, usize)> {
+    let length = run(&line[after..], |byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
+    let text = &line[after..after + length];
+    let digits = &text[..run(text, |byte| byte != b'=')];
+    let plain = STANDARD_NO_PAD.decode(digits).ok()?;
+    let colon = plain.iter().position(|byte| *byte == b':')?;
+    let is_login = plain.iter().all(|byte| *byte >= b' ' && *byte != 0x7f) && std::str::from_utf8(&plain).is_ok();
+    (is_login && colon + 1 < plain.len() && !is_placeholder(&plain[colon + 1..])).then_some((after, after + length))
 }
 
 fn jwt(line: &[u8], after: usize) -> Option<usize> {
@@ -300,6 +340,13 @@ mod tests {
             ("\"POSTGRES_PASSWORD\": \"hunter2hunter2\"".to_owned(), "hunter2hunter2".to_owned()),
             ("{\\\"secret_access_key\\\": \\\"s3cretS3CRET\\\"}".to_owned(), "s3cretS3CRET".to_owned()),
             ("api_key=abc12345".to_owned(), "abc12345".to_owned()),
+            (format!("GET /cache/hf_{letters}/model"), format!("hf_{letters}")),
+            (format!("x+ghp_{letters}"), format!("ghp_{letters}")),
+            (format!("\"said\": \"one\\nghp_{letters}\""), format!("ghp_{letters}")),
+            (format!("\"said\": \"one\\u000aghp_{letters}\""), format!("ghp_{letters}")),
+            (format!("?q=a%20ghp_{letters}"), format!("ghp_{letters}")),
+            (format!("https://h/AIza{}?x", &letters[..35]), format!("AIza{}", &letters[..35])),
+            ("authorization: Basic dTpodW50ZXIy".to_owned(), "dTpodW50ZXIy".to_owned()),
         ] {
             let told = found(&line);
             assert!(told.iter().any(|one| one.ends_with(&format!(": {text}"))), "{line}: {told:?}");
@@ -320,6 +367,10 @@ mod tests {
             "the password of the service",
             "time-to-first-token: 12.345678ms, next_token=0.00123s",
             "Bearer ${TOKEN}",
+            "Basic authentication1 is refused",
+            "Basic YWxsOm9rAAAA and Basic dTo= and Basic dTokUEFTUw==",
+            "/scratch/hf_cache_of_the_cluster_2024_models_v2/x",
+            "/opt/sk-learn-2024-a-b-c-d-e-f-g-h-i/bin",
         ] {
             assert_eq!(found(line), [""; 0], "{line}");
         }
