@@ -121,7 +121,8 @@ impl Archive {
         let mut moved = Moved::default();
         for (sha256, file) in self.raw_files(ids)? {
             let target = to.join(&sha256);
-            if fs::metadata(&target).is_ok_and(|there| there.len() == file.size_bytes) {
+            // One that holds other bytes is replaced.
+            if digest_file(&target).is_ok_and(|there| there == (file.size_bytes, sha256.clone())) {
                 moved.present += 1;
                 continue;
             }
@@ -359,6 +360,23 @@ mod tests {
         assert_eq!(archive.pushed(&far).expect("compared").files.len(), 1);
         fs::remove_file(&damaged).expect("removed");
         assert_eq!(archive.fetch(&ids, &far).expect("looked").missing.len(), 1);
+    }
+
+    #[test]
+    fn a_copy_of_the_right_size_and_other_bytes_is_replaced() {
+        let (here, store) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let archive = Archive::new(here.path());
+        let ids = [sealed(here.path(), 1, &[1; 200])];
+        archive.push(&ids, store.path()).expect("pushed");
+        let name = archive.raw_files(&ids).expect("known").into_keys().next().expect("one");
+        for (folder, other) in [(store.path().to_owned(), true), (here.path().join(".raw"), false)] {
+            let file = folder.join(&name);
+            fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("writable");
+            fs::write(&file, [9; 200]).expect("written");
+            let moved = if other { archive.push(&ids, store.path()) } else { archive.fetch(&ids, store.path()) };
+            assert_eq!(moved.map(|moved| (moved.files, moved.present)).expect("copied"), (1, 0));
+            assert_eq!(fs::read(&file).expect("read"), [1; 200]);
+        }
     }
 
     #[test]
