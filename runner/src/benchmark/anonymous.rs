@@ -154,12 +154,14 @@ pub struct NamesWriter<'a, W> {
 
 impl<W: Write> NamesWriter<'_, W> {
     fn write_line(&mut self) -> io::Result<()> {
-        if !self.names.0.is_empty()
-            && let Ok(text) = std::str::from_utf8(&self.line)
-        {
-            self.to.write_all(self.names.mask(text).as_bytes())?;
-        } else {
+        if self.names.0.is_empty() {
             self.to.write_all(&self.line)?;
+        } else {
+            // What is no UTF-8 stays as it is, and parts words.
+            for chunk in self.line.utf8_chunks() {
+                self.to.write_all(self.names.mask(chunk.valid()).as_bytes())?;
+                self.to.write_all(chunk.invalid())?;
+            }
         }
         self.line.clear();
         Ok(())
@@ -228,6 +230,20 @@ mod tests {
             text.as_bytes().chunks(size).for_each(|chunk| writer.write_all(chunk).expect("written"));
             let written = writer.finish().expect("written");
             assert_eq!(String::from_utf8(written).expect("text"), text.replace("node1", "host-1"));
+        }
+    }
+
+    #[test]
+    fn lines_that_are_no_text_are_masked_too() {
+        let names = names(&[("host", "node1"), ("user", "alice")]);
+        for (line, expected) in [
+            (&b"caf\xe9 on node1 by alice\n"[..], &b"caf\xe9 on host-1 by user-1\n"[..]),
+            (b"\xffnode1\xfe alice\xc3", b"\xffhost-1\xfe user-1\xc3"),
+            (b"\xff\xfe\n", b"\xff\xfe\n"),
+        ] {
+            let mut writer = names.writer(Vec::new());
+            writer.write_all(line).expect("written");
+            assert_eq!(writer.finish().expect("written"), expected);
         }
     }
 }
