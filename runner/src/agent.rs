@@ -34,7 +34,7 @@ pub use deployment::{DeploymentPlan, Layout, PointPlan, SealFacts, Secrets, Serv
 pub use deployment::{read_json, write_json};
 pub use events::{Agent, EventLog, find, read_all};
 pub use process::{MARK, ProcessHandle, kill_marked, mark};
-pub use program::find as find_program;
+pub use program::{find as find_program, obtain};
 
 /// The hidden `runner agent` commands.
 #[derive(Debug, Subcommand)]

@@ -15,7 +15,7 @@ use archive::{Archive, CampaignFacts, RecipeFacts, Repository, Seeds, SigningKey
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    agent::{DeploymentPlan, Layout, PointPlan, SealFacts, Secrets, ServicePlan},
+    agent::{self, DeploymentPlan, Layout, PointPlan, SealFacts, Secrets, ServicePlan},
     console::Console,
     interrupt::Interrupt,
     node,
@@ -43,11 +43,12 @@ mod search;
 mod source;
 
 pub use collect::{Done, status_word};
-pub use commit::commit_imported;
+pub use commit::{commit_imported, is_withheld};
 pub use drive::Driven;
 use drive::{Deployment, Until, drive};
 use journal::Journal;
 pub use journal::State;
+pub use logs::LogNames;
 pub use publish::{Destination, publish};
 pub use recover::{Recovered, recover};
 pub use resume::{Resumption, Unfinished, resume, under_way, unfinished};
@@ -307,6 +308,23 @@ fn point_plan(plan: &Plan, planned: &PlannedBenchmark, execution: &str, archive:
     })
 }
 
+/// Errs when a service of the plan cannot be started on this machine, before anything is. What other targets have is known
+/// there only.
+pub fn obtain(plan: &Plan) -> Result<()> {
+    if plan.campaign.target != LOCAL {
+        return Ok(());
+    }
+    for planned in &plan.benchmarks {
+        let point = &plan.points[planned.point];
+        let what = || match &planned.repeated {
+            Some(original) => format!("{} cannot be repeated as it was", original.id),
+            None => "the service cannot be started".to_owned(),
+        };
+        agent::obtain(&service_plan(point)?).with_context(what)?;
+    }
+    Ok(())
+}
+
 fn service_plan(point: &Point) -> Result<ServicePlan> {
     let service = &point.recipe.service;
     Ok(ServicePlan {
@@ -316,6 +334,7 @@ fn service_plan(point: &Point) -> Result<ServicePlan> {
         settings: service.settings.clone().into(),
         command: service.command.clone(),
         image: point.pinned_image.clone().or_else(|| service.image.clone()),
+        only_in_image: point.pinned_image.is_some(),
         endpoint: service.endpoint.as_deref().map(parse_endpoint).transpose().map_err(Error::msg)?,
         port: service.port,
         env: service.env.clone(),

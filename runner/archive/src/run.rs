@@ -246,7 +246,7 @@ pub struct DataFacts {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ImageFacts {
-    /// As in the recipe.
+    /// As in the recipe; of a rerun by the digest that the original had.
     pub reference: String,
     /// The OCI manifest digest, where it could be asked for.
     pub digest: Option<String>,

@@ -14,7 +14,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use archive::{BenchmarkId, CampaignFacts, RecipeFacts, Seeds, SigningKey, TargetFacts, Timestamp, ToolFacts};
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -45,6 +48,9 @@ pub struct ServicePlan {
     pub settings: Value,
     pub command: Option<String>,
     pub image: Option<String>,
+    /// Also where the program itself is installed: what is repeated ran in the image.
+    #[serde(default)]
+    pub only_in_image: bool,
     pub endpoint: Option<Endpoint>,
     pub port: Option<u16>,
     /// `${NAME}` stands for a secret.
@@ -411,14 +417,24 @@ impl Secrets {
         }
     }
 
-    /// Every value as it is and as it may be written: in JSON, in an address, in base64. The longest first: one may begin
-    /// with another.
+    /// Every value as it is and as it may be written: in JSON, in an address or form, in base64 of its own or among other
+    /// bytes, as `user:password` is. The longest first: one may begin with another.
     fn masked(&self) -> Vec<(&str, String)> {
         let mut masked: Vec<(&str, String)> = Vec::new();
         for (name, value) in self.0.iter().filter(|(_, value)| value.len() >= 4) {
             let in_json = Value::from(value.as_str()).to_string();
-            let in_base64 = BASE64_STANDARD.encode(value);
-            for form in [value.clone(), in_json.trim_matches('"').to_owned(), in_address(value), in_base64] {
+            let address = in_address(value);
+            let mut forms = vec![
+                value.clone(),
+                in_json.trim_matches('"').to_owned(),
+                in_address_with(value, |byte| format!("%{byte:02x}")),
+                address.replace("%20", "+"),
+                address,
+                BASE64_STANDARD.encode(value),
+                BASE64_URL_SAFE.encode(value),
+            ];
+            forms.extend((0..3).flat_map(|before| within_base64(value, before)));
+            for form in forms {
                 if masked.iter().all(|(_, known)| *known != form) {
                     masked.push((name, form));
                 }
@@ -439,8 +455,23 @@ impl Secrets {
 
 /// With `%XX` for everything but letters, digits and `-._~` (RFC 3986, section 2.3).
 fn in_address(text: &str) -> String {
+    in_address_with(text, |byte| format!("%{byte:02X}"))
+}
+
+fn in_address_with(text: &str, escaped: impl Fn(u8) -> String) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { escaped(byte) }).collect()
+}
+
+/// The digits of base64 that tell nothing but of `text`, with as many bytes before it as `before`, in both alphabets. Too few
+/// of them stand in any noise.
+fn within_base64(text: &str, before: usize) -> Vec<String> {
+    const LEAST: usize = 8;
+    let bytes = [&[0; 2][..before], text.as_bytes()].concat();
+    let whole = (before * 4).div_ceil(3)..bytes.len() * 4 / 3;
+    let of = |engine: &dyn Fn(&[u8]) -> String| engine(&bytes).get(whole.clone()).map(str::to_owned);
+    let both = [of(&|bytes| BASE64_STANDARD.encode(bytes)), of(&|bytes| BASE64_URL_SAFE.encode(bytes))];
+    both.into_iter().flatten().filter(|digits| digits.len() >= LEAST).collect()
 }
 
 #[cfg(test)]
@@ -463,6 +494,18 @@ mod tests {
         assert_eq!(mask(&two, "abcd1234 abcd"), "${B} ${A}");
         let odd = Secrets::new([("ODD".to_owned(), "p\"a/ss".to_owned())].into());
         assert_eq!(mask(&odd, r#"p"a/ss, "p\"a/ss", p%22a%2Fss, cCJhL3Nz"#), r#"${ODD}, "${ODD}", ${ODD}, ${ODD}"#);
+        assert_eq!(mask(&odd, "p%22a%2fss"), "${ODD}");
+        let long = Secrets::new([("LONG".to_owned(), "h?nter2 >> ~~".to_owned())].into());
+        assert_eq!(mask(&long, "h%3Fnter2+%3E%3E+~~"), "${LONG}");
+        for login in ["u:h?nter2 >> ~~", "me:h?nter2 >> ~~", "you:h?nter2 >> ~~ and more"] {
+            for text in [BASE64_STANDARD.encode(login), BASE64_URL_SAFE.encode(login)] {
+                let masked = mask(&long, &text);
+                let (before, after) = masked.split_once("${LONG}").unwrap_or_else(|| panic!("{text}: {masked}"));
+                // Of the bytes at its ends, digits that tell of others too.
+                assert!(text.starts_with(before) && text.ends_with(after), "{text}: {masked}");
+                assert!(before.len() + after.len() + 16 <= text.len(), "{text}: {masked}");
+            }
+        }
         // Wherever the pieces end that are read.
         let text = "s3cret, s3cre; ".repeat(20_000);
         assert_eq!(mask(&secrets, &text), text.replace("s3cret", "${TOKEN}"));

@@ -5,9 +5,10 @@ use std::{
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use archive::ImageFacts;
 
 use super::{
@@ -15,7 +16,10 @@ use super::{
     account::Account,
     container::{Image, Runtime, version_of},
 };
-use crate::{node::OWN_PROGRAM, services::Launch};
+use crate::{
+    node::OWN_PROGRAM,
+    services::{Launch, LaunchRequest, of_recipe},
+};
 
 /// A program of this machine and its arguments.
 pub struct Program {
@@ -29,9 +33,9 @@ pub struct Program {
 }
 
 impl Program {
-    /// The program itself if it is here, else the image in podman if that is here.
+    /// The program itself if it is here and shall not run in an image, else the image in podman if that is here.
     pub fn locate(launch: &Launch, plan: &ServicePlan, scratch: &Path, account: Option<Account>) -> Result<Self> {
-        if let Some(path) = find(&launch.program, launch.folders) {
+        if let Some(path) = find(&launch.program, launch.folders).filter(|_| !plan.only_in_image) {
             // A service may be started hundreds of times; its program is read once each, from the page cache.
             let sha256 = fs::read(&path).ok().map(|bytes| archive::sha256_hex(&bytes));
             let args = launch.args.clone();
@@ -42,17 +46,15 @@ impl Program {
             bail!("`{name}` is not on PATH: install it, or give `service.endpoint` of one that runs");
         };
         let Some(podman) = find("podman", &[]) else {
+            if plan.only_in_image {
+                bail!("`podman` is not on PATH, and the service ran in the image {image}: install it");
+            }
             bail!(
                 "neither `{name}` nor `podman` is on PATH: install one of them, or give `service.endpoint` of one that runs"
             );
         };
         let args = podman_args(launch, plan, image, scratch, account);
-        let digest = std::process::Command::new(&podman)
-            .args(["image", "inspect", "--format", "{{.Digest}}", image])
-            .output()
-            .ok()
-            .filter(|output| output.status.success())
-            .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        let digest = in_podman(&podman, image)?;
         let runtime = version_of(&podman);
         let image = Some(ImageFacts { reference: image.clone(), digest, sif_sha256: None, runtime });
         Ok(Self { path: podman, args, started_as: "podman", sha256: None, image })
@@ -88,6 +90,42 @@ impl Program {
     }
 }
 
+/// Has podman get an image that is not here yet; returns its digest, which is known only then.
+pub fn in_podman(podman: &Path, image: &str) -> Result<Option<String>> {
+    let inspected = || {
+        let mut inspect = Command::new(podman);
+        inspect.args(["image", "inspect", "--format", "{{.Digest}}", image]).stdin(Stdio::null());
+        let output = inspect.output().with_context(|| format!("cannot start {}", podman.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        anyhow::Ok(output.status.success().then_some(text))
+    };
+    let digest = match inspected()? {
+        Some(digest) => digest,
+        None => {
+            let output = Command::new(podman).args(["pull", "--quiet", image]).stdin(Stdio::null()).output()?;
+            if !output.status.success() {
+                let said = String::from_utf8_lossy(&output.stderr);
+                let reason = said.lines().rev().map(str::trim).find(|line| !line.is_empty());
+                bail!("cannot pull the image {image}: {}", reason.unwrap_or("podman gives no reason"));
+            }
+            inspected()?.with_context(|| format!("podman pulled the image {image} and does not have it"))?
+        }
+    };
+    // Of an image that was built here and never pushed there may be none.
+    Ok(Some(digest).filter(|digest| digest.starts_with("sha256:")))
+}
+
+/// Errs when what a service needs to be started on this machine is not here and cannot be had. An image is pulled.
+pub fn obtain(plan: &ServicePlan) -> Result<()> {
+    if plan.endpoint.is_some() || plan.command.is_some() {
+        return Ok(());
+    }
+    let scratch = Path::new("SCRATCH");
+    let request = LaunchRequest { settings: &plan.settings, host: "127.0.0.1", port: 1, scratch, command: None };
+    let launch = of_recipe(&plan.kind)?.launch(&request)?;
+    Program::locate(&launch, plan, scratch, None).map(drop)
+}
+
 /// `podman run`, with the working folder in the same place. The program is named past the image's own script, so
 /// that what starts is what would start without a container.
 fn podman_args(
@@ -99,7 +137,7 @@ fn podman_args(
 ) -> Vec<String> {
     let scratch = scratch.display();
     let mut args: Vec<String> =
-        ["run", "--rm", "--interactive", "--network=host", "--pull=missing"].map(str::to_owned).to_vec();
+        ["run", "--rm", "--interactive", "--network=host", "--pull=never"].map(str::to_owned).to_vec();
     args.extend([format!("--volume={scratch}:{scratch}"), format!("--workdir={scratch}")]);
     match account {
         Some(account) => args.push(format!("--user={account}")),

@@ -13,7 +13,7 @@ use super::{
     run::{Keeping, run_plans},
     this_machine,
 };
-use crate::{console::Console, node, plan};
+use crate::{benchmark, console::Console, node, plan};
 
 mod exact;
 mod verdict;
@@ -79,6 +79,7 @@ impl Rerun {
             .iter()
             .map(|originals| plan::repeat(originals, this_machine(), self.force))
             .collect::<Result<_>>()?;
+        plans.iter().try_for_each(benchmark::obtain)?;
         drop(runs);
         let (driven, code) = run_plans(&plans, &self.keeping, global)?;
         let reruns: Vec<BenchmarkId> = driven.done.iter().map(|done| done.id).collect();

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use archive::{BenchmarkId, Run, Timestamp};
 
 use super::{Machine, Plan, PlannedBenchmark, Point, Repeated, Source, from_text};
+use crate::recipe::rules::LOCAL;
 
 /// The plan that repeats benchmarks of one execution, oldest first. Refuses what cannot be had any more; with `force`, a
 /// recipe that this build resolves to another digest is run all the same.
@@ -25,7 +26,10 @@ pub fn repeat(originals: &[Run], machine: Machine<'_>, force: bool) -> Result<Pl
                 let (of_point, point) = resolved(original, machine, force)?;
                 match &mut plan {
                     None => plan = Some(of_point),
-                    Some(plan) => plan.secrets.extend(of_point.secrets),
+                    Some(plan) => {
+                        plan.secrets.extend(of_point.secrets);
+                        plan.notes.extend(of_point.notes);
+                    }
                 }
                 points.push((key, point));
                 points.len() - 1
@@ -88,8 +92,19 @@ fn resolved(original: &Run, machine: Machine<'_>, force: bool) -> Result<(Plan, 
     point.swept.clone_from(&original.campaign.swept);
     point.recipe_text.clone_from(&original.recipe.recipe_text);
     point.slo.clone_from(&original.campaign.slo);
-    point.pinned_image =
-        original.service.image.as_ref().and_then(|image| by_digest(image.digest.as_deref()?, &image.reference));
+    if let Some(image) = &original.service.image {
+        point.pinned_image = by_digest(image.digest.as_deref().unwrap_or_default(), &image.reference);
+        if point.pinned_image.is_none() {
+            let reference = &image.reference;
+            plan.notes.push(format!(
+                "{id} does not say which digest its image {reference} had: what the tag means today is run, which may be another"
+            ));
+        }
+    }
+    // A program that ran as it was installed is not replaced by that of an image.
+    if original.target.kind == LOCAL && original.service.started_as == "child" {
+        point.recipe.service.image = None;
+    }
     Ok((plan, point))
 }
 
@@ -130,9 +145,13 @@ fn started(run: &Run) -> Option<Timestamp> {
     run.events.iter().find(|event| event.event == "started" && event.benchmark_id.is_none()).map(|event| event.time)
 }
 
-/// `name@sha256:…` of an image that the recipe names by a tag, which may be another image tomorrow.
+/// `name@sha256:…` of an image, whose tag may be another image tomorrow. One that was named so stays so: a rerun is repeated by
+/// the digest that it was started by.
 fn by_digest(digest: &str, reference: &str) -> Option<String> {
-    if reference.contains('@') || !digest.starts_with("sha256:") {
+    if reference.contains('@') {
+        return Some(reference.to_owned());
+    }
+    if !digest.starts_with("sha256:") {
         return None;
     }
     // A colon before a slash is a registry's port.
@@ -150,7 +169,7 @@ mod tests {
             ("redis:7.4.1", Some("redis@sha256:ab")),
             ("localhost:5000/redis", Some("localhost:5000/redis@sha256:ab")),
             ("localhost:5000/redis:7", Some("localhost:5000/redis@sha256:ab")),
-            ("redis@sha256:cd", None),
+            ("redis@sha256:cd", Some("redis@sha256:cd")),
         ] {
             assert_eq!(by_digest("sha256:ab", reference).as_deref(), expected, "{reference}");
         }

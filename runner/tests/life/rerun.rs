@@ -1,6 +1,6 @@
 //! Archived benchmarks that are run again: what stays the same, and whether they were reproduced.
 
-use std::process::Command;
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use archive::Archive;
 use serde_json::Value;
@@ -182,5 +182,67 @@ fn what_cannot_be_had_is_refused_with_a_cure() {
     assert!(exact.code(2).stderr().contains("does not say which commit"), "{}", exact.stderr());
     let nothing = project.runner(&["rerun", "elsewhere"]);
     assert!(nothing.code(2).stderr().contains("no benchmark `elsewhere`"), "{}", nothing.stderr());
+    // Of another build it says so; it is this one with a byte more.
+    let other = project.root().join("other-build");
+    let bytes = [&fs::read(env!("CARGO_BIN_EXE_runner")).expect("read")[..], b"x"].concat();
+    fs::write(&other, &bytes).expect("written");
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o755)).expect("executable");
+    let warned = project.start_program(&other, &["rerun", "latest"]).finish();
+    let digest = archive::sha256_hex(&bytes);
+    let said = warned.code(2).stderr();
+    assert!(said.contains("this is another build than the one that made") && said.contains(&digest[..12]), "{said}");
     assert_eq!(project.ids().len(), 1);
+
+    // What the recipe rests on: a trace, the program, the target.
+    project.write("arrivals.csv", "offset_s\n0\n0.01\n0.02\n");
+    project.write(
+        "trace.yaml",
+        &REDIS
+            .replace("name: redis", "name: traced")
+            .replace("{num_clients: 2, calibration: 0}", "{load: {model: trace, file: arrivals.csv}, calibration: 0}")
+            .replace("repetitions: 4", "repetitions: 1"),
+    );
+    project.runner(&["run", "trace.yaml"]).code(0);
+    let all = std::env::var_os("PATH").expect("set");
+    let path = std::env::split_paths(&all)
+        .filter(|folder| !folder.join("redis-server").exists() && !folder.join("podman").exists());
+    let without_redis = std::env::join_paths(path).expect("a path").into_string().expect("text");
+    let refused = project.runner_with(&[("PATH", &without_redis)], &["rerun", "latest"]);
+    let said = refused.code(2).stderr();
+    assert!(said.contains("cannot be repeated as it was: `redis-server` is not on PATH"), "{said}");
+    project.write("arrivals.csv", "offset_s\n0\n0.01\n0.03\n");
+    let refused = project.runner(&["rerun", "latest"]);
+    assert!(refused.code(2).stderr().contains("sha256"), "{}", refused.stderr());
+    fs::remove_file(project.root().join("arrivals.csv")).expect("removed");
+    let refused = project.runner(&["rerun", "latest"]);
+    assert!(refused.code(2).stderr().contains("arrivals.csv"), "{}", refused.stderr());
+    assert_eq!(project.ids().len(), 2);
+    assert_eq!(fs::read_dir(project.root().join("results/.work/run")).map_or(0, Iterator::count), 0);
+}
+
+#[test]
+fn a_target_that_is_gone_is_refused() {
+    let project = Project::new();
+    project.write(
+        "quick.yaml",
+        "configuration: {target: local}\nservice: {command: 'exec sleep 1000'}\nclient: {command: 'true'}\n",
+    );
+    project.runner(&["run", "quick.yaml"]).code(0);
+    // As if it had been run elsewhere: the recipe names a target that nobody here describes.
+    let id = project.ids()[0];
+    let results = project.root().join("results");
+    let (from, next) = (results.join(id.to_string()), project.archive().allocate().expect("an id"));
+    let staged = results.join(".work/made");
+    fs::create_dir_all(&staged).expect("created");
+    let text = fs::read_to_string(from.join("run.json")).expect("read");
+    let mut run: Value = serde_json::from_str(&text.replace(&id.to_string(), &next.to_string())).expect("JSON");
+    run["recipe"]["resolved"]["configuration"]["target"] = "dismantled".into();
+    run["target"] = serde_json::json!({ "name": "dismantled", "kind": "slurm" });
+    fs::write(staged.join("run.json"), run.to_string()).expect("written");
+    archive::seal(&results, next, &staged, &archive::SealOptions::default()).expect("sealed");
+    // Its digest is that of another target; what is asked here is whether there is one.
+    let refused = project.runner(&["rerun", &next.to_string(), "--force"]);
+    let said = refused.code(2).stderr();
+    assert!(said.contains("dismantled"), "{said}");
+    assert_eq!(project.ids().len(), 2);
 }

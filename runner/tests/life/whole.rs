@@ -207,7 +207,8 @@ fn without_the_program_its_image_runs_in_podman() {
     std::fs::create_dir(&folder).expect("created");
     let podman = folder.join("podman");
     let script = "#!/bin/sh\n\
-        if [ \"$1 $2\" = 'image inspect' ]; then echo sha256:0123; exit; fi\n\
+        if [ \"$1 $2\" = 'image inspect' ]; then [ -e \"$PULLED\" ] && echo sha256:0123; exit; fi\n\
+        if [ \"$1\" = pull ]; then [ -z \"$GONE\" ] || exit 125; : >\"$PULLED\"; exit; fi\n\
         if [ \"$1\" = --version ]; then echo podman version 0.0; exit; fi\n\
         [ \"$1\" = run ] || exit 125\n\
         shift\n\
@@ -215,7 +216,7 @@ fn without_the_program_its_image_runs_in_podman() {
           case $1 in --env|--volume) shift;; --entrypoint=*) entry=${1#*=};; --volume=*) [ -d \"${1##*:}\" ] || exit 126;; esac\n\
           shift\n\
         done\n\
-        [ \"$1\" = redis:7.4.1 ] && [ \"$entry\" = redis-server ] || exit 126\n\
+        [ \"$1\" = \"$IMAGE\" ] && [ \"$entry\" = redis-server ] || exit 126\n\
         shift\n\
         exec \"$REDIS\" \"$@\"\n";
     std::fs::write(&podman, script).expect("written");
@@ -238,8 +239,16 @@ fn without_the_program_its_image_runs_in_podman() {
         format!("{{type: redis, volumes: ['{root}/model:/model:ro', '{root}/cache:/cache', 'engine:/kept']}}");
     project.write("redis.yaml", &REDIS.replace("{type: redis}", &volumes));
     let path = folder.to_string_lossy().into_owned();
-    let variables = [("PATH", path.as_str()), ("REDIS", redis.to_str().expect("text"))];
-    project.runner_with(&variables, &["run", "redis.yaml"]).code(0);
+    let pulled = project.root().join("pulled").display().to_string();
+    let with = |image: &'static str| {
+        [
+            ("PATH", path.as_str()),
+            ("REDIS", redis.to_str().expect("text")),
+            ("PULLED", pulled.as_str()),
+            ("IMAGE", image),
+        ]
+    };
+    project.runner_with(&with("redis:7.4.1"), &["run", "redis.yaml"]).code(0);
     project.wait_for_silence();
     let run = project.run(project.ids()[0]);
     assert_eq!(run.service.started_as, "podman");
@@ -249,6 +258,24 @@ fn without_the_program_its_image_runs_in_podman() {
     let data: Vec<_> = run.data.iter().map(|data| (data.path.as_str(), data.writable, data.size_bytes)).collect();
     assert_eq!(data, [(format!("{root}/model").as_str(), false, 7), (format!("{root}/cache").as_str(), true, 0)]);
     assert!(run.data.iter().all(|data| data.named_by == "volumes" && data.content_sha256.is_some()));
+
+    // Repeated by its digest, also the rerun of a rerun, and also where the program itself is installed by now.
+    let pinned = with("redis@sha256:0123");
+    for (number, path) in [(1, path.clone()), (2, format!("{path}:{}", std::env::var("PATH").expect("set")))] {
+        let variables = [&pinned[1..], &[("PATH", path.as_str())]].concat();
+        project.runner_with(&variables, &["rerun", "latest"]);
+        project.wait_for_silence();
+        let again = project.run(project.ids()[number]);
+        let image = again.service.image.expect("recorded");
+        assert_eq!((again.status, again.rerun_of), (Status::Completed, Some(project.ids()[number - 1])));
+        assert_eq!((image.reference.as_str(), image.digest.as_deref()), ("redis@sha256:0123", Some("sha256:0123")));
+    }
+    // Refused before anything starts where it cannot be had any more.
+    std::fs::remove_file(&pulled).expect("it was pulled");
+    let refused = project.runner_with(&[&pinned[..], &[("GONE", "1")]].concat(), &["rerun", "latest"]);
+    let said = refused.code(2).stderr();
+    assert!(said.contains("cannot be repeated as it was: cannot pull the image redis@sha256:0123"), "{said}");
+    assert_eq!(project.ids().len(), 3);
     project.assert_in_order();
 }
 
