@@ -5,10 +5,16 @@
 mod other_system;
 mod tarball;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context, Result};
 use archive::{Archive, BenchmarkId};
+
+use crate::benchmark::under_way;
 
 pub use other_system::{import as import_folder, is_one as is_folder_of_another_system};
 pub use tarball::import as import_tar;
@@ -41,4 +47,20 @@ impl Drop for Unpacked {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// An id that was taken may belong to a benchmark whose plan is not written yet; not after this long.
+const PLANNING: Duration = Duration::from_secs(3600);
+
+/// Takes the id that a benchmark comes with. `false` when somebody has it here: a sealed benchmark, or one that is under way.
+fn take(archive: &Archive, id: BenchmarkId) -> Result<bool> {
+    if archive.folder().join(id.to_string()).exists() {
+        return Ok(false);
+    }
+    if let Some(since) = archive.reserve(id)? {
+        let age = SystemTime::now().duration_since(since).unwrap_or_default();
+        let measured = under_way(archive)?.iter().any(|found| found.benchmarks.contains(&id));
+        return Ok(age > PLANNING && !measured);
+    }
+    Ok(true)
 }

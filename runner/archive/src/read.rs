@@ -5,6 +5,7 @@ use std::{
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
     str::FromStr,
+    time::SystemTime,
 };
 
 use anyhow::{Context, Result, bail};
@@ -72,6 +73,18 @@ impl Archive {
                 Err(err) => return Err(err).with_context(|| format!("cannot reserve {id}")),
             }
             sequence += 1;
+        }
+    }
+
+    /// Takes this very id, for a benchmark that comes with it. When somebody took it before: since when it is taken.
+    pub fn reserve(&self, id: BenchmarkId) -> Result<Option<SystemTime>> {
+        let reservations = self.work_folder()?.join("ids");
+        fs::create_dir_all(&reservations)?;
+        let place = reservations.join(id.to_string());
+        match fs::create_dir(&place) {
+            Ok(()) => Ok(None),
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Ok(Some(fs::metadata(&place)?.modified()?)),
+            Err(err) => Err(err).with_context(|| format!("cannot reserve {id}")),
         }
     }
 

@@ -34,7 +34,7 @@ pub fn copy(layout: &Layout, folder: &Path, secrets: &Secrets, names: &Names, ou
             sources.push((name, path));
         }
     }
-    let mut taken = Taken::default();
+    let mut taken = LogNames::default();
     for (name, source) in sources {
         // Also of an empty one: `load.log` is always the agent's.
         let name = taken.name(&name);
@@ -64,18 +64,18 @@ pub fn copy(layout: &Layout, folder: &Path, secrets: &Secrets, names: &Names, ou
     Ok(())
 }
 
-/// Names that are given, where letters of other case are the same to some file systems.
+/// Names that are given to logs, where letters of other case are the same to some file systems.
 #[derive(Default)]
-struct Taken {
+pub struct LogNames {
     /// In lower case.
     files: BTreeSet<String>,
     /// In lower case → as they are.
     folders: BTreeMap<String, String>,
 }
 
-impl Taken {
+impl LogNames {
     /// The name under which a file is archived: its own, if that can be.
-    fn name(&mut self, wanted: &str) -> String {
+    pub fn name(&mut self, wanted: &str) -> String {
         let wanted: Vec<String> = wanted.split('/').map(portable).collect();
         let wanted = wanted.join("/");
         let others = (2..).map(|number| format!("client-{number}/{wanted}"));
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn names_are_told_apart_where_case_is_not() {
-        let mut taken = Taken::default();
+        let mut taken = LogNames::default();
         for (wanted, given) in [
             ("load.log", "load.log"),
             ("load.log", "client/load.log"),

@@ -48,7 +48,7 @@ impl Import {
             let (id, text) = match imported {
                 Imported::New(id) => (id, format!("{id} from {}", from.display())),
                 Imported::Renamed { id, was } => {
-                    (id, format!("{id} from {}: {was} is another benchmark here", from.display()))
+                    (id, format!("{id} from {}: {was} is another benchmark here, or under way", from.display()))
                 }
                 Imported::Present(id) => {
                     self.tell(global, id, &format!("{} is in the archive already, as {id}", from.display()), None)?;

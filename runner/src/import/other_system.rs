@@ -19,7 +19,8 @@ use archive::{
 };
 use serde_json::{Value, json};
 
-use super::{Imported, Unpacked};
+use super::{Imported, Unpacked, take};
+use crate::benchmark::LogNames;
 
 /// Whether the folder looks like one.
 pub fn is_one(folder: &Path) -> bool {
@@ -42,8 +43,7 @@ pub fn import(archive: &Archive, folder: &Path) -> Result<Imported> {
             return Ok(Imported::Present(id));
         }
     }
-    let is_free = |id: &BenchmarkId| !archive.folder().join(id.to_string()).exists();
-    let id = match was.filter(is_free) {
+    let id = match was.map(|id| Ok::<_, anyhow::Error>(take(archive, id)?.then_some(id))).transpose()?.flatten() {
         Some(id) => id,
         None => archive.allocate()?,
     };
@@ -233,20 +233,19 @@ fn run(old: &Value, id: BenchmarkId, first: Option<Timestamp>, last_s: f64, is_m
     serde_json::from_value(value).context("run.json cannot be understood")
 }
 
-/// Its own files, as they are.
+/// Its own files, as they are, under names that every file system can hold.
 fn keep_originals(folder: &Path, logs: &Path) -> Result<()> {
+    let mut taken = LogNames::default();
     for path in archive::files_below(folder)? {
         let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
         // The records are all in ours.
         if name.starts_with('.') || name.ends_with(".jsonl") {
             continue;
         }
-        let place = match name.strip_prefix("logs/") {
-            Some(log) => logs.join(log),
-            None => logs.join("imported").join(&name),
-        };
+        let name = name.strip_prefix("logs/").map_or_else(|| format!("imported/{name}"), str::to_owned);
         // A reader takes what ends in `.zst` for compressed.
-        let place = if name.ends_with(".zst") { place.with_extension("zst.bin") } else { place };
+        let name = if name.to_lowercase().ends_with(".zst") { name + ".bin" } else { name };
+        let place = logs.join(taken.name(&name));
         fs::create_dir_all(place.parent().unwrap_or(logs))?;
         fs::copy(&path, &place).with_context(|| format!("cannot copy {}", path.display()))?;
     }

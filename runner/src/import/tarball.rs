@@ -15,7 +15,7 @@ use archive::{Archive, BenchmarkId, SealOptions, seal};
 use serde_json::{Value, json};
 use tar::EntryType;
 
-use super::{Imported, Unpacked};
+use super::{Imported, Unpacked, take};
 use crate::export::RAW;
 
 pub fn import(archive: &Archive, tar: &Path) -> Result<Imported> {
@@ -38,11 +38,11 @@ pub fn import(archive: &Archive, tar: &Path) -> Result<Imported> {
     benchmark.summary()?;
 
     let place = archive.folder().join(id.to_string());
-    if place.exists() {
-        return match archive.open(id)?.digest()? == benchmark.digest()? {
-            true => Ok(Imported::Present(id)),
-            false => rename(archive, &aside.0, id, &benchmark.digest()?),
-        };
+    if place.exists() && archive.open(id)?.digest()? == benchmark.digest()? {
+        return Ok(Imported::Present(id));
+    }
+    if !take(archive, id)? {
+        return rename(archive, &aside.0, id, &benchmark.digest()?);
     }
     for path in archive::files_below(&benchmark.folder)? {
         fs::set_permissions(&path, Permissions::from_mode(0o444))?;

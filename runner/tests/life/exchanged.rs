@@ -174,6 +174,18 @@ fn a_tar_brings_a_benchmark_to_another_archive() {
     assert!(third.runner(&["import", &tar(id)]).code(0).stdout().contains("already"));
     third.assert_in_order();
 
+    // So is one that a benchmark under way has.
+    let fourth = Project::new();
+    fourth.write("slow.yaml", &SMALL.replace("num_requests: 20", "duration: 60s"));
+    let slow = fourth.start(&["run", "slow.yaml"]);
+    fourth.wait_for("progress.json", "loading");
+    fourth.runner(&["import", &tar(id)]).code(0);
+    assert_eq!(fourth.ids().iter().map(|id| id.sequence()).collect::<Vec<_>>(), [2]);
+    slow.signal(nix::sys::signal::Signal::SIGINT);
+    slow.finish().code(2);
+    assert_eq!(fourth.ids().iter().map(|id| id.sequence()).collect::<Vec<_>>(), [1, 2]);
+    fourth.assert_in_order();
+
     // A tar that somebody changed is no benchmark.
     let bytes = fs::read(tar(id)).expect("read");
     let place = bytes.windows(11).position(|part| part == b"\"completed\"").expect("run.json");
@@ -204,7 +216,10 @@ fn a_results_folder_of_the_other_system_is_marked_and_computed_anew() {
         "environment": {"framework_version": "1.0"}}"#;
     fs::write(folder.join("run.json"), run).expect("written");
     fs::write(folder.join("summary.json"), r#"{"total_requests": 4}"#).expect("written");
-    fs::write(folder.join("logs/redis_service.out"), "ready\n").expect("written");
+    // The second name cannot be told from the first everywhere, and the third is none on Windows.
+    for name in ["redis_service.out", "Redis_Service.out", "a:b"] {
+        fs::write(folder.join("logs").join(name), "ready\n").expect("written");
+    }
     let mut lines = String::from(
         "{\"benchmark_id\": \"x\", \"service_type\": \"redis\", \"test_start\": \"2026-01-08T10:01:00\"}\n",
     );
@@ -232,7 +247,9 @@ fn a_results_folder_of_the_other_system_is_marked_and_computed_anew() {
     assert_eq!(summary.error_summary["get_failed"], 1);
     assert!(summary.findings.iter().any(|finding| finding.code == "imported"));
     let logs: Vec<String> = project.archive().open(id).expect("sealed").logs().into_iter().map(str::to_owned).collect();
-    assert_eq!(logs, ["imported/run.json", "imported/summary.json", "redis_service.out"]);
+    let portable =
+        ["Redis_Service.out", "a_b", "client/redis_service.out", "imported/run.json", "imported/summary.json"];
+    assert_eq!(logs, portable);
     project.runner(&["verify"]).code(0);
     project.runner(&["list"]).code(0);
     project.runner(&["summary", "latest"]).code(0);
