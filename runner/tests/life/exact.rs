@@ -66,6 +66,17 @@ fn the_build_that_made_the_original_is_made_again() {
     assert!(fs::read_to_string(project.root().join("runner/src/main.rs")).expect("read").contains("now"));
     assert_eq!(project.git(&["worktree", "list"]).lines().count(), 1);
 
+    // Two commits at once do not get in each other's way.
+    project.git(&["commit", "-q", "-am", "now"]);
+    let now = project.git(&["rev-parse", "HEAD"]).trim().to_owned();
+    fs::remove_dir_all(project.root().join("results/.work/exact").join(&then)).expect("removed");
+    let ids = [id, resealed(&project, tool(json!({ "git_commit": now })))];
+    let both = ids.map(|id| project.start(&["rerun", &id.to_string(), "--exact"]));
+    for (build, says) in both.into_iter().zip(["then", "now"]) {
+        let built = build.finish();
+        assert!(built.code(7).stdout().starts_with(says), "{}", built.stdout());
+    }
+
     for (fields, message) in [
         (json!({ "git_commit": then, "changes_sha256": "ab" }), "changes that no commit holds"),
         (json!({ "git_commit": "0123456789012345678901234567890123456789" }), "does not hold commit"),

@@ -4,7 +4,7 @@
 
 use std::{
     ffi::OsString,
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
@@ -79,18 +79,32 @@ fn build(source: &Path, work: &Path, commit: &str, tool: &ToolFacts, console: &C
             source.display()
         );
         console.say(&format!("building commit {commit}"));
+        let own = place.join(commit);
+        fs::create_dir_all(&own).with_context(|| format!("cannot create {}", own.display()))?;
+        // All commits are built in one folder, so that what they depend on is built once: one after the other.
+        let lock = File::create(place.join("lock"))?;
+        lock.lock().with_context(|| format!("cannot lock {}", place.display()))?;
         let tree = place.join("tree");
+        if program.is_file() {
+            return told(program, tool, console);
+        }
         // Of an attempt that was cut off.
         let _ = git(source, &["worktree", "remove", "--force"], &tree);
-        fs::create_dir_all(&place)?;
         git(source, &["worktree", "add", "--force", "--detach"], &tree)?;
         let built = git(&tree, &["checkout", "--quiet", "--detach", commit], Path::new(""))
             .and_then(|()| compile(&tree, &place, tool));
         let _ = git(source, &["worktree", "remove", "--force"], &tree);
         let built = built?;
-        fs::create_dir_all(program.parent().unwrap_or(&place))?;
-        fs::copy(&built, &program).with_context(|| format!("cannot copy {}", built.display()))?;
+        // Whole or not at all.
+        let part = own.join("runner.part");
+        fs::copy(&built, &part).with_context(|| format!("cannot copy {}", built.display()))?;
+        fs::rename(&part, &program)?;
     }
+    told(program, tool, console)
+}
+
+/// The program, after a word on whether it is the original's.
+fn told(program: PathBuf, tool: &ToolFacts, console: &Console) -> Result<PathBuf> {
     let digest = archive::sha256_hex(&fs::read(&program)?);
     match tool.binary_sha256.as_deref() == Some(digest.as_str()) {
         true => console.say("the build is the original's, byte for byte"),
