@@ -22,12 +22,13 @@ name: small
 recipe:
   configuration: {target: local}
   service: {type: simulator, settings: {prefill_base_s: 1ms, decode_per_token_s: 0}}
-  client: {type: vllm_stress, settings: {max_tokens: 2, prompt_length: 4}}
+  client: {type: vllm_stress, settings: {max_tokens: 5, prompt_length: 4}}
   benchmarks: {num_requests: 200, num_clients: 4, calibration: 0}
 END
 "$runner" --quiet run small.yaml --no-commit >/dev/null
 
 "$runner" --quiet export latest --format parquet --out requests.parquet
+"$runner" --quiet export latest --format jsonl >requests.jsonl
 "$tools/bin/python" - results/BM-*/summary.json <<'END'
 import json, sys
 import pyarrow.compute as pc, pyarrow.parquet as pq
@@ -39,6 +40,19 @@ mean = pc.mean(good["latency_s"]).as_py()
 p99 = pc.quantile(good["latency_s"], q=0.99)[0].as_py()
 for found, wanted in ((mean, summary["latency_s"]["avg"]), (p99, summary["latency_s"]["p99"])):
     assert abs(found - wanted) < 1e-9 * wanted, (found, wanted)
-assert pc.sum(good["output_tokens"]).as_py() == 1600
-print(f"parquet: {table.num_rows} rows, {table.num_columns} columns, mean and p99 as archived")
+assert pc.sum(good["output_tokens"]).as_py() == 4000
+# Every field of every record, lists of gaps among them.
+gaps = 0
+for line, row in zip(open("requests.jsonl"), table.to_pylist(), strict=True):
+    record = json.loads(line)
+    gaps += len(record.get("chunk_gaps_us", []))
+    for name, value in record.items():
+        below = value.items() if isinstance(value, dict) else [(None, value)]
+        for key, wanted in below:
+            found = row[name if key is None else f"{name}.{key}".replace(".", "_")]
+            assert found == wanted, (name, key, found, wanted)
+    for name in set(row) - set(record):
+        assert not row[name] or "." in name or "_s_" in name, (name, row[name])
+assert gaps >= 800, gaps
+print(f"parquet: {table.num_rows} rows, {table.num_columns} columns, {gaps} gaps between chunks, mean, p99 and every field as archived")
 END

@@ -24,6 +24,8 @@ enum Take {
     Bool(fn(&Request) -> bool),
     Double(Box<dyn Fn(&Request) -> Option<f64>>),
     Text(fn(&Request) -> Option<&str>),
+    /// A list, which may be empty.
+    Ints(fn(&Request) -> &[u32]),
 }
 
 struct Column {
@@ -55,6 +57,7 @@ fn columns(benchmark: &Benchmark) -> Result<Vec<Column>> {
         column("output_tokens", Take::Int(|r| i64::try_from(r.output_tokens?).ok())),
         column("content_chunks", Take::Int(|r| i64::try_from(r.content_chunks?).ok())),
         column("tokens_by_chunk", Take::Bool(|r| r.tokens_by_chunk)),
+        column("chunk_gaps_us", Take::Ints(|r| &r.chunk_gaps_us)),
     ];
     let (steps, server) = names(benchmark)?;
     for name in steps {
@@ -80,7 +83,14 @@ pub fn write(benchmark: &Benchmark, to: impl Write + Send) -> Result<()> {
     let fields: Vec<String> = columns
         .iter()
         .map(|column| {
+            let name = plain(&column.name);
             let kind = match column.take {
+                // A list as the format defines it (LogicalTypes, "Lists").
+                Take::Ints(_) => {
+                    return format!(
+                        "required group {name} (LIST) {{ repeated group list {{ required int64 element; }} }}"
+                    );
+                }
                 Take::Int(_) => "OPTIONAL INT64",
                 Take::Status(_) => "OPTIONAL INT32",
                 Take::Bool(_) => "REQUIRED BOOLEAN",
@@ -88,7 +98,7 @@ pub fn write(benchmark: &Benchmark, to: impl Write + Send) -> Result<()> {
                 Take::Text(_) => "OPTIONAL BYTE_ARRAY",
             };
             let text = if matches!(column.take, Take::Text(_)) { " (UTF8)" } else { "" };
-            format!("{kind} {}{text};", plain(&column.name))
+            format!("{kind} {name}{text};")
         })
         .collect();
     let schema = Arc::new(parse_message_type(&format!("message requests {{ {} }}", fields.join(" ")))?);
@@ -139,6 +149,16 @@ fn write_group<W: Write + Send>(out: &mut SerializedFileWriter<W>, columns: &[Co
             Take::Double(take) => {
                 let (values, levels) = split(rows.iter().map(take));
                 writer.typed::<DoubleType>().write_batch(&values, Some(&levels), None)?;
+            }
+            Take::Ints(take) => {
+                let values: Vec<i64> = rows.iter().flat_map(|row| take(row)).map(|value| i64::from(*value)).collect();
+                // An empty list has one entry of its own; further values of a list repeat it.
+                let of = |row| take(row).len().max(1);
+                let defined: Vec<i16> =
+                    rows.iter().flat_map(|row| vec![i16::from(!take(row).is_empty()); of(row)]).collect();
+                let repeated: Vec<i16> =
+                    rows.iter().flat_map(|row| (0..of(row)).map(|place| i16::from(place > 0))).collect();
+                writer.typed::<Int64Type>().write_batch(&values, Some(&defined), Some(&repeated))?;
             }
             Take::Text(take) => {
                 let (values, levels) = split(rows.iter().map(|row| take(row).map(ByteArray::from)));

@@ -64,7 +64,7 @@ fn metadata(benchmark: &Benchmark, license: Option<&str>) -> Result<Value> {
     for (name, path) in files(benchmark)? {
         let (description, format) = what_it_is(&name);
         let mut entity = json!({
-            "@id": name,
+            "@id": address(&name),
             "@type": "File",
             "name": name,
             "description": description,
@@ -74,7 +74,7 @@ fn metadata(benchmark: &Benchmark, license: Option<&str>) -> Result<Value> {
         if let Some(entry) = benchmark.manifest.files.get(&name) {
             entity["sha256"] = json!(entry.sha256);
         }
-        parts.push(json!({ "@id": name }));
+        parts.push(json!({ "@id": address(&name) }));
         entities.push(entity);
     }
     let (license_id, license_entity) = match license {
@@ -131,6 +131,12 @@ fn metadata(benchmark: &Benchmark, license: Option<&str>) -> Result<Value> {
     Ok(json!({ "@context": "https://w3id.org/ro/crate/1.1/context", "@graph": graph }))
 }
 
+/// A file's path as a relative address, as the format wants its `@id`: what no address may hold is percent-encoded.
+fn address(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/!$&'()*+,;=@".contains(&byte);
+    name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
 fn software(id: &str, name: &str, version: Option<&str>) -> Value {
     let mut entity = json!({ "@id": id, "@type": "SoftwareApplication", "name": name });
     if let Some(version) = version {
@@ -155,4 +161,20 @@ fn what_it_is(name: &str) -> (&'static str, &'static str) {
         _ => "Log",
     };
     (description, format)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_addresses() {
+        for (name, expected) in [
+            ("logs/service.log", "logs/service.log"),
+            ("logs/a b#1?.log", "logs/a%20b%231%3F.log"),
+            ("logs/caf\u{e9}%20:x", "logs/caf%C3%A9%2520%3Ax"),
+        ] {
+            assert_eq!(address(name), expected);
+        }
+    }
 }
