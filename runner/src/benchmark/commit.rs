@@ -64,6 +64,11 @@ pub fn commit(archive: &Archive, id: BenchmarkId) -> Result<Done> {
     Ok(done)
 }
 
+/// Whether a sealed benchmark waits to be committed: what looks like a secret keeps it out of git, or git was not to be had.
+pub fn is_withheld(archive: &Archive, id: BenchmarkId) -> Result<bool> {
+    Ok(archive.work_folder()?.join("uncommitted").join(id.to_string()).exists())
+}
+
 /// Commits a benchmark that was put into the archive from elsewhere, if `wanted`.
 pub fn commit_imported(archive: &Archive, id: BenchmarkId, wanted: bool) -> Result<Done> {
     mark_uncommitted(&archive.work_folder()?, id, wanted.then(Commission::default).as_ref())?;

@@ -12,7 +12,11 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{Global, export::Export, place};
-use crate::{benchmark::Destination, console::Console, units};
+use crate::{
+    benchmark::{self, Destination},
+    console::Console,
+    units,
+};
 
 /// Show how large the archive is; keep what is too large for git in a folder that many share.
 #[derive(Debug, Args)]
@@ -95,8 +99,9 @@ impl ArchiveCommand {
                 gc(&archive, &Gc { dry_run, pushed, kept, pack }, global)
             }
             Command::Push(copied) => {
-                let moved = archive.push(&copied.ids(&archive)?, &copied.store)?;
-                copied.tell(&moved, "pushed", global)
+                let console = Console::new(global.quiet);
+                super::finish_leftovers(&archive, &console);
+                push(&archive, &copied, &console, global)
             }
             Command::Fetch(copied) => {
                 let moved = archive.fetch(&copied.ids(&archive)?, &copied.store)?;
@@ -182,6 +187,21 @@ fn stat(archive: &Archive, budget: Option<u64>, benchmark_budget: Option<u64>, g
         super::print(&text)?;
     }
     Ok(ExitCode::from(u8::from(!exceeded.is_empty())))
+}
+
+/// What is kept out of git is kept from those who share the store, too.
+fn push(archive: &Archive, asked: &Copied, console: &Console, global: &Global) -> Result<ExitCode> {
+    let (mut ids, mut withheld) = (Vec::new(), Vec::new());
+    for id in asked.ids(archive)? {
+        if benchmark::is_withheld(archive, id)? { withheld.push(id) } else { ids.push(id) }
+    }
+    let why = |id: &BenchmarkId| format!("{id} is not pushed: it was to be committed and is in no commit (see above)");
+    if let Some(id) = withheld.first().filter(|_| !asked.ids.is_empty()) {
+        bail!(why(id));
+    }
+    withheld.iter().for_each(|id| console.warn(&why(id)));
+    let code = asked.tell(&archive.push(&ids, &asked.store)?, "pushed", global)?;
+    Ok(if withheld.is_empty() { code } else { ExitCode::from(1) })
 }
 
 struct Gc {

@@ -44,9 +44,9 @@ pub struct Keeping {
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_size)]
     pub raw_limit: u64,
     /// Sign manifests and commits with this SSH key: a private key's file, or a public key's whose other half an agent has.
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", conflicts_with = "anonymous")]
     pub sign: Option<PathBuf>,
-    /// Archive no names of people, accounts and hosts.
+    /// Archive no names of people, accounts and hosts. Not with `--sign`: a signature tells whose it is.
     #[arg(long)]
     pub anonymous: bool,
     /// On a cluster: leave once everything is submitted; `runner resume` collects.

@@ -113,7 +113,10 @@ fn no_secret_is_found_in_anything_that_was_written() {
     fs::write(&minio, format!("#!/bin/sh\nexec {} {} \"$@\"\n", python.display(), script.display())).expect("written");
     fs::set_permissions(&minio, fs::Permissions::from_mode(0o755)).expect("set");
     let path = format!("{}:{}", bin.path().display(), std::env::var("PATH").unwrap_or_default());
+    // What is written to the system's folder of temporary files, and stays there.
+    let temporary = tempfile::tempdir().expect("a folder");
     let variables = [
+        ("TMPDIR", temporary.path().to_str().expect("text")),
         ("PW_", PASSWORD),
         ("S3_", S3_SECRET),
         ("S3_USER_", "access-user-1"),
@@ -147,7 +150,9 @@ fn no_secret_is_found_in_anything_that_was_written() {
             // What a kept run folder holds of a service's and a client's own words is as they said it.
             let keep: &[&str] = if name == "chatty" { &[] } else { &["--keep"] };
             let finished = project.runner_with(&variables, &[&["run", file.as_str()][..], keep].concat());
-            assert!(!contains(finished.stdout().as_bytes(), TOKEN.as_bytes()), "{}", finished.stdout());
+            for said in [finished.stdout(), finished.stderr()] {
+                assert!(secrets.iter().all(|secret| !contains(said.as_bytes(), secret)), "{said}");
+            }
             finished.code(code);
         }
         ended.store(true, Ordering::Relaxed);
@@ -165,7 +170,9 @@ fn no_secret_is_found_in_anything_that_was_written() {
     for name in ["service has ${PW_} and ${TOKEN_}", "Authorization: Bearer ${TOKEN_}"] {
         assert!(logs.contains(name), "{name}");
     }
-    for (place, bytes) in everything(&project) {
+    let left = archive::files_below(temporary.path()).expect("readable");
+    let left = left.into_iter().map(|path| (path.display().to_string(), fs::read(path).expect("readable")));
+    for (place, bytes) in everything(&project).into_iter().chain(left) {
         for secret in &secrets {
             assert!(!contains(&bytes, secret), "{} is in {place}", String::from_utf8_lossy(secret));
         }
@@ -181,7 +188,7 @@ fn what_looks_like_a_key_stays_out_of_git_until_somebody_allows_it() {
         "configuration: {target: local}\nservice: {command: 'echo password=abc123def456; exec sleep 1000'}\nclient: {command: 'true'}\n",
     );
     let commits = || project.git(&["rev-list", "--count", "HEAD"]).trim().to_owned();
-    let ran = project.runner(&["run", "leaky.yaml"]);
+    let ran = project.runner(&["run", "leaky.yaml", "--raw-limit", "0"]);
     let said = ran.stderr();
     assert!(
         said.contains("looks like a secret") && said.contains("logs/service.log") && said.contains("a password"),
@@ -191,6 +198,11 @@ fn what_looks_like_a_key_stays_out_of_git_until_somebody_allows_it() {
     assert_eq!((project.ids().len(), commits().as_str()), (1, "1"), "it is sealed, and in no commit");
     let objects = everything(&project).into_iter().filter(|(place, _)| place.starts_with("git object"));
     assert!(objects.into_iter().all(|(_, bytes)| !contains(&bytes, b"abc123def456")));
+    // Nor does it go to a store that others read.
+    let push = |args: &[&str]| project.runner(&[&["archive", "push", "--store", "store"], args].concat());
+    assert!(push(&[]).code(1).stderr().contains("is in no commit"), "{}", push(&[]).stderr());
+    push(&["latest"]).code(2);
+    assert!(!project.root().join("store").exists());
     // Every command tries again, and says so.
     assert!(project.runner(&["list"]).stderr().contains("looks like a secret"));
 
