@@ -227,6 +227,9 @@ pub struct LoadReport {
     pub threads: u32,
     /// CPU seconds of the load generator over the window, all threads.
     pub cpu_s: f64,
+    /// Seconds in which load threads were ready to run and waited for a core, over the window, all threads.
+    #[serde(default)]
+    pub wait_s: f64,
     /// The longest time an event loop did not come round, over all loops.
     pub longest_stall_s: f64,
     /// When each of the spec's steps was, in seconds from `started_at`; the last may have been cut short.

@@ -47,6 +47,10 @@ pub struct CalibrationRung {
     /// |measured gap between chunks − the gap between their sending|.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub itl_s: Option<ErrorFigures>,
+    /// Timed only: the same question asked by one plain blocking connection, right before and after; what the way over
+    /// loopback and the waking up of both sides take without the load generator. The slower of both at p50.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loopback_s: Option<ErrorFigures>,
 }
 
 /// Percentiles of an error, in seconds.
@@ -73,9 +77,22 @@ pub struct CalibrationError {
     pub ttft_s: Option<ErrorFigures>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub itl_s: Option<ErrorFigures>,
-    /// The largest error as a share of the same percentile of what was measured; small errors (below 0.25 ms at p50
-    /// and 2.5 ms at p99) count as none.
+    /// What of `latency_s` the way over loopback takes without the load generator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loopback_s: Option<ErrorFigures>,
+    /// The largest error, less what the way over loopback takes, as a share of the same percentile of what was measured.
     pub share: f64,
+    /// The same of those errors only that are large enough to be told from none: what the gate goes by. Absent in archives
+    /// that have it as `share`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged_share: Option<f64>,
+}
+
+impl CalibrationError {
+    /// What the gate goes by.
+    pub fn judged(&self) -> f64 {
+        self.judged_share.unwrap_or(self.share)
+    }
 }
 
 fn is_zero(count: &usize) -> bool {

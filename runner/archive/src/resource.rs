@@ -127,6 +127,9 @@ pub struct ResourceSample {
     /// Bytes that have arrived and `role` has not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket_unread_bytes: Option<u64>,
+    /// Times that the service was begun anew since the sample before: the sockets that listen at its port are all other ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_restarts: Option<u64>,
     /// Network interfaces that carried anything, the loopback among them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<InterfaceSample>,
@@ -236,6 +239,7 @@ impl ResourceSample {
             socket_sending_count: None,
             socket_unsent_bytes: None,
             socket_unread_bytes: None,
+            service_restarts: None,
             interfaces: Vec::new(),
             disks: Vec::new(),
             gpus: Vec::new(),

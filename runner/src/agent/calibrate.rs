@@ -1,7 +1,8 @@
 //! The calibration before a benchmark: the same load generator, threads and number of clients against a server of
 //! known truth on this machine, at several event rates.
 //!
-//! A rung in which the load generator or the server had no time left says so: its errors are waits for a core. What is found
+//! A rung in which the load generator or the server had no time left says so: its errors are waits for a core. Beside a
+//! rung of the timed endpoint one plain blocking connection asks the same, for what the machine itself takes. What is found
 //! is cached for the same (machine, client type and settings, threads, clients, rate or think time, pipeline) within one execution
 //! of a campaign. A calibration that fails is a remark, never the benchmark's failure.
 
@@ -28,11 +29,19 @@ use crate::{
     load::{self, Arrival, Control, Endpoint, LoadJob, LoadReport, LoadSpec, Stop, Warmup, truth::Truth},
     node,
     services::{Calibrated, ClientType},
-    simulator::timed::TimedLoad,
+    simulator::timed::{self, TimedLoad},
 };
 
-/// Service times of the timed endpoint in closed loop: from rare events to as many as there can be.
-const SERVICE_S: [f64; 3] = [0.010, 0.001, 0.0];
+/// Service times of the timed endpoint in closed loop that are asked first: rare events, and as many as there can be …
+const SERVICE_S: [f64; 2] = [0.010, 0.0];
+/// … and then what leads to these shares of as many as there can be.
+const SHARES_OF_MOST: [f64; 2] = [0.3, 0.6];
+/// A service time as a share of its rung, at most.
+const SERVICE_SHARE: f64 = 0.1;
+/// Of a rung's time, what the plain connection has, before and after each.
+const LOOPBACK_SHARE: f64 = 0.15;
+/// The plain connection asks at least so often: a longer pause would leave too few answers.
+const LOOPBACK_PACE_S: f64 = 0.001;
 /// Time between two chunks of a stream.
 const CHUNK_S: [f64; 2] = [0.020, 0.005];
 /// A simulated stream lasts about so long.
@@ -148,18 +157,56 @@ fn job(spec: LoadSpec, settings: Value, service_settings: Value, endpoint: &Endp
 
 fn timed(point: &PointPlan, folder: &Path, control: &Control) -> Result<Vec<CalibrationRung>> {
     let server = Server::start(&["agent", "simulate", "--timed"])?;
-    let times: &[f64] = if point.load.arrival.is_closed() { &SERVICE_S } else { &SERVICE_S[1..2] };
     let mut rungs = Vec::new();
-    for service_s in times {
-        let truth = Truth::new();
-        let workload =
-            TimedLoad { endpoint: server.endpoint.clone(), service_ns: (service_s * 1e9) as u64, truth: truth.clone() };
-        let spec = spec(point, point.calibration_s / times.len() as f64);
-        let job = job(spec, Value::Null, Value::Null, &server.endpoint, folder);
-        let (report, saturated) = server.watched(|| load::drive(workload, &job, control))?;
-        rungs.push(rung(&report, &truth, saturated)?);
-    }
+    let Some(rate) = point.load.requested_rate() else {
+        let rung_s = point.calibration_s / (SERVICE_S.len() + SHARES_OF_MOST.len()) as f64;
+        for service_s in SERVICE_S {
+            rungs.push(timed_rung(&server, point, [rung_s, service_s], folder, control)?);
+        }
+        let most = rungs.last().map_or(0.0, |rung| rung.event_rate);
+        for share in SHARES_OF_MOST {
+            let service_s =
+                slower(point.load.clients, most / f64::from(point.load.pipeline), share).min(rung_s * SERVICE_SHARE);
+            rungs.push(timed_rung(&server, point, [rung_s, service_s], folder, control)?);
+        }
+        return Ok(rungs);
+    };
+    let service_s = (1.0 / rate).min(LOOPBACK_PACE_S);
+    rungs.push(timed_rung(&server, point, [point.calibration_s, service_s], folder, control)?);
     Ok(rungs)
+}
+
+/// The service time at which a closed loop comes to a share of its most batches per second: all clients go round in
+/// clients / (share · most), of which a batch takes 1 / most when it is answered at once and alone.
+fn slower(clients: u32, most: f64, share: f64) -> f64 {
+    if most > 0.0 { (f64::from(clients) / share - 1.0) / most } else { 0.0 }
+}
+
+/// One rung, and the plain connection before and after it.
+fn timed_rung(
+    server: &Server,
+    point: &PointPlan,
+    [rung_s, service_s]: [f64; 2],
+    folder: &Path,
+    control: &Control,
+) -> Result<CalibrationRung> {
+    let truth = Truth::new();
+    let workload =
+        TimedLoad { endpoint: server.endpoint.clone(), service_ns: (service_s * 1e9) as u64, truth: truth.clone() };
+    let spec = spec(point, rung_s * (1.0 - 2.0 * LOOPBACK_SHARE));
+    let job = job(spec, Value::Null, Value::Null, &server.endpoint, folder);
+    let pace_s = (service_s / f64::from(point.load.clients)).min(LOOPBACK_PACE_S);
+    let plain = || timed::ask_plainly(&server.endpoint, pace_s, rung_s * LOOPBACK_SHARE);
+    let before = plain()?;
+    let (report, saturated) = server.watched(|| load::drive(workload, &job, control))?;
+    let after = plain()?;
+    let mut rung = rung(&report, &truth, saturated)?;
+    let slower = |of: fn(&ErrorFigures) -> f64| {
+        [&before, &after].map(|half| figures(half.clone()).map_or(0.0, |half| of(&half)))
+    };
+    let p50 = slower(|half| half.p50).into_iter().fold(0.0, f64::max);
+    rung.loopback_s = figures([before.clone(), after.clone()].concat()).map(|both| ErrorFigures { p50, ..both });
+    Ok(rung)
 }
 
 fn streaming(
@@ -211,6 +258,7 @@ fn rung(report: &LoadReport, truth: &Truth, saturated: bool) -> Result<Calibrati
         latency_s: figures(errors.latency),
         ttft_s: figures(errors.first),
         itl_s: figures(errors.gap),
+        loopback_s: None,
     })
 }
 
@@ -265,7 +313,7 @@ impl Server {
         let since = |(thread, total): (&i32, &u64)| total.saturating_sub(before.get(thread).copied().unwrap_or(0));
         let server = after.iter().map(since).max().unwrap_or(0) as f64 / 1e9 / length_s;
         let [start, end] = report.window_s;
-        let generator = report.cpu_s / (end - start) / f64::from(report.threads);
+        let generator = (report.cpu_s + report.wait_s) / (end - start) / f64::from(report.threads);
         Ok((report, server.max(generator) > NO_TIME_LEFT))
     }
 
@@ -290,6 +338,15 @@ impl Drop for Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_of_the_most_answers_has_its_service_time() {
+        // One client that is answered after 100 µs of its own at once: half as many take another 100 µs.
+        for (clients, most, expect) in [(1, 10_000.0, 1e-4), (64, 40_000.0, 127.0 / 40_000.0), (64, 0.0, 0.0)] {
+            let found = slower(clients, most, 0.5);
+            assert!((found - expect).abs() < 1e-12, "{found} is not {expect}");
+        }
+    }
 
     #[test]
     fn a_queue_is_many_requests_that_wait_for_each_thread() {

@@ -262,6 +262,7 @@ impl Part<'_> {
             node_part.threads = report.threads;
             node_part.recorded = report.recorded;
             node_part.cpu_s = report.cpu_s;
+            node_part.wait_s = report.wait_s;
             node_part.longest_stall_s = report.longest_stall_s;
             report.nodes = vec![node_part];
         }

@@ -181,6 +181,19 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_that_listens_in_place_of_another_is_seen() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let at = listener.local_addr().expect("bound");
+        let own = Some(std::process::id() as i32);
+        let mut sampler = Sampler::new(Role::Service, "here", own, Some(at.port()));
+        assert_eq!(sampler.sample().service_restarts, Some(0));
+        drop(listener);
+        let _other = TcpListener::bind(at).expect("the same port");
+        assert_eq!(sampler.sample().service_restarts, Some(1));
+        assert_eq!(sampler.sample().service_restarts, Some(0));
+    }
+
+    #[test]
     fn bytes_that_nobody_reads_are_seen_on_both_sides() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("bound").port();

@@ -238,12 +238,13 @@ fn seal(
     }
 
     let resources = staged.join("resources.jsonl.zst");
-    write_resources(layout, &folder, measured.started_at.unwrap_or(span.0), span, &names, &resources)?;
+    let restarts = write_resources(layout, &folder, measured.started_at.unwrap_or(span.0), span, &names, &resources)?;
     logs::copy(layout, &folder, &secrets, &names, &staged.join("logs"))?;
 
     let calibration: Option<archive::Calibration> = agent::read_json(&folder.join("calibration.json")).ok();
     let mut facts = summary_facts(plan, point, &measured, report.as_ref(), status);
     facts.calibration.clone_from(&calibration);
+    facts.service_restarts = restarts;
     let summary = analysis::summarise(&facts, || RequestReader::open(&archived_requests))?;
     write_pretty(&staged.join("summary.json"), &summary)?;
 
@@ -297,16 +298,27 @@ fn summary_facts(
         slo: point.campaign.slo.clone(),
         generator: report.map(generator),
         calibration: None,
+        clocks: report.and_then(clocks),
+        service_restarts: None,
         repeats_prompts: analysis::repeats_prompts(&point.recipe.resolved["client"]["settings"]),
     }
 }
 
 /// What the load generator used; of several nodes the busiest one, for idle others do not make up for it.
 fn generator(report: &LoadReport) -> analysis::Generator {
-    let share = |part: &load::NodePart| part.cpu_s / f64::from(part.threads.max(1));
+    let share = |part: &load::NodePart| (part.cpu_s + part.wait_s) / f64::from(part.threads.max(1));
     let busiest = report.nodes.iter().max_by(|a, b| share(a).total_cmp(&share(b)));
-    let (cpu_s, threads) = busiest.map_or((report.cpu_s, report.threads), |part| (part.cpu_s, part.threads));
-    analysis::Generator { cpu_s, threads, longest_stall_s: report.longest_stall_s }
+    let whole = (report.cpu_s, report.wait_s, report.threads);
+    let (cpu_s, wait_s, threads) = busiest.map_or(whole, |part| (part.cpu_s, part.wait_s, part.threads));
+    analysis::Generator { cpu_s, wait_s, threads, longest_stall_s: report.longest_stall_s }
+}
+
+/// How well the clocks of several client nodes are known; of one node nobody need know it.
+fn clocks(report: &LoadReport) -> Option<Vec<analysis::NodeClock>> {
+    let known = |part: &load::NodePart| {
+        Some(analysis::NodeClock { offset_s: part.clock_offset_s?, error_s: part.clock_error_s? })
+    };
+    (report.nodes.len() > 1).then(|| report.nodes.iter().filter_map(known).collect())
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything that goes into one file")]
@@ -409,7 +421,8 @@ fn load_facts(report: Option<&LoadReport>) -> serde_json::Map<String, serde_json
     let mut facts = serde_json::Map::new();
     let Some(report) = report else { return facts };
     let generator = serde_json::json!({
-        "cpu_s": report.cpu_s, "threads": report.threads, "longest_stall_s": report.longest_stall_s,
+        "cpu_s": report.cpu_s, "wait_s": report.wait_s, "threads": report.threads,
+        "longest_stall_s": report.longest_stall_s,
     });
     facts.insert("generator".into(), generator);
     if !report.steps.is_empty() {
@@ -436,7 +449,8 @@ fn nodes(service: Option<NodeFacts>, clients: Vec<NodeFacts>) -> Vec<NodeFacts> 
     nodes
 }
 
-/// Merges the samples of both agents that fall into the benchmark's time.
+/// Merges the samples of both agents that fall into the benchmark's time; returns how often the service was begun anew in
+/// it, where that could be seen.
 fn write_resources(
     layout: &Layout,
     folder: &Path,
@@ -444,7 +458,7 @@ fn write_resources(
     span: (Timestamp, Timestamp),
     names: &Names,
     out: &Path,
-) -> Result<()> {
+) -> Result<Option<u64>> {
     let mut samples = Vec::new();
     let folders = [layout.service(), folder.to_owned()];
     for folder in folders.into_iter().chain(load::spool::part_folders(folder)?) {
@@ -455,6 +469,7 @@ fn write_resources(
     // A sample describes the second before it.
     samples.retain(|sample| sample.time >= span.0 && sample.time.seconds_since(span.1) <= 1.0);
     samples.sort_by_key(|sample| sample.time);
+    let restarts = samples.iter().filter_map(|sample| sample.service_restarts).reduce(|all, more| all + more);
     let mut encoder = zstd::Encoder::new(fs::File::create(out)?, 9)?;
     for mut sample in samples {
         sample.offset_s = Some(sample.time.seconds_since(started_at));
@@ -463,7 +478,7 @@ fn write_resources(
         encoder.write_all(b"\n")?;
     }
     encoder.finish()?.sync_all()?;
-    Ok(())
+    Ok(restarts)
 }
 
 /// Masks what people and services wrote; digests, times and the words of the format stay.

@@ -70,6 +70,8 @@ pub fn import(archive: &Archive, folder: &Path) -> Result<Imported> {
         most_in_flight: None,
         slo: BTreeMap::new(),
         generator: None,
+        clocks: None,
+        service_restarts: None,
         calibration: None,
         repeats_prompts: false,
         status: run.status,

@@ -47,6 +47,7 @@ struct LoopEnd {
     digest: SequenceDigest,
     last_end_ns: u64,
     cpu: Duration,
+    waited: Duration,
     longest_stall: Duration,
 }
 
@@ -275,6 +276,7 @@ fn report(
         left_behind: None,
         threads,
         cpu_s: ends.iter().map(|end| end.cpu.as_secs_f64()).sum(),
+        wait_s: ends.iter().map(|end| end.waited.as_secs_f64()).sum(),
         longest_stall_s: ends.iter().map(|end| end.longest_stall.as_secs_f64()).fold(0.0, f64::max),
         steps: profile::bounds(&shared.spec.steps, window_s),
         precision,
@@ -356,6 +358,7 @@ fn run_loop<W: Workload>(
             digest: *event_loop.digest.borrow(),
             last_end_ns: event_loop.last_end_ns.get(),
             cpu: event_loop.window_cpu(),
+            waited: event_loop.window_wait(),
             longest_stall: event_loop.longest_stall(),
         }))
     })

@@ -83,13 +83,26 @@ pub struct EventLoop {
     stopping: Cell<bool>,
     watches: Vec<Watch>,
     longest_stall: Cell<Duration>,
-    cpu_at_start: Cell<Option<Duration>>,
-    cpu_at_end: Cell<Option<Duration>>,
+    used_at_start: Cell<Option<Used>>,
+    used_at_end: Cell<Option<Used>>,
 }
 
-/// CPU time of the calling thread.
+/// What the calling thread has had, and wanted, of the cores.
+#[derive(Clone, Copy, Default)]
+struct Used {
+    cpu: Duration,
+    /// Ready to run, while others had the core.
+    waited: Duration,
+}
+
 fn thread_cpu() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+/// Zero where the kernel does not count it.
+fn thread_wait() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(text.split_whitespace().nth(1).and_then(|waited| waited.parse().ok()).unwrap_or(0))
 }
 
 impl EventLoop {
@@ -113,8 +126,8 @@ impl EventLoop {
             stopping: Cell::new(false),
             watches: (0..clients).map(|_| Watch::default()).collect(),
             longest_stall: Cell::new(Duration::ZERO),
-            cpu_at_start: Cell::new(None),
-            cpu_at_end: Cell::new(None),
+            used_at_start: Cell::new(None),
+            used_at_end: Cell::new(None),
         }
     }
 
@@ -150,30 +163,42 @@ impl EventLoop {
 
     /// A client sends its first measured request.
     pub fn enter_window(&self) {
-        if self.cpu_at_start.get().is_none() {
-            self.cpu_at_start.set(Some(self.working_cpu()));
+        if self.used_at_start.get().is_none() {
+            self.used_at_start.set(Some(self.used()));
         }
     }
 
     /// A client will send no more measured request. By time the window ends for all at once, by count with the
     /// last client.
     pub fn leave_window(&self, by_time: bool) {
-        if !by_time || self.cpu_at_end.get().is_none() {
-            self.cpu_at_end.set(Some(self.working_cpu()));
+        if !by_time || self.used_at_end.get().is_none() {
+            self.used_at_end.set(Some(self.used()));
         }
     }
 
-    /// CPU time of this thread, without waiting with open eyes.
-    fn working_cpu(&self) -> Duration {
-        thread_cpu().saturating_sub(self.timer.spun())
+    /// CPU time without waiting with open eyes.
+    fn used(&self) -> Used {
+        Used { cpu: thread_cpu().saturating_sub(self.timer.spun()), waited: thread_wait() }
+    }
+
+    /// Of this thread over the window.
+    fn window_use(&self) -> [Used; 2] {
+        match (self.used_at_start.get(), self.used_at_end.get()) {
+            (Some(start), end) => [start, end.unwrap_or_else(|| self.used())],
+            (None, _) => [Used::default(); 2],
+        }
     }
 
     /// CPU time of this thread over the window.
     pub fn window_cpu(&self) -> Duration {
-        match (self.cpu_at_start.get(), self.cpu_at_end.get()) {
-            (Some(start), end) => end.unwrap_or_else(|| self.working_cpu()).saturating_sub(start),
-            (None, _) => Duration::ZERO,
-        }
+        let [start, end] = self.window_use();
+        end.cpu.saturating_sub(start.cpu)
+    }
+
+    /// How long this thread waited for a core over the window.
+    pub fn window_wait(&self) -> Duration {
+        let [start, end] = self.window_use();
+        end.waited.saturating_sub(start.waited)
     }
 
     pub fn longest_stall(&self) -> Duration {

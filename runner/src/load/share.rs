@@ -108,6 +108,8 @@ pub struct NodePart {
     pub threads: u32,
     pub recorded: u64,
     pub cpu_s: f64,
+    #[serde(default)]
+    pub wait_s: f64,
     pub longest_stall_s: f64,
     /// The clock of the service's node − this node's, before the load; absent when it could not be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,6 +139,7 @@ pub fn merged(spec: &LoadSpec, trace: Option<&Arc<Trace>>, parts: &[LoadReport])
         whole.interrupted |= part.interrupted;
         whole.threads += part.threads;
         whole.cpu_s += part.cpu_s;
+        whole.wait_s += part.wait_s;
         whole.longest_stall_s = whole.longest_stall_s.max(part.longest_stall_s);
         for (all, one) in [
             (&mut whole.interruption, &part.interruption),

@@ -6,7 +6,7 @@
 //! other, and the server has each of them from the moment it read the first.
 
 use std::{
-    io::ErrorKind,
+    io::{ErrorKind, Read, Write},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,6 +22,9 @@ use crate::load::{
     Client, Connection, Draw, Endpoint, Exchange, Outcome, Place, Timer, Workload, content_mix,
     truth::{Tape, Truth, unix_ns},
 };
+
+/// Longest wait for an answer to the plain connection.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves until the process ends.
 pub fn serve(host: &str, port: u16) -> Result<()> {
@@ -67,6 +70,35 @@ async fn answer(stream: TcpStream, timer: Timer) -> std::io::Result<()> {
             answers.clear();
         }
     }
+}
+
+/// Asks with one blocking connection, for `length_s`, what takes `pace_s` to answer; returns what was measured beyond what
+/// the server had each question, in nanoseconds: what the machine takes without a load generator.
+pub fn ask_plainly(endpoint: &Endpoint, pace_s: f64, length_s: f64) -> std::io::Result<Vec<u64>> {
+    let mut stream = std::net::TcpStream::connect((endpoint.host.as_str(), endpoint.port))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let question = ((pace_s * 1e9) as u64).to_le_bytes();
+    let (begun, length) = (Instant::now(), Duration::from_secs_f64(length_s));
+    let mut beyond = Vec::new();
+    let mut answer = [0; 16];
+    while begun.elapsed() < length {
+        let start = Instant::now();
+        stream.write_all(&question)?;
+        stream.read_exact(&mut answer)?;
+        let measured = start.elapsed().as_nanos() as u64;
+        beyond.push(measured.saturating_sub(served_ns(&answer, stamp(&answer, 0))));
+    }
+    Ok(beyond)
+}
+
+fn stamp(answer: &[u8], at: usize) -> u64 {
+    answer[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// How long the server had a question that it received at a time.
+fn served_ns(answer: &[u8], received_ns: u64) -> u64 {
+    stamp(answer, 8).saturating_sub(received_ns)
 }
 
 /// Batches of questions that take the time of the first one, as the others take none.
@@ -163,11 +195,10 @@ impl TimedClient {
             let end = Instant::now();
             while let Some((stamps, exchange)) = self.answers[at..].first_chunk::<16>().zip(waiting.as_slice().first())
             {
-                let stamp = |at: usize| stamps[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-                let received_ns = *received_ns.get_or_insert(stamp(0));
+                let received_ns = *received_ns.get_or_insert(stamp(stamps, 0));
                 if let (false, Some(start)) = (exchange.place.warmup, exchange.start) {
                     let measured = end.saturating_duration_since(start).as_nanos() as u64;
-                    self.tape.answer(measured, stamp(8).saturating_sub(received_ns));
+                    self.tape.answer(measured, served_ns(stamps, received_ns));
                 }
                 if let Some(exchange) = waiting.next() {
                     exchange.end = Some(end);

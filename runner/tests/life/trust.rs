@@ -37,13 +37,15 @@ fn every_benchmark_is_calibrated_and_equal_ones_share_it() {
                 CalibrationKind::Streaming => [false, true, true],
             };
             assert_eq!(errors.map(|figures| figures.is_some()), expect);
-            for figures in errors.into_iter().flatten() {
+            assert_eq!(rung.loopback_s.is_some(), kind == CalibrationKind::Timed);
+            for figures in errors.into_iter().chain([rung.loopback_s]).flatten() {
                 assert!(figures.count > 0 && figures.p50 >= 0.0 && figures.p50 <= figures.p99, "{figures:?}");
             }
         }
         for id in ids {
             let summary = project.summary(id);
-            assert!(summary.calibration.is_some_and(|error| error.event_rate > 0.0));
+            let told = summary.calibration.as_ref().expect("calibrated");
+            assert!(told.event_rate > 0.0 && told.judged_share.is_some_and(|judged| judged <= told.share), "{told:?}");
             let gate = |code: &str| summary.gates.iter().find(|gate| gate.code == code).map(|gate| gate.outcome);
             assert_eq!(gate("clock_offset"), Some(GateOutcome::NotApplicable));
             assert_eq!(gate("send_lag"), Some(GateOutcome::NotApplicable), "a closed loop");
@@ -80,6 +82,53 @@ fn strict_tells_an_invalid_benchmark_by_its_exit_code() {
         let gates = project.summary(id).gates;
         let calibration = gates.iter().find(|gate| gate.code == "calibration").expect("every gate is listed");
         assert_eq!(calibration.outcome, GateOutcome::NotApplicable);
+    }
+}
+
+#[test]
+fn strict_tells_a_client_bound_benchmark_by_its_exit_code() {
+    let project = Project::new();
+    // Four processes answer one thread that compares every byte: it always has something to do, with a core or waiting for one.
+    project.write(
+        "bound.yaml",
+        "configuration: {target: local}\n\
+         service: {type: nginx, settings: {worker_processes: 4}}\n\
+         client: {type: http_stress, settings: {size_bytes: 1024, threads: 1}}\n\
+         benchmarks: {num_clients: 64, warmup: 200ms, duration: 2s, calibration: 0}\n",
+    );
+    let strict = project.runner(&["run", "bound.yaml", "--strict"]);
+    strict.code(1);
+    assert!(strict.stderr().contains("client-bound: the load generator used"), "{}", strict.stderr());
+    let id = project.ids()[0];
+    let summary = project.summary(id);
+    assert_eq!((project.run(id).status, summary.failed_requests), (archive::Status::Completed, 0));
+    let gate = summary.gates.iter().find(|gate| gate.code == "client_cpu").expect("every gate is listed");
+    assert_eq!(gate.outcome, GateOutcome::Failed);
+    assert!(summary.is_valid(), "{:?}", summary.findings);
+}
+
+#[test]
+fn a_service_that_is_begun_anew_is_seen() {
+    let project = Project::new();
+    let recipe = |command: &str| {
+        format!(
+            "configuration: {{target: local}}\nservice: {{type: redis, command: '{command}'}}\n\
+             client: {{type: redis_stress}}\n\
+             benchmarks: {{num_clients: 2, load: {{model: constant, rate: 50}}, duration: 5s, calibration: 0}}\n"
+        )
+    };
+    let server = "redis-server --port $SERVICE_PORT --save \"\"";
+    project.write("once.yaml", &recipe(&format!("exec {server}")));
+    project.write("twice.yaml", &recipe(&format!("{server} & sleep 3; kill -9 $!; wait $!; exec {server}")));
+    for (name, outcome, code) in [("once.yaml", GateOutcome::Passed, 0), ("twice.yaml", GateOutcome::Failed, 1)] {
+        let finished = project.runner(&["run", name, "--strict"]);
+        let summary = project.summary(*project.ids().last().expect("a benchmark"));
+        let gate = summary.gates.iter().find(|gate| gate.code == "restarted").expect("every gate is listed");
+        assert_eq!(gate.outcome, outcome, "{}", gate.detail);
+        if code == 1 {
+            finished.code(code);
+            assert!(finished.stderr().contains("the service restarted: 1 time"), "{}", finished.stderr());
+        }
     }
 }
 

@@ -73,6 +73,9 @@ fn two_nodes_drive_one_load_together() {
             let [offset, error] = ["clock_offset_s", "clock_error_s"].map(|key| part[key].as_f64().expect("a number"));
             assert!(offset.abs() <= error + 1e-6 && error < 5.0, "{part}");
         }
+        let gates = project.summary(id).gates;
+        let clocks = gates.iter().find(|gate| gate.code == "clock_offset").expect("every gate is listed");
+        assert_ne!(clocks.outcome, archive::GateOutcome::NotApplicable, "{}", clocks.detail);
         let requests = project.requests(id);
         assert_eq!(requests.len() as u64, clients * 420);
         let each = |client: u32| requests.iter().filter(|request| request.client == client && !request.warmup).count();

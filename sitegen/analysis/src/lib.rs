@@ -42,7 +42,9 @@ pub use proportions::{Proportions, Share, ShareError, proportions};
 pub use resources::{Accounting, ResourceSeries, SeriesUnit, accounting, resource_series};
 pub use slo::{LimitCheck, Verdict as LimitVerdict};
 pub use standing::{Standing, standing};
-pub use summary::{Arrival, Facts, Generator, RecordError, differences, limits::Limit, repeats_prompts, summarise};
+pub use summary::{
+    Arrival, Facts, Generator, NodeClock, RecordError, differences, limits::Limit, repeats_prompts, summarise,
+};
 pub use sweep::{Compliance, Peak, compliance, median, peak};
 pub use two_sample::{
     Comparison, HodgesLehmann, METHOD as TWO_SAMPLE_METHOD, MannWhitney, RatioOfMedians, SampleError, TwoSamples, Welch,

@@ -52,6 +52,10 @@ pub struct Facts {
     pub generator: Option<Generator>,
     /// `None` when the load generator was not calibrated.
     pub calibration: Option<Calibration>,
+    /// The clocks of the nodes that drove the load, where there were several.
+    pub clocks: Option<Vec<NodeClock>>,
+    /// How often the service was begun anew while the benchmark lasted; `None` where nobody could see it.
+    pub service_restarts: Option<u64>,
     /// The recipe makes prompts begin alike, so that a prompt cache has its part in the answers.
     pub repeats_prompts: bool,
     pub status: Status,
@@ -71,10 +75,21 @@ pub enum Arrival {
 pub struct Generator {
     /// CPU seconds, all threads.
     pub cpu_s: f64,
+    /// Seconds in which its threads were ready to run and waited for a core, added up.
+    pub wait_s: f64,
     /// Event loops, one OS thread each.
     pub threads: u32,
     /// The longest time an event loop did not come round.
     pub longest_stall_s: f64,
+}
+
+/// The clock of a client node, as it was compared with that of the service's node.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NodeClock {
+    /// The service's clock − the node's, in seconds: corrected for.
+    pub offset_s: f64,
+    /// The offset is right within this, in seconds.
+    pub error_s: f64,
 }
 
 /// A record that cannot be: the figures would be wrong without anyone seeing it.

@@ -236,8 +236,10 @@ fn summarise_made(made: &Made, run: &Run, requests: &[Request]) -> Summary {
         timed_clients: None,
         most_in_flight: None,
         slo: run.campaign.slo.clone(),
+        clocks: None,
+        service_restarts: None,
         calibration: None,
-        generator: Some(Generator { cpu_s: 0.8, threads: 2, longest_stall_s: 0.004 }),
+        generator: Some(Generator { cpu_s: 0.8, wait_s: 0.0, threads: 2, longest_stall_s: 0.004 }),
         repeats_prompts: false,
         status: made.status,
     };

@@ -1,6 +1,10 @@
 //! What went over network and disks, and what waits in the sockets between clients and service.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs,
+    path::Path,
+};
 
 use archive::{DiskSample, InterfaceSample, ResourceSample, Role};
 use procfs::{Current, process::Process};
@@ -21,12 +25,15 @@ pub struct Traffic {
     /// Disk → sectors read, sectors written, milliseconds busy.
     disks: HashMap<String, [u64; 3]>,
     retransmits: Option<u64>,
+    /// The sockets that listened at the service's port when any did last.
+    listening: BTreeSet<u32>,
 }
 
 impl Traffic {
     /// Reads the network as `process` sees it, which may live in a network namespace of its own; else as this
     /// program does.
     pub fn fill(&mut self, process: Option<&Process>, port: Option<u16>, sample: &mut ResourceSample, seconds: f64) {
+        let ours = process.is_some() && sample.role == Role::Service;
         let own;
         let process = match process {
             Some(process) => process,
@@ -79,9 +86,23 @@ impl Traffic {
             // A service in a namespace of its own has sockets that cannot be asked from here.
             if shares_network(process) {
                 fill_sockets(port, sample);
+                if ours && let Ok(now) = sockets::listening(port) {
+                    sample.service_restarts = begun_anew(&mut self.listening, now);
+                }
             }
         }
     }
+}
+
+/// Whether sockets listen now that are all other ones than before; nothing while none has ever been seen. A server
+/// that hands its sockets on to the next one has not stopped listening.
+fn begun_anew(before: &mut BTreeSet<u32>, now: BTreeSet<u32>) -> Option<u64> {
+    let known = !before.is_empty();
+    let other = known && !now.is_empty() && before.is_disjoint(&now);
+    if !now.is_empty() {
+        *before = now;
+    }
+    (known || !before.is_empty()).then_some(u64::from(other))
 }
 
 /// What is told to be here and has grown in any figure, by name.
@@ -129,4 +150,30 @@ fn shares_network(process: &Process) -> bool {
     let namespace = |pid: &str| fs::read_link(Path::new("/proc").join(pid).join("ns/net")).ok();
     let own = namespace("self");
     own.is_some() && own == namespace(&process.pid.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_all_other_sockets_are_a_service_begun_anew() {
+        let mut before = BTreeSet::new();
+        for (now, expect) in [
+            (&[][..], None),
+            (&[1, 2], Some(0)),
+            (&[2], Some(0)),
+            // Handed on one after the other.
+            (&[2, 3], Some(0)),
+            (&[3], Some(0)),
+            (&[], Some(0)),
+            (&[3], Some(0)),
+            (&[], Some(0)),
+            (&[4], Some(1)),
+            (&[4], Some(0)),
+            (&[5], Some(1)),
+        ] {
+            assert_eq!(begun_anew(&mut before, now.iter().copied().collect()), expect, "{now:?}");
+        }
+    }
 }

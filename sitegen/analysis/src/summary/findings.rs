@@ -25,8 +25,10 @@ pub fn find(facts: &Facts, summary: &Summary, schedule_kept: Option<f64>, in_fli
         send_lag(summary).filter(|_| !is_saturated),
         rate(facts, schedule_kept).filter(|_| !is_saturated),
         cold_start(facts, summary),
+        restarted(facts),
         client_cpu(facts, summary),
         stall(facts, summary),
+        clock_offset(facts, summary),
         calibration(summary),
         prompt_cache(facts, summary),
         samples(summary),
@@ -48,6 +50,38 @@ fn ended_early(facts: &Facts) -> Option<Finding> {
     };
     finding(severity, "incomplete", message.to_owned())
 }
+
+/// Somebody began the service anew: its caches were cold again, and its data may be gone.
+fn restarted(facts: &Facts) -> Option<Finding> {
+    let restarts = facts.service_restarts.filter(|restarts| *restarts > 0)?;
+    let message = format!(
+        "the service restarted: {restarts} {} during the benchmark other sockets than before listened at its port",
+        if restarts == 1 { "time" } else { "times" }
+    );
+    finding(Severity::Invalid, "restarted", message)
+}
+
+/// The parts of a load begin and end by a clock that each node knows only so well.
+fn clock_offset(facts: &Facts, summary: &Summary) -> Option<Finding> {
+    let clocks = facts.clocks.as_ref()?;
+    let worst = clocks.iter().map(|clock| clock.error_s).fold(0.0, f64::max);
+    let share = worst / summary.test_duration_s;
+    if summary.test_duration_s <= 0.0 || worst <= CLOCK_ERROR_S {
+        return None;
+    }
+    let severity = grade(share > 0.1, share > 0.01)?;
+    let message = format!(
+        "the clocks of the {} client nodes are known only within {}, which is {} of the window: the parts of the load may \
+         have begun and ended so far from each other",
+        clocks.len(),
+        time(worst),
+        percent_of(share * 100.0)
+    );
+    finding(severity, "clock_offset", message)
+}
+
+/// So well a node's clock need not be known better: loads begin and end in milliseconds.
+const CLOCK_ERROR_S: f64 = 0.001;
 
 /// What the error of a request says that was due and never sent.
 pub(super) const NOT_SENT: &str = "not sent";
@@ -142,14 +176,19 @@ fn cold_start(facts: &Facts, summary: &Summary) -> Option<Finding> {
 fn client_cpu(facts: &Facts, summary: &Summary) -> Option<Finding> {
     let generator = facts.generator?;
     let available = f64::from(generator.threads) * summary.test_duration_s;
-    let percent = generator.cpu_s / available * 100.0;
-    if available <= 0.0 || percent <= 90.0 {
+    let [used, waited] = [generator.cpu_s, generator.wait_s].map(|time| time / available * 100.0);
+    if available <= 0.0 || used + waited <= 90.0 {
         return None;
     }
     let message = format!(
-        "client-bound: the load generator used {} of its {}, so that it may have set the limit and not the service",
-        percent_of(percent),
-        if generator.threads == 1 { "one thread".to_owned() } else { format!("{} threads", generator.threads) }
+        "client-bound: the load generator used {} of its {}{}, so that it may have set the limit and not the service",
+        percent_of(used),
+        if generator.threads == 1 { "one thread".to_owned() } else { format!("{} threads", generator.threads) },
+        if waited >= 1.0 {
+            format!(", and waited {} of the time for a core", percent_of(waited))
+        } else {
+            String::new()
+        }
     );
     finding(Severity::Warning, "client_cpu", message)
 }
@@ -168,18 +207,23 @@ fn stall(facts: &Facts, summary: &Summary) -> Option<Finding> {
 /// Above a tenth of what was measured, the load generator may have set the figures.
 fn calibration(summary: &Summary) -> Option<Finding> {
     let error = summary.calibration.as_ref()?;
-    let severity = grade(false, error.share > 0.1)?;
+    let severity = grade(false, error.judged() > 0.1)?;
     let figures = [("latency", error.latency_s), ("TTFT", error.ttft_s), ("ITL", error.itl_s)];
     let figures = figures.iter().filter_map(|(name, figures)| figures.map(|figures| (name, figures)));
     let errors: Vec<String> =
         figures.map(|(name, figures)| format!("{name} p50 {}, p99 {}", time(figures.p50), time(figures.p99))).collect();
     let message = format!(
         "client-bound: calibrated at {} events per second{}, the load generator's own error is up to {} of what was \
-         measured ({})",
+         measured ({}{})",
         number(error.event_rate.round()),
         if error.within { "" } else { " (the nearest rate that it could be calibrated at)" },
-        percent_of(error.share * 100.0),
-        errors.join("; ")
+        percent_of(error.judged() * 100.0),
+        errors.join("; "),
+        error.loopback_s.map_or(String::new(), |way| format!(
+            ", of which p50 {} and p99 {} are the way over loopback",
+            time(way.p50),
+            time(way.p99)
+        ))
     );
     finding(severity, "calibration", message)
 }

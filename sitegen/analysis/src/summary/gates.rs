@@ -2,7 +2,7 @@
 
 use archive::{CalibrationError, Finding, Gate, GateOutcome, Severity, Summary};
 
-use super::{Arrival, Facts, findings::NOT_SENT};
+use super::{Arrival, Facts, Generator, findings::NOT_SENT};
 
 /// One entry a gate of `docs/metrics.md`, in its order. `findings` are those of the same summary.
 pub fn list(facts: &Facts, summary: &Summary, findings: &[Finding]) -> Vec<Gate> {
@@ -15,19 +15,16 @@ pub fn list(facts: &Facts, summary: &Summary, findings: &[Finding]) -> Vec<Gate>
         if open { Ok(value.unwrap_or_else(|| "nothing was sent".into())) } else { Err(closed.into()) }
     };
     let lag = summary.send_lag_s.as_ref().and_then(|lag| lag.figures.p99);
-    let generator = |value: &dyn Fn(&super::Generator) -> String| {
+    let generator = |value: &dyn Fn(&Generator) -> String| {
         facts.generator.as_ref().map(value).ok_or_else(|| "the load generator says nothing of itself".to_owned())
     };
     let calibration = match &summary.calibration {
         Some(error) => {
-            let known = match error.share > 0.0 {
-                true => {
-                    format!("{:.1} % of what was measured, at {:.0} events/s", error.share * 100.0, error.event_rate)
-                }
-                false => format!(
-                    "at {:.0} events/s not more than what the way over loopback takes (0.25 ms at p50, 2.5 ms at p99)",
-                    error.event_rate
-                ),
+            let known =
+                format!("{:.1} % of what was measured, at {:.0} events/s", error.share * 100.0, error.event_rate);
+            let known = match error.judged() < error.share {
+                true => known + ", as far as so small an error can be told from none",
+                false => known,
             };
             let known = known + &left_out(error);
             // Of a rate at which the calibration itself was saturated, a small error at a lower one says nothing.
@@ -60,20 +57,37 @@ pub fn list(facts: &Facts, summary: &Summary, findings: &[Finding]) -> Vec<Gate>
     let (broken, sent) =
         (summary.failed_requests.saturating_sub(unsent), summary.total_requests.saturating_sub(unsent));
     let never_sent = if unsent > 0 { format!("; {unsent} more were never sent") } else { String::new() };
-    let gates: [(&str, Result<String, String>); 12] = [
+    let clocks = match &facts.clocks {
+        None => Err("one node drove the load: the times of a request are all by its clock".to_owned()),
+        Some(clocks) if clocks.is_empty() => Err("no node could ask for the time of another".to_owned()),
+        Some(clocks) => {
+            let worst = |of: fn(&super::NodeClock) -> f64| clocks.iter().map(of).map(f64::abs).fold(0.0, f64::max);
+            let [offset, error] = [worst(|clock| clock.offset_s), worst(|clock| clock.error_s)];
+            Ok(format!("up to {:.3} ms, corrected for and known within {:.3} ms", offset * 1e3, error * 1e3))
+        }
+    };
+    let restarted = match facts.service_restarts {
+        Some(_) => Ok("the same sockets listened at its port all the time".to_owned()),
+        None => Err("nobody could look at the service's listening sockets".to_owned()),
+    };
+    let gates: [(&str, Result<String, String>); 13] = [
         ("send_lag", schedule(lag.map(|lag| format!("p99 {} µs", (lag * 1e6).round())))),
         ("rate", schedule(summary.requested_rate.map(|rate| format!("{rate:.1} requests/s asked for")))),
         ("saturated", saturated),
         ("cold_start", cold_start),
         (
             "client_cpu",
-            generator(&|generator| format!("{:.2} s of CPU on {} threads", generator.cpu_s, generator.threads)),
+            generator(&|generator| {
+                let Generator { cpu_s, wait_s, threads, .. } = generator;
+                format!("{cpu_s:.2} s of CPU on {threads} threads, which waited {wait_s:.2} s for a core")
+            }),
         ),
         ("stall", generator(&|generator| format!("{:.1} ms at most", generator.longest_stall_s * 1e3))),
         ("calibration", calibration),
         ("prompt_cache", prompt_cache),
-        ("clock_offset", Err("the times of a request are all by one clock, that of the node that sent it".into())),
+        ("clock_offset", clocks),
         ("samples", Ok(format!("{} successful requests", summary.latency_s.figures.count))),
+        ("restarted", restarted),
         ("incomplete", Ok("the service and the load to their end".into())),
         ("failures", Ok(format!("{broken} of {sent} requests failed{never_sent}"))),
     ];

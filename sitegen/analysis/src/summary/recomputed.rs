@@ -30,6 +30,8 @@ impl Facts {
             slo: run.campaign.slo.clone(),
             generator: None,
             calibration: None,
+            clocks: None,
+            service_restarts: None,
             repeats_prompts: repeats_prompts(&run.recipe.resolved["client"]["settings"]),
             status: run.status,
         }

@@ -19,6 +19,8 @@ fn facts(arrival: Arrival, window_s: [f64; 2]) -> Facts {
         most_in_flight: None,
         slo: BTreeMap::new(),
         calibration: None,
+        clocks: None,
+        service_restarts: None,
         generator: None,
         repeats_prompts: false,
         status: Status::Completed,
@@ -233,7 +235,7 @@ fn nothing_measured_is_null_and_invalid() {
 #[test]
 fn the_generator_and_the_status_are_judged() {
     let requests: Vec<_> = (0..2000).map(|i| success(f64::from(i) * 0.005, 0.01)).collect();
-    let generator = Generator { cpu_s: 19.0, threads: 2, longest_stall_s: 0.25 };
+    let generator = Generator { cpu_s: 19.0, wait_s: 0.0, threads: 2, longest_stall_s: 0.25 };
     let judged = Facts { generator: Some(generator), status: Status::Failed, ..facts(Arrival::Closed, [0.0, 10.0]) };
     let messages: Vec<_> = summary_of(&judged, &requests).findings.into_iter().map(|finding| finding.message).collect();
     assert_eq!(
@@ -246,6 +248,46 @@ fn the_generator_and_the_status_are_judged() {
         ]
     );
     assert!(summary_of(&facts(Arrival::Closed, [0.0, 10.0]), &requests).findings.is_empty());
+    let found = |judged: Facts| summary_of(&judged, &requests).findings.into_iter().next();
+    for (cpu_s, wait_s, expect) in [
+        (9.0, 0.0, None),
+        (4.0, 5.5, Some("used 40.0 % of its one thread, and waited 55.0 % of the time for a core")),
+        (0.0, 8.9, None),
+    ] {
+        let generator = Some(Generator { cpu_s, wait_s, threads: 1, longest_stall_s: 0.0 });
+        let finding = found(Facts { generator, ..facts(Arrival::Closed, [0.0, 10.0]) });
+        assert_eq!(finding.is_some(), expect.is_some(), "{finding:?}");
+        assert!(finding.is_none_or(|finding| finding.message.contains(expect.unwrap_or_default())));
+    }
+}
+
+#[test]
+fn several_clocks_and_a_service_begun_anew_are_judged() {
+    let requests: Vec<_> = (0..2000).map(|i| success(f64::from(i) * 0.005, 0.01)).collect();
+    let judged = |judged: Facts, code: &str| {
+        let summary = summary_of(&judged, &requests);
+        let gate = summary.gates.iter().find(|gate| gate.code == code).expect("listed").clone();
+        (gate.outcome, summary.findings.into_iter().find(|finding| finding.code == code).map(|found| found.severity))
+    };
+    use archive::GateOutcome::{Failed, NotApplicable, Passed};
+    let closed = || facts(Arrival::Closed, [0.0, 10.0]);
+    assert_eq!(judged(closed(), "clock_offset"), (NotApplicable, None));
+    // Half an hour of difference is corrected for; what counts is how well it is known.
+    for (error_s, expect) in [
+        (1e-4, (Passed, None)),
+        (0.05, (Passed, None)),
+        (0.2, (Failed, Some(Severity::Warning))),
+        (1.5, (Failed, Some(Severity::Invalid))),
+    ] {
+        let clock = |error_s| NodeClock { offset_s: -1800.0, error_s };
+        let clocks = Some(vec![clock(1e-5), clock(error_s)]);
+        assert_eq!(judged(Facts { clocks, ..closed() }, "clock_offset"), expect, "{error_s}");
+    }
+    for (service_restarts, expect) in
+        [(None, (NotApplicable, None)), (Some(0), (Passed, None)), (Some(2), (Failed, Some(Severity::Invalid)))]
+    {
+        assert_eq!(judged(Facts { service_restarts, ..closed() }, "restarted"), expect);
+    }
 }
 
 #[test]
@@ -347,7 +389,7 @@ fn a_service_past_its_capacity_is_told_from_a_slow_generator() {
     let slo = [("requests_per_second", 80.0), ("tokens_per_second", 240.0), ("latency_p99_s", 100.0)];
     let open = |most_in_flight, cpu_s| Facts {
         most_in_flight,
-        generator: Some(Generator { cpu_s, threads: 1, longest_stall_s: 0.0 }),
+        generator: Some(Generator { cpu_s, wait_s: 0.0, threads: 1, longest_stall_s: 0.0 }),
         slo: slo.map(|(metric, limit)| (metric.to_owned(), limit)).into(),
         ..facts(Arrival::Open { requested_rate: 100.0 }, [0.0, 8.0])
     };
@@ -402,7 +444,7 @@ fn what_was_never_sent_is_no_failure_of_a_saturated_service() {
     }));
     let facts = Facts {
         most_in_flight: Some(4),
-        generator: Some(Generator { cpu_s: 1.0, threads: 1, longest_stall_s: 0.0 }),
+        generator: Some(Generator { cpu_s: 1.0, wait_s: 0.0, threads: 1, longest_stall_s: 0.0 }),
         ..facts(Arrival::Open { requested_rate: 100.0 }, [0.0, 8.0])
     };
     let gates = summary_of(&facts, &requests).gates;

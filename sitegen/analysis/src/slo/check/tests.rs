@@ -21,6 +21,8 @@ fn summary(fast: usize, slow: usize, failed: usize) -> Summary {
         timed_clients: None,
         most_in_flight: None,
         slo: BTreeMap::new(),
+        clocks: None,
+        service_restarts: None,
         calibration: None,
         generator: None,
         repeats_prompts: false,
