@@ -22,6 +22,9 @@ pub struct SlurmTarget {
     /// SSH configuration in place of your own; `~/` is your home.
     #[schemars(length(min = 1))]
     pub ssh_config: Option<String>,
+    /// What speaks SSH: this program itself, or the `ssh` of this machine, which also knows one-time codes, certificates and
+    /// `ProxyCommand`.
+    pub transport: Transport,
     /// Folder that all nodes see, for programs, images and running benchmarks; counts from the home there.
     #[schemars(length(min = 1))]
     pub folder: String,
@@ -81,6 +84,14 @@ pub enum Kind {
     Slurm,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    #[default]
+    Native,
+    System,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Hint {
@@ -124,6 +135,7 @@ impl Default for SlurmTarget {
             kind: Kind::Slurm,
             host: String::new(),
             ssh_config: None,
+            transport: Transport::default(),
             folder: "runner".to_owned(),
             account: None,
             qos: None,
@@ -208,6 +220,7 @@ mod tests {
             ("host: here\npol: 10s\n", "did you mean `poll`"),
             ("host: here\ntime_limit: soon\n", "expected a Slurm time"),
             ("host: here\nkind: pbs\n", "`slurm`"),
+            ("host: here\ntransport: telnet\n", "`system`"),
             ("host: -oProxyCommand=x\n", "no host's name"),
             ("host: 'a b'\n", "no host's name"),
             ("host: here\nmax_jobs: 1\n", "2"),

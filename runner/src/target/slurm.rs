@@ -166,7 +166,7 @@ impl Jobs {
 
 impl Cluster {
     pub fn new(name: &str, site: SlurmTarget) -> Result<Self> {
-        let ssh = Ssh::new(&site.host, site.ssh_config.as_deref(), PATIENCE, Duration::from_secs_f64(site.keepalive))?;
+        let ssh = Ssh::new(&site, PATIENCE)?;
         Ok(Self {
             name: name.to_owned(),
             site,

@@ -36,9 +36,10 @@ impl Cluster {
         cluster
     }
 
+    pub const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/slurm/testbed/testbed");
+
     pub fn testbed(&self, args: &[&str]) {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/slurm/testbed/testbed");
-        let output = Command::new(script).args(args).output().expect("the testbed's script starts");
+        let output = Command::new(Self::SCRIPT).args(args).output().expect("the testbed's script starts");
         assert!(output.status.success(), "testbed {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
@@ -79,8 +80,9 @@ impl Cluster {
         let project = Project::new();
         fs::create_dir(project.root().join("targets")).expect("made");
         let config = self.folder.join("ssh_config");
+        let transport = std::env::var("TESTBED_TRANSPORT").unwrap_or_else(|_| "native".to_owned());
         let usual = format!(
-            "host: testbed\nssh_config: {}\naccount: p200000\nqos: test\npartition: cpu\ngpu_partition: gpu\n\
+            "host: testbed\ntransport: {transport}\nssh_config: {}\naccount: p200000\nqos: test\npartition: cpu\ngpu_partition: gpu\n\
              time_limit: 10\nexclusive: false\nclient_cpus: 2\npoll: 1s\nsilence: 20s\nclient_patience: 60s\n",
             config.display()
         );
@@ -90,6 +92,24 @@ impl Cluster {
             usual.lines().filter(|line| !own.contains(&key(line))).map(|line| format!("{line}\n")).collect();
         project.write("targets/testbed.yaml", &(lines + more));
         project
+    }
+
+    /// What an SSH configuration says of the host `testbed`.
+    pub fn ssh_config(&self) -> String {
+        fs::read_to_string(self.folder.join("ssh_config")).expect("readable")
+    }
+
+    /// Makes a key that the login node takes, in a file of that name in the project.
+    pub fn new_key(&self, project: &Project, name: &str, passphrase: &str) -> PathBuf {
+        let path = project.root().join(name);
+        let mut keygen = Command::new("ssh-keygen");
+        let made = keygen.args(["-q", "-t", "ed25519", "-a", "1", "-N", passphrase, "-f"]).arg(&path).status();
+        assert!(made.expect("ssh-keygen runs").success());
+        let public = fs::read(path.with_extension("pub")).expect("there is one");
+        let taken = self.folder.join("home/bench/.ssh/authorized_keys");
+        let mut taken = File::options().append(true).open(taken).expect("there are some");
+        std::io::Write::write_all(&mut taken, &public).expect("written");
+        path
     }
 
     /// The numbers of all jobs, over or not, whose names begin with an execution's. The accounts hear of a job seconds

@@ -13,6 +13,8 @@ mod on_slurm_faults;
 mod on_slurm_killed;
 #[path = "stopped.rs"]
 mod on_slurm_stopped;
+#[path = "transports.rs"]
+mod on_slurm_transports;
 #[path = "../life/project.rs"]
 #[expect(dead_code, reason = "shared with the tests of this machine's target, which use more of it")]
 mod project;

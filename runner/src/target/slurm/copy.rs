@@ -1,19 +1,22 @@
-//! Files to the cluster and back: a run folder is put in place whole, and fetched file by file against digests.
+//! Files to the cluster and back: a run folder is put in place whole, and fetched file by file; both against digests.
 
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, Read, Write},
-    path::{Component, Path},
-    process::{Child, Command, Stdio},
-    thread,
+    io::{Read, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Component, Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use super::{Ssh, script::quoted};
-use crate::target::Gone;
+use crate::target::{
+    Gone,
+    ssh::{Answer, Coming, Going},
+};
 
 /// What agents need of a run folder. The rest is the runner's own.
 const INPUTS: [&str; 9] =
@@ -21,26 +24,68 @@ const INPUTS: [&str; 9] =
 /// How often what came wrong is fetched again.
 const ATTEMPTS: u32 = 5;
 
-/// Puts the run folder into `runs` there, unless it is there already. Nobody sees half of it.
+/// Puts the run folder into `runs` there, unless it is there already. Nobody sees half of it; what another attempt brought of
+/// a file is not sent again.
 pub fn put(ssh: &mut Ssh, folder: &Path, runs: &str, name: &str) -> Result<()> {
-    let mut pack = Command::new("tar");
-    pack.arg("-C")
-        .arg(folder)
-        .args(["-cf", "-", "--owner=0", "--group=0"])
-        .args(INPUTS.iter().filter(|name| folder.join(name).exists()));
-    let packed = pack.stdin(Stdio::null()).output().context("cannot start `tar`")?;
-    if !packed.status.success() {
-        bail!("cannot pack {}: {}", folder.display(), String::from_utf8_lossy(&packed.stderr).trim());
+    let (mut folders, mut files) = (String::new(), Vec::new());
+    for input in INPUTS.iter().map(|name| folder.join(name)).filter(|path| path.exists()) {
+        list(folder, &input, &mut folders, &mut files)?;
     }
-    let script = format!(
+    let begin = format!(
         "set -e; umask 077; mkdir -p {runs}; cd {runs}\n\
-         if [ -d {name} ]; then cat >/dev/null; exit 0; fi\n\
-         rm -rf {name}.part; mkdir {name}.part; tar -x -o -C {name}.part -f -; mv {name}.part {name}",
+         if [ -d {name} ]; then cat >/dev/null; echo there; exit 0; fi\n\
+         mkdir -p {name}.part; cd {name}.part; xargs -0 mkdir -p --",
         runs = quoted(runs)?,
         name = quoted(name)?,
     );
-    ssh.run(&script, &packed.stdout)?.ok("cannot put the run folder on the cluster")?;
-    Ok(())
+    let cannot = "cannot put the run folder on the cluster";
+    if ssh.run(&begin, folders.as_bytes())?.ok(cannot)?.text().trim() == "there" {
+        return Ok(());
+    }
+    let going: Vec<Going> = files
+        .iter()
+        .map(|path| {
+            let here = folder.join(path);
+            let executable = here.metadata().is_ok_and(|facts| facts.permissions().mode() & 0o100 != 0);
+            Going { here, there: format!("{runs}/{name}.part/{path}"), mode: if executable { 0o700 } else { 0o600 } }
+        })
+        .collect();
+    let mut digests = String::new();
+    for path in &files {
+        digests.push_str(&format!("{}  {path}\n", digest_of(&folder.join(path))?));
+    }
+    // What came wrong goes, and is sent anew. The step may have been done by an attempt whose answer was lost.
+    let end = format!(
+        "cd {runs} || exit 1; if [ -d {name} ]; then cat >/dev/null; exit 0; fi; cd {name}.part || exit 1\n\
+         if wrong=$(sha256sum -c --quiet - 2>/dev/null); then cd .. && mv {name}.part {name}; exit; fi\n\
+         printf '%s\\n' \"$wrong\" | sed -n 's/: FAILED.*//p' | while IFS= read -r path; do rm -f \"$path\"; done; exit 9",
+        runs = quoted(runs)?,
+        name = quoted(name)?,
+    );
+    for _ in 0..ATTEMPTS {
+        ssh.put(&going)?;
+        let answer = ssh.run(&end, digests.as_bytes())?;
+        if answer.code != 9 {
+            answer.ok(cannot)?;
+            return Ok(());
+        }
+    }
+    bail!("{cannot}: what arrives in {runs}/{name}.part is not what was sent")
+}
+
+/// Adds the path of everything in `path`, itself too: folders with a zero byte behind each, and files. Counts from `root`.
+fn list(root: &Path, path: &Path, folders: &mut String, files: &mut Vec<String>) -> Result<()> {
+    let below = path.strip_prefix(root).ok().and_then(Path::to_str).filter(|below| !below.contains(['\n', '\\', '\0']));
+    let below = below.with_context(|| format!("cannot send a file of that name: {}", path.display()))?;
+    if !path.is_dir() {
+        files.push(below.to_owned());
+        return Ok(());
+    }
+    folders.push_str(&format!("{below}\0"));
+    let entries = fs::read_dir(path).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    let mut entries: Vec<PathBuf> = entries.with_context(|| format!("cannot read {}", path.display()))?;
+    entries.sort();
+    entries.iter().try_for_each(|entry| list(root, entry, folders, files))
 }
 
 /// For a shell: goes into the folder `there`. Ends with 3 if it is gone, which a folder that cannot be looked for now is not.
@@ -68,52 +113,35 @@ pub fn unpack(folder: &Path, bytes: &[u8]) -> Result<()> {
 
 /// For a shell: what the agents wrote, as its arguments.
 const OUTPUTS: &str = "for path in events service points serve.log load.log; do [ ! -e $path ] || set -- \"$@\" $path; done; [ $# -gt 0 ] || exit 0";
-/// In a run folder here, of which something was fetched before.
-const FETCHING: &str = "fetching";
 
 /// Fetches what the agents wrote into the folder `there`. Ends when every file here has the digest it has there; what
-/// is here already is not fetched again.
+/// is here already of a large file is not fetched again.
 pub fn get(ssh: &mut Ssh, there: &str, folder: &Path) -> Result<()> {
     // What cannot be read there must not pass for absent.
-    let digests = format!(
-        "{}\n{OUTPUTS}\nfind \"$@\" -path service/scratch -prune -o -type f -exec sha256sum -z {{}} + || exit 4",
-        enter(there)?
-    );
-    let anew = !folder.join(FETCHING).exists();
-    File::create(folder.join(FETCHING)).with_context(|| format!("cannot write in {}", folder.display()))?;
+    let find = format!("{}\n{OUTPUTS}\nfind \"$@\" -path service/scratch -prune -o -type f", enter(there)?);
+    let sizes = format!("{find} -printf '%s %p\\0' || exit 4");
+    let digests = format!("{find} -exec sha256sum -z {{}} + || exit 4");
     for attempt in 1..=ATTEMPTS {
-        // Where nothing is here, all of it can come while its digests are found out there.
-        let all = match anew && attempt == 1 {
-            true => Some(ssh.stream(
-                &format!("{}\n{OUTPUTS}\ntar --exclude=service/scratch -cf - \"$@\"", enter(there)?),
-                Stdio::null(),
-                Stdio::piped(),
-            )?),
-            false => None,
-        };
-        let (answer, came) = thread::scope(|scope| {
-            let coming = all.map(|all| scope.spawn(move || receive(all, folder, "")));
-            let answer = ssh.run(&digests, b"");
-            let came = coming.map_or(Ok(()), |coming| coming.join().unwrap_or_else(|_| bail!("the transfer panicked")));
-            (answer, came)
-        });
-        let answer = answer?;
-        if answer.code == 3 {
-            return Err(Gone(there.to_owned()).into());
-        }
-        came?;
-        let answer = answer.ok("cannot read the results on the cluster")?;
-        let wanted = listed(&answer.stdout)?;
-        let missing = missing(&wanted, folder);
-        if missing.is_empty() {
-            return Ok(());
-        }
-        tracing::info!("fetching {} of {} files, attempt {attempt}", missing.len(), wanted.len());
-        let list: String = missing.iter().map(|path| format!("{path}\0")).collect();
-        let script = format!("cd {} && tar --null -T - -cf -", quoted(there)?);
-        receive(ssh.stream(&script, Stdio::piped(), Stdio::piped())?, folder, &list)?;
-        if self::missing(&wanted, folder).is_empty() {
-            return Ok(());
+        let mut coming = sized(&checked(ssh.run(&sizes, b"")?, there)?)?;
+        // The digests are found out there while the files come.
+        let (answer, mut came) = ssh.fetch(&digests, there, &coming, folder)?;
+        let wanted = listed(&checked(answer, there)?)?;
+        let wrong = |came: &BTreeMap<String, String>, path: &str| wanted.get(path) != came.get(path);
+        for again in [true, false] {
+            coming.retain(|file| wrong(&came, &file.path));
+            let unknown = wanted.keys().filter(|path| !came.contains_key(*path)).count();
+            if coming.is_empty() && unknown == 0 {
+                return Ok(());
+            }
+            if !again {
+                break;
+            }
+            tracing::info!("{} of {} files came wrong, attempt {attempt}", coming.len(), wanted.len());
+            for file in &coming {
+                // Its beginning here is not the one there.
+                fs::remove_file(folder.join(&file.path)).ok();
+            }
+            came.extend(ssh.fetch("true", there, &coming, folder)?.1);
         }
     }
     bail!(
@@ -121,32 +149,12 @@ pub fn get(ssh: &mut Ssh, there: &str, folder: &Path) -> Result<()> {
     )
 }
 
-/// The files that are not here as they are there.
-fn missing<'a>(wanted: &'a BTreeMap<String, String>, folder: &Path) -> Vec<&'a String> {
-    let here = |path: &String| digest_of(&folder.join(path)).ok();
-    wanted.iter().filter(|(path, digest)| here(path).as_ref() != Some(*digest)).map(|(path, _)| path).collect()
-}
-
-/// Unpacks a stream of `tar` into `folder`, in bounded memory. One that breaks off is no error here: the digests tell
-/// what came.
-fn receive(mut remote: Child, folder: &Path, list: &str) -> Result<()> {
-    let (stdin, stdout) = (remote.stdin.take(), remote.stdout.take().context("it has an output")?);
-    let mut unpack = Command::new("tar");
-    unpack.arg("-C").arg(folder).args(["-xf", "-", "--no-same-owner", "--no-same-permissions"]);
-    let mut unpack = unpack.stdin(stdout).stderr(Stdio::piped()).spawn().context("cannot start `tar`")?;
-    thread::scope(|scope| {
-        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(list.as_bytes())));
-        let local = unpack.wait_with_output_text();
-        let said = remote.wait_with_output();
-        let (local, said) = (local?, said?);
-        if !said.status.success() {
-            tracing::info!("the transfer broke off: {}", String::from_utf8_lossy(&said.stderr).trim());
-        }
-        if local.contains("No space left") || local.contains("Disk quota") {
-            bail!("there is no room left for the results in {}: make some, then `runner resume`", folder.display());
-        }
-        Ok(())
-    })
+/// What a command said of the results in `there`.
+fn checked(answer: Answer, there: &str) -> Result<Vec<u8>> {
+    if answer.code == 3 {
+        return Err(Gone(there.to_owned()).into());
+    }
+    Ok(answer.ok("cannot read the results on the cluster")?.stdout)
 }
 
 /// The most that is read of one log at once.
@@ -199,20 +207,23 @@ fn log_pieces(mut bytes: &[u8]) -> Option<Vec<(String, u64, Vec<u8>)>> {
     Some(pieces)
 }
 
-trait ErrorText {
-    fn wait_with_output_text(&mut self) -> io::Result<String>;
+/// Path and size of each file, of lines `SIZE PATH` that end with a zero byte.
+fn sized(bytes: &[u8]) -> Result<Vec<Coming>> {
+    let entries = bytes.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
+    let read = |entry| {
+        let line = std::str::from_utf8(entry).context("a file there has a name that is not UTF-8")?;
+        let (bytes, path) = line.split_once(' ').context("cannot read a size")?;
+        Ok(Coming { path: inside(path)?, bytes: bytes.parse().context("cannot read a size")? })
+    };
+    entries.map(read).collect()
 }
 
-impl ErrorText for Child {
-    /// What it says on stderr until it ends.
-    fn wait_with_output_text(&mut self) -> io::Result<String> {
-        let mut text = String::new();
-        if let Some(mut stderr) = self.stderr.take() {
-            stderr.read_to_string(&mut text)?;
-        }
-        self.wait()?;
-        Ok(text)
+/// The path, if it stays in its folder.
+fn inside(path: &str) -> Result<String> {
+    if path.is_empty() || !Path::new(path).components().all(|part| matches!(part, Component::Normal(_))) {
+        bail!("the cluster lists a file that cannot be fetched: {path:?}");
     }
+    Ok(path.to_owned())
 }
 
 /// Path → digest, of `sha256sum -z`. Errs on a path that leads out of the folder.
@@ -221,20 +232,16 @@ fn listed(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
     for entry in bytes.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
         let line = std::str::from_utf8(entry).context("a file there has a name that is not UTF-8")?;
         let (digest, path) = line.split_once("  ").or_else(|| line.split_once(" *")).context("cannot read a digest")?;
-        let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
-        if digest.len() != 64 || !inside || path.is_empty() {
-            bail!("the cluster lists a file that cannot be fetched: {path:?}");
+        if digest.len() != 64 {
+            bail!("cannot read the digest of {path:?}");
         }
-        files.insert(path.to_owned(), digest.to_owned());
+        files.insert(inside(path)?, digest.to_owned());
     }
     Ok(files)
 }
 
-fn digest_of(path: &Path) -> io::Result<String> {
-    if !fs::symlink_metadata(path)?.is_file() {
-        return Err(io::ErrorKind::NotFound.into());
-    }
-    let mut file = File::open(path)?;
+fn digest_of(path: &Path) -> Result<String> {
+    let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let (mut hash, mut chunk) = (Sha256::new(), vec![0; 1 << 16]);
     loop {
         match file.read(&mut chunk)? {
@@ -312,5 +319,13 @@ mod tests {
             assert!(listed(format!("{digest}  {path}\0").as_bytes()).is_err(), "{path}");
         }
         assert!(listed(b"short  x\0").is_err());
+        let sizes = sized(b"7 events/serve.jsonl\x000 points/a b\nc\0").expect("fine");
+        assert_eq!(
+            sizes.iter().map(|file| (file.path.as_str(), file.bytes)).collect::<Vec<_>>(),
+            [("events/serve.jsonl", 7), ("points/a b\nc", 0)]
+        );
+        for bytes in [&b"7\0"[..], b"x a\0", b"1 ../a\0", b"1 /a\0", b"1 \0"] {
+            assert!(sized(bytes).is_err());
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! The login node: who and where we are there, and the agents' program put in place once per digest.
 
-use std::fs;
+use std::{fs::File, io::Read, path::Path};
 
 use anyhow::{Context, Result, bail};
 use archive::Timestamp;
+use sha2::{Digest, Sha256};
 
 use super::{Cluster, Ssh, script::quoted};
-use crate::{node::OWN_PROGRAM, recipe::target_file::SlurmTarget};
+use crate::{node::OWN_PROGRAM, recipe::target_file::SlurmTarget, target::ssh::Going};
 
 /// What the login node says of itself.
 #[derive(Clone, Debug)]
@@ -71,10 +72,10 @@ pub fn put_program(cluster: &mut Cluster, place: &Place) -> Result<String> {
         return Ok(program.clone());
     }
     let path = cluster.site.agent.clone().unwrap_or_else(|| OWN_PROGRAM.to_owned());
-    let bytes = fs::read(&path).with_context(|| {
+    let facts = examine(Path::new(&path)).with_context(|| {
         format!("cannot read the agents' program {path}: build it as docs/cluster.md says, or leave `agent` out of the target")
     })?;
-    if let (Some(needs), Some(has)) = (newest_glibc(&bytes), place.glibc.as_deref().and_then(version))
+    if let (Some(needs), Some(has)) = (facts.glibc, place.glibc.as_deref().and_then(version))
         && needs > has
     {
         bail!(
@@ -86,23 +87,62 @@ pub fn put_program(cluster: &mut Cluster, place: &Place) -> Result<String> {
             has.1
         );
     }
-    let digest = archive::sha256_hex(&bytes);
+    let digest = facts.digest;
     let program = format!("{}/bin/{digest}/runner", place.folder);
     let check = format!("printf '%s  %s\\n' {digest} {} | sha256sum -c --status 2>/dev/null", quoted(&program)?);
     if cluster.ssh.run(&check, b"")?.code != 0 {
-        tracing::info!("uploading the agents' program, {} MB", bytes.len() / 1_000_000);
+        tracing::info!("uploading the agents' program, {} MB", facts.bytes / 1_000_000);
+        let cannot = "cannot put the agents' program on the cluster";
+        let (bin, part) = (format!("{}/bin/{digest}", place.folder), format!("part.{}", part_name()));
+        let make = format!("umask 077; mkdir -p {}", quoted(&bin)?);
+        cluster.ssh.run(&make, b"")?.ok(cannot)?;
+        cluster.ssh.put(&[Going { here: path.into(), there: format!("{bin}/{part}"), mode: 0o700 }])?;
+        // The step may have been done by an attempt whose answer was lost.
         let script = format!(
-            "set -e; umask 077; cd {}/bin; mkdir -p {digest}; part={digest}/part.$$; cat >$part; chmod 700 $part\n\
-             printf '%s  %s\\n' {digest} $part | sha256sum -c --status; mv $part {digest}/runner; {digest}/runner --version",
-            quoted(&place.folder)?
+            "set -e; cd {}; [ -e {part} ] || {{ {check}; exit; }}\n\
+             printf '%s  %s\\n' {digest} {part} | sha256sum -c --status || {{ rm {part}; echo 'it arrived damaged' >&2; exit 1; }}\n\
+             chmod 700 {part}; mv {part} runner; ./runner --version",
+            quoted(&bin)?
         );
-        cluster.ssh.run(&script, &bytes)?.ok("cannot put the agents' program on the cluster")?;
+        cluster.ssh.run(&script, b"")?.ok(cannot)?;
     }
     cluster.program = Some(program.clone());
     Ok(program)
 }
 
-/// The newest version of glibc that a program names. It may name one that it could do without.
+/// What has to be known of a program before it is sent.
+struct Facts {
+    digest: String,
+    bytes: u64,
+    /// The newest version of glibc that it names. It may name one that it could do without.
+    glibc: Option<(u32, u32)>,
+}
+
+/// Reads a program piece by piece, so that it is never held whole.
+fn examine(path: &Path) -> Result<Facts> {
+    let mut file = File::open(path)?;
+    let (mut hash, mut bytes, mut glibc) = (Sha256::new(), 0, None);
+    let (mut chunk, mut held) = (vec![0; 1 << 20], 0);
+    loop {
+        let count = file.read(&mut chunk[held..])?;
+        if count == 0 {
+            break;
+        }
+        hash.update(&chunk[held..held + count]);
+        bytes += count as u64;
+        let filled = held + count;
+        glibc = glibc.max(newest_glibc(&chunk[..filled]));
+        // A name may go on in the next piece.
+        held = filled.min(LONGEST_NAME);
+        chunk.copy_within(filled - held..filled, 0);
+    }
+    Ok(Facts { digest: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(), bytes, glibc })
+}
+
+/// Bytes of `GLIBC_2.` and the digits behind it.
+const LONGEST_NAME: usize = 16;
+
+/// The newest version of glibc that these bytes name.
 fn newest_glibc(program: &[u8]) -> Option<(u32, u32)> {
     const NAME: &[u8] = b"GLIBC_2.";
     let mut newest = None;
@@ -114,6 +154,11 @@ fn newest_glibc(program: &[u8]) -> Option<(u32, u32)> {
     newest
 }
 
+/// A name that no other runner gives a file that it is sending.
+fn part_name() -> String {
+    format!("{:x}-{}", Timestamp::now().unix_us(), std::process::id())
+}
+
 fn version(text: &str) -> Option<(u32, u32)> {
     let (major, minor) = text.split_once('.')?;
     Some((major.parse().ok()?, minor.split('.').next()?.parse().ok()?))
@@ -121,14 +166,28 @@ fn version(text: &str) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    #[test]
+    fn a_program_is_examined_piece_by_piece() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        // A name across the border of two pieces.
+        let mut bytes = vec![b'x'; (1 << 20) - 6];
+        bytes.extend(b"GLIBC_2.31\0");
+        fs::write(file.path(), &bytes).expect("written");
+        let facts = examine(file.path()).expect("fine");
+        assert_eq!((facts.bytes, facts.glibc), (bytes.len() as u64, Some((2, 31))));
+        assert_eq!(facts.digest, archive::sha256_hex(&bytes));
+    }
 
     #[test]
     fn versions_of_glibc() {
         assert_eq!(newest_glibc(b"..GLIBC_2.4\0GLIBC_2.17\0GLIBC_2.9\0GLIBC_PRIVATE"), Some((2, 17)));
         assert_eq!(newest_glibc(b"static"), None);
         assert_eq!((version("2.28"), version("2.28.1"), version("x")), (Some((2, 28)), Some((2, 28)), None));
-        let own = fs::read(OWN_PROGRAM).expect("it runs");
-        assert!(newest_glibc(&own).is_some());
+        let own = examine(Path::new(OWN_PROGRAM)).expect("it runs");
+        assert!(own.glibc.is_some() && own.digest.len() == 64);
     }
 }
