@@ -80,7 +80,7 @@ impl Cluster {
         let project = Project::new();
         fs::create_dir(project.root().join("targets")).expect("made");
         let config = self.folder.join("ssh_config");
-        let transport = std::env::var("TESTBED_TRANSPORT").unwrap_or_else(|_| "native".to_owned());
+        let transport = std::env::var("TESTBED_TRANSPORT").unwrap_or_else(|_| "system".to_owned());
         let usual = format!(
             "host: testbed\ntransport: {transport}\nssh_config: {}\naccount: p200000\nqos: test\npartition: cpu\ngpu_partition: gpu\n\
              time_limit: 10\nexclusive: false\nclient_cpus: 2\npoll: 1s\nsilence: 20s\nclient_patience: 60s\n",
