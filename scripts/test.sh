@@ -24,6 +24,7 @@ needs=(
   tc:iproute2
   strace:strace
   ssh-keygen:openssh-client
+  promtool:prometheus
 )
 # The cluster of the tests is root's alone; and a container's root may not have namespaces.
 cluster=

@@ -18,6 +18,7 @@ use crate::{
     },
     pages::{benchmarks, diffs, execution_path},
     render::{File, script_json},
+    text,
 };
 
 const SCHEMA: u32 = 1;
@@ -28,7 +29,7 @@ const CURVE_POINTS: usize = 48;
 /// The files about the whole version.
 pub fn files(model: &Model<'_>, version: &str) -> Vec<File> {
     let contents = model.contents;
-    let json_file = |path: &str, value: Value| (path.to_owned(), format!("{value:#}\n").into_bytes());
+    let json_file = |path: &str, value: Value| (path.to_owned(), format!("{}\n", text::json(&value)).into_bytes());
     let rows: Vec<Value> = contents.benchmarks.iter().rev().map(|benchmark| row(model, benchmark)).collect();
     let executions = model.campaigns.iter().flat_map(|campaign| {
         campaign.executions.iter().map(move |execution| {

@@ -102,6 +102,13 @@ impl YScale {
     }
 }
 
+impl YScale {
+    /// From zero to a value and a little more.
+    pub fn to(value: f64) -> Self {
+        Self::LinearTo(round_number(value * 1.05, true))
+    }
+}
+
 /// The next of 1, 2, 5 times a power of ten, up or down.
 fn round_number(value: f64, up: bool) -> f64 {
     let power = 10_f64.powf(value.log10().floor());
@@ -275,8 +282,7 @@ pub struct Dot {
 
 /// One dot a repetition; hollow ones stand for what is left out of every line.
 pub fn dots(name: &str, color: &str, dots: impl IntoIterator<Item = Dot>, hollow: bool) -> Value {
-    let mut series =
-        value(Scatter::new().name(name).symbol(Symbol::Circle).symbol_size(if hollow { 9.0 } else { 6.0 }));
+    let mut series = value(Scatter::new().name(name).symbol(symbol(color)).symbol_size(if hollow { 9.0 } else { 6.0 }));
     series["itemStyle"] = match hollow {
         true => json!({ "color": "transparent", "borderColor": color, "borderWidth": 1.5 }),
         false => json!({ "color": color, "opacity": 0.5 }),

@@ -2,6 +2,8 @@
 //!
 //! A site knows its own address only when it is told: links are absolute then, else relative to the file.
 
+pub mod embeds;
+
 use std::fmt::Write;
 
 use anyhow::Result;
@@ -20,24 +22,28 @@ use crate::{
         canvas::{Across, Canvas, Text, Up, fitted, one_line},
     },
     render::File,
+    text::{self, escaped, visible},
     units,
 };
 
 /// Entries of a feed, at most: the newest.
 const MOST_ENTRIES: usize = 50;
 
-/// All files of a version that others embed or read; `pages` are its pages, by path. `address` is that of the version's
+/// Files of a version that others embed or read, those of single configurations aside; `pages` are its pages, by path. `address` is that of the version's
 /// folder, with a slash at its end; empty when nobody knows it.
 pub fn files(model: &Model<'_>, version: &str, address: &str, pages: &[String]) -> Vec<File> {
     let mut files = vec![
         ("feed.xml".to_owned(), atom(model, version, address).into_bytes()),
-        ("feed.json".to_owned(), format!("{:#}\n", json_feed(model, version, address)).into_bytes()),
-        ("sitemap.xml".to_owned(), sitemap(pages, address).into_bytes()),
+        ("feed.json".to_owned(), format!("{}\n", text::json(&json_feed(model, version, address))).into_bytes()),
         (
             "data/pages.js".to_owned(),
             format!("sitePages({});\n", crate::render::script_json(&json!(pages))).into_bytes(),
         ),
     ];
+    // Search engines take absolute addresses only.
+    if !address.is_empty() {
+        files.push(("sitemap.xml".to_owned(), sitemap(pages, address).into_bytes()));
+    }
     for (place, campaign) in model.campaigns.iter().enumerate() {
         files.push((format!("badges/{}.svg", campaign.slug), badge(model, place, campaign).into_bytes()));
         files.extend(
@@ -148,10 +154,10 @@ fn json_feed(model: &Model<'_>, version: &str, address: &str) -> serde_json::Val
         json!({
             "id": id(model, change),
             "url": format!("{address}{}", diffs::path(campaign, candidate)),
-            "title": format!("{}: {} {}", campaign.title(), sentence(change), word(change)),
-            "content_text": change.metric.reason,
+            "title": visible(&format!("{}: {} {}", campaign.title(), sentence(change), word(change))),
+            "content_text": visible(&change.metric.reason),
             "date_published": candidate.ended(),
-            "tags": [word(change), campaign.name],
+            "tags": [word(change), &visible(campaign.name)],
         })
     });
     json!({
@@ -178,14 +184,19 @@ fn sitemap(pages: &[String], address: &str) -> String {
 /// What the newest execution is against the one before: `redis-scaling | regressed`.
 fn badge(model: &Model<'_>, place: usize, campaign: &Campaign<'_>) -> String {
     let diff = model.diffs.iter().find(|diff| diff.campaign == place && diff.candidate == 0);
-    let (word, color) = match diff.map(diffs::verdict_class) {
+    drawn_badge(campaign.name, diff.map(diffs::verdict_class))
+}
+
+/// `class` is that of a verdict; `None` when there is nothing to compare with.
+fn drawn_badge(name: &str, class: Option<&str>) -> String {
+    let (word, color) = match class {
         Some("regressed") => ("regressed", "#b3261e"),
         Some("improved") => ("improved", "#1a6b3c"),
         Some("same") => ("same", "#1a6b3c"),
         Some(_) => ("cannot tell", "#5c6268"),
         None => ("first run", "#5c6268"),
     };
-    let name: String = campaign.name.chars().take(40).collect();
+    let name: String = visible(name).chars().take(40).collect();
     let width = |text: &str| 12.0 + 6.6 * text.chars().count() as f64;
     let (left, right) = (width(&name), width(word));
     let all = left + right;
@@ -210,7 +221,11 @@ fn sparkline(campaign: &Campaign<'_>) -> Option<String> {
         let points = execution.sweep.series.iter().flat_map(|series| &series.points);
         points.filter_map(|point| point.median(Metric::Throughput)).reduce(f64::max)
     });
-    let values: Vec<f64> = most.collect();
+    drawn_sparkline(&format!("{}: most throughput", campaign.name), &most.collect::<Vec<f64>>())
+}
+
+/// Rates, the oldest first; `None` with fewer than two.
+fn drawn_sparkline(what: &str, values: &[f64]) -> Option<String> {
     let highest = values.iter().copied().fold(0.0, f64::max);
     if values.len() < 2 || highest <= 0.0 {
         return None;
@@ -221,33 +236,12 @@ fn sparkline(campaign: &Campaign<'_>) -> Option<String> {
         .enumerate()
         .map(|(i, value)| format!("{:.1} {:.1}", 4.0 + step * i as f64, 26.0 - 22.0 * value / highest))
         .collect();
-    let label = format!(
-        "{}: most throughput over {} executions, now {} requests/s",
-        campaign.name,
-        values.len(),
-        units::number(values[values.len() - 1])
-    );
+    let label =
+        format!("{what} over {} executions, now {} requests/s", values.len(), units::number(values[values.len() - 1]));
     Some(format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"120\" height=\"30\" viewBox=\"0 0 120 30\" role=\"img\">\n\
          <title>{}</title>\n<path d=\"M{}\" fill=\"none\" stroke=\"#0072b2\" stroke-width=\"1.75\" stroke-linejoin=\"round\"/>\n</svg>\n",
         escaped(&label),
         points.join("L")
     ))
-}
-
-/// For XML: characters that it does not allow are left out.
-fn escaped(text: &str) -> String {
-    let allowed = |c: char| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}');
-    let text: String = text.chars().filter(|c| allowed(*c)).collect();
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_of_the_archive_stay_texts_in_xml() {
-        assert_eq!(escaped("<a & \"b\">\u{0}\u{1b}[31m"), "&lt;a &amp; &quot;b&quot;&gt;[31m");
-    }
 }

@@ -10,6 +10,7 @@ pub mod dashboard;
 pub mod diffs;
 pub mod docs;
 pub mod monitoring;
+pub mod paging;
 pub mod regressions;
 pub mod reports;
 pub mod run;
@@ -38,6 +39,9 @@ pub struct Page {
     pub context: Value,
     /// Pictures of its charts, in their order, for readers without scripts.
     pub stills: Vec<Still>,
+    /// What belongs to the page beside it: scripts with what is too long to stand in it, drawings. Path within the version,
+    /// and text.
+    pub scripts: Vec<(String, String)>,
 }
 
 /// A chart as a picture.
@@ -53,8 +57,9 @@ pub enum Still {
 impl Page {
     fn new(path: String, template: &'static str, has_charts: bool, context: impl Serialize) -> Self {
         // Contexts are structs of texts, numbers and lists of them: they always serialise.
-        let context = serde_json::to_value(context).unwrap_or_default();
-        Self { path, template: template.into(), has_charts, context, stills: Vec::new() }
+        let mut context = serde_json::to_value(context).unwrap_or_default();
+        let scripts = paging::divide(&path, &mut context);
+        Self { path, template: template.into(), has_charts, context, stills: Vec::new(), scripts }
     }
 
     /// A page with charts, which are the field `charts` of its context.

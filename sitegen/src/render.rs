@@ -11,10 +11,12 @@ use tera::{Context, Tera};
 use crate::{
     load::Contents,
     pages::{Page, Still},
+    text,
     theme::Theme,
 };
 
-/// Larger options are put into a script of their own, loaded when the chart is scrolled to.
+/// What the options of a page's charts may take in it; the others are put into scripts of their own, loaded when the
+/// chart is scrolled to.
 const INLINE_LIMIT: usize = 50 << 10;
 
 /// The theme's files that pages load: name in templates, file in the theme, extension.
@@ -43,6 +45,7 @@ impl Renderer {
         let mut tera = Tera::new();
         // Every template is HTML, whatever it is called.
         tera.autoescape_on([""]);
+        tera.set_escape_fn(text::write_escaped);
         tera.add_raw_templates(theme.templates()?).context("the theme's templates do not parse")?;
         let mut assets = BTreeMap::new();
         let mut names = serde_json::Map::new();
@@ -70,7 +73,8 @@ impl Renderer {
 
     /// The page, and the scripts with data that it loads.
     pub fn render(&self, page: &Page) -> Result<Vec<File>> {
-        let mut files = Vec::new();
+        let mut files: Vec<File> =
+            page.scripts.iter().map(|(path, text)| (path.clone(), text.clone().into_bytes())).collect();
         let mut context = page.context.clone();
         if let Some(charts) = context.get_mut("charts").and_then(Value::as_array_mut) {
             for (chart, of_page) in charts.iter_mut().zip(&page.stills) {
@@ -87,9 +91,11 @@ impl Renderer {
             }
         }
         if let Some(charts) = context.get_mut("charts").and_then(Value::as_array_mut) {
+            let mut left = INLINE_LIMIT;
             for chart in charts {
                 let option = script_json(&chart["option"].take());
-                if option.len() <= INLINE_LIMIT {
+                if option.len() <= left {
+                    left -= option.len();
                     chart["inline"] = json!(option);
                     continue;
                 }
@@ -124,10 +130,7 @@ fn key(page: &Page, chart: &str) -> String {
     format!("{}-{chart}", page.path.trim_end_matches("/index.html").replace('/', "-"))
 }
 
-/// JSON that can stand in a script element, whatever texts it holds.
-pub fn script_json(value: &Value) -> String {
-    value.to_string().replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
-}
+pub use text::script_json;
 
 #[cfg(test)]
 mod tests {

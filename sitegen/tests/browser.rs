@@ -2,10 +2,18 @@
 //!
 //! Needs Chromium and its driver: on Debian the packages `chromium` and `chromium-driver`.
 
+#[path = "browser/attacks.rs"]
+mod attacks;
+#[path = "browser/charts.rs"]
+mod charts;
 #[path = "browser/driver.rs"]
 mod driver;
 #[path = "synthetic/hostile.rs"]
 mod hostile;
+#[path = "synthetic/payloads.rs"]
+mod payloads;
+#[path = "browser/reading.rs"]
+mod reading;
 #[path = "synthetic/archive.rs"]
 mod synthetic;
 
@@ -428,59 +436,6 @@ fn no_page_has_a_barrier_that_axe_finds() {
         }
     }
     assert!(found.is_empty(), "{found:#?}");
-}
-
-#[test]
-fn a_narrow_page_does_not_scroll_sideways() {
-    let folder = tempfile::tempdir().expect("temporary folder");
-    let results = folder.path().join("results");
-    synthetic::made().iter().take(21).for_each(|made| synthetic::write_benchmark(&results, made, |_, _| {}));
-    let site = build(folder.path());
-    let mut browser = Browser::start();
-    browser.resize(390, 844);
-    for path in [
-        "",
-        "benchmarks",
-        "campaigns",
-        "campaigns/quickstart",
-        "benchmarks/BM-20260301-004",
-        "compare",
-        "regressions",
-        "services",
-        "trends",
-        "run",
-        "monitoring",
-        "docs/recipes",
-        "cli",
-    ] {
-        browser.open(&site.join("v").join(path).join("index.html"));
-        drawn(&mut browser);
-        let widths = browser.run("return [document.documentElement.scrollWidth, innerWidth]");
-        assert_eq!(widths[0], widths[1], "{path}");
-    }
-}
-
-#[test]
-fn attacks_in_the_archive_do_nothing() {
-    let folder = tempfile::tempdir().expect("temporary folder");
-    hostile::write(&folder.path().join("results"));
-    let site = build(folder.path());
-    let mut browser = Browser::start();
-    let mut charts = 0;
-    let mut pages = vec![site.join("v/index.html"), site.join("v/benchmarks/index.html")];
-    pages.push(site.join("v/benchmarks/BM-20260302-025/index.html"));
-    for entry in std::fs::read_dir(site.join("v/campaigns")).expect("campaigns") {
-        let path = entry.expect("an entry").path();
-        pages.push(if path.is_dir() { path.join("index.html") } else { path });
-    }
-    for page in pages {
-        browser.open(&page);
-        charts += drawn(&mut browser).len();
-        // An alert would have made the driver refuse each of these commands.
-        assert_eq!(browser.run("return document.querySelectorAll('img, svg [onload], [onclick]').length"), json!(0));
-        assert_eq!(browser.complaints(), Vec::<String>::new(), "{}", page.display());
-    }
-    assert!(charts >= 6, "{charts}");
 }
 
 fn long_timeline() -> Timeline {

@@ -5,6 +5,8 @@ mod hostile;
 #[path = "../src/html.rs"]
 #[allow(dead_code)]
 mod html;
+#[path = "synthetic/payloads.rs"]
+mod payloads;
 #[path = "synthetic/archive.rs"]
 mod synthetic;
 

@@ -1,7 +1,8 @@
 // Compares two benchmarks, or two executions of campaigns, from data scripts of the site. The choice is in the address.
 (function () {
   "use strict";
-  var state, parts = {}, form, answer, to;
+  var state, parts = Object.create(null), form, answer, to;
+  var MOST_OFFERED = 50;
 
   window.siteCompare = function (key, value) { parts[key] = value; };
 
@@ -219,7 +220,7 @@
   }
 
   // What is typed is the name of an execution as listed, or an id.
-  var names = {};
+  var names = Object.create(null);
   function nameOf(key) {
     return Object.keys(names).filter(function (name) { return names[name] === key; })[0] || key;
   }
@@ -227,11 +228,24 @@
     var options = document.getElementById("choices");
     window.siteIndex.executions.forEach(function (one) { names[one[1] + ", " + one[2] + " UTC"] = one[4]; });
     window.siteIndex.rows.forEach(function (row) { names[row[0] + (row[3] ? " (" + row[1] + ", " + row[3] + ")" : " (" + row[1] + ")")] = row[0]; });
-    Object.keys(names).slice(0, 5000).forEach(function (name) {
-      var option = element("option");
-      option.value = name;
-      options.append(option);
+    // Of many names, those that fit what is typed: a browser does not list thousands.
+    var all = Object.keys(names);
+    function offer(field) {
+      var words = field.value.toLowerCase().split(/\s+/).filter(Boolean), found = [];
+      for (var i = 0; i < all.length && found.length < MOST_OFFERED; i++) {
+        var name = all[i].toLowerCase();
+        if (words.every(function (word) { return name.includes(word); })) found.push(all[i]);
+      }
+      options.replaceChildren.apply(options, found.map(function (name) {
+        var option = element("option");
+        option.value = name;
+        return option;
+      }));
+    }
+    [form.a, form.b].forEach(function (field) {
+      ["input", "focus"].forEach(function (event) { field.addEventListener(event, function () { offer(field); }); });
     });
+    offer(document.activeElement === form.b ? form.b : form.a);
   }
   document.addEventListener("DOMContentLoaded", function () {
     state = window.site.state;

@@ -34,7 +34,8 @@
   };
 
   // Loads a script of data once; `done(false)` when there is none.
-  var loaded = {};
+  // Maps of names from the archive or the address: without what every object inherits.
+  var loaded = Object.create(null);
   function loadData(src, done) {
     if (loaded[src]) return loaded[src] === "yes" ? done(true) : loaded[src].push(done);
     loaded[src] = [done];
@@ -85,7 +86,7 @@
     "@name": function (item) { return String(item.name).replace(/[{}|]/g, " "); },
     "@bars": function (params, api) {
       var from = api.coord([api.value(0), 0]), to = api.coord([api.value(1), api.value(2)]);
-      return { type: "rect", shape: { x: from[0], y: to[1], width: Math.max(1, to[0] - from[0] - 1), height: from[1] - to[1] }, style: { fill: api.visual("color") } };
+      return { type: "rect", shape: { x: from[0], y: to[1], width: Math.max(1, to[0] - from[0] - 1), height: from[1] - to[1] }, style: { fill: api.visual("color"), decal: api.visual("decal") } };
     },
     "@cells": function (params, api) {
       var from = api.coord([api.value(0), api.value(3)]), to = api.coord([api.value(1), api.value(2)]);
@@ -98,7 +99,7 @@
         upper.push(api.coord([api.value(0, i), api.value(2, i)]));
         lower.unshift(api.coord([api.value(0, i), api.value(1, i)]));
       }
-      return { type: "polygon", shape: { points: upper.concat(lower) }, style: { fill: api.visual("color"), opacity: 0.16 } };
+      return { type: "polygon", shape: { points: upper.concat(lower) }, style: { fill: echarts.color.modifyAlpha(api.visual("color"), 0.16), decal: api.visual("decal") } };
     }
   };
   var named = { formatter: true, renderItem: true };
@@ -123,15 +124,38 @@
   // Charts
 
   var drawn = [];
-  var waiting = {};
+  var waiting = Object.create(null);
   window.siteChart = function (key, option) {
     if (waiting[key]) waiting[key](option);
   };
 
+  // Patterns for those who do not tell the colours apart, one a colour as the symbols are: where bands lie over each other.
+  var PATTERNS = [
+    { rotation: Math.PI / 4, dashArrayX: [1, 0], dashArrayY: [1, 7] },
+    { rotation: -Math.PI / 4, dashArrayX: [1, 0], dashArrayY: [1, 7] },
+    { rotation: 0, dashArrayX: [1, 0], dashArrayY: [1, 6] },
+    { rotation: Math.PI / 2, dashArrayX: [1, 0], dashArrayY: [1, 6] },
+    { symbol: "circle", symbolSize: 0.6, dashArrayX: [[7, 7], [0, 7, 7, 0]], dashArrayY: [7, 0] },
+    { rotation: Math.PI / 4, dashArrayX: [4, 4], dashArrayY: [1, 8] },
+    { rotation: -Math.PI / 4, dashArrayX: [4, 4], dashArrayY: [1, 8] }
+  ];
+  function patterned(option) {
+    function isArea(one) { return one.renderItem === "@band" || one.renderItem === "@bars"; }
+    var colours = [].concat(option.series).filter(isArea).map(function (one) { return one.itemStyle.color; });
+    if (new Set(colours).size < 2) return option;
+    return Object.assign({}, option, { series: option.series.map(function (one) {
+      var number = isArea(one) && /^\$c(\d)$/.exec(one.itemStyle.color);
+      if (!number) return one;
+      var pattern = Object.assign({ color: echarts.color.modifyAlpha(token(number[0].slice(1)), 0.4) }, PATTERNS[number[1] - 1]);
+      return Object.assign({}, one, { itemStyle: Object.assign({}, one.itemStyle, { decal: pattern }) });
+    }) });
+  }
+
   function dressed(option, width) {
-    option = resolved(option);
+    option = resolved(patterned(option));
     var ink = token("ink"), muted = token("muted"), line = token("line"), hair = token("hair");
-    var font = getComputedStyle(document.body).fontFamily;
+    // A drawing puts it into an attribute as it is.
+    var font = getComputedStyle(document.body).fontFamily.replace(/"/g, "'");
     option.textStyle = { fontFamily: font, color: ink, fontSize: 12 };
     option.backgroundColor = "transparent";
     [].concat(option.xAxis, option.yAxis).forEach(function (axis) {
@@ -151,8 +175,6 @@
     option.tooltip.borderColor = line;
     option.tooltip.textStyle = { color: ink, fontSize: 12, fontFamily: font };
     option.dataZoom = [{ type: "inside", xAxisIndex: "all", filterMode: "none", zoomOnMouseWheel: "ctrl", moveOnMouseWheel: false }];
-    // Patterns beside colours, where areas stand beside each other.
-    option.aria = { enabled: false, decal: { show: option.series.filter(function (one) { return one.type === "bar"; }).length > 1 } };
     if (width < 480) {
       [].concat(option.grid).forEach(function (grid) { grid.left = 60; grid.right = 16; });
       option.legend.left = 8;
@@ -231,7 +253,10 @@
     tools.className = "chart-tools";
     [["PNG", function () { save(self.figure.id + ".png", self.view.getDataURL({ pixelRatio: 2, backgroundColor: token("surface") })); }],
      ["SVG", function () { save(self.figure.id + ".svg", "data:image/svg+xml;charset=utf-8," + encodeURIComponent(self.svg())); }],
-     ["CSV", function () { save(self.figure.id + ".csv", "data:text/csv;charset=utf-8," + encodeURIComponent(csv(self.figure.querySelector("table")))); }]]
+     ["CSV", function () {
+       var table = self.figure.querySelector("table");
+       texts(table, function (rows) { save(self.figure.id + ".csv", "data:text/csv;charset=utf-8," + encodeURIComponent(csv(rows, table.tHead.rows[0].cells))); });
+     }]]
       .forEach(function (tool) {
         var button = document.createElement("button");
         button.type = "button";
@@ -249,11 +274,10 @@
     link.click();
   }
   // A leading =, +, - or @ would be a formula to a spreadsheet; numbers stay numbers.
-  function csv(table) {
-    return Array.from(table.rows).map(function (row) {
-      return Array.from(row.cells).map(function (cell) {
-        var text = cell.textContent.replace(/\s+/g, " ").trim();
-        if (cell.classList.contains("number") && cell.tagName === "TD") text = text.replace(/,/g, "");
+  function csv(rows, headings) {
+    return rows.map(function (row, number) {
+      return row.map(function (text, i) {
+        if (number && headings[i].classList.contains("number")) text = text.replace(/,/g, "");
         else if (/^[=+\-@]/.test(text)) text = "'" + text;
         return /[",\n]/.test(text) ? '"' + text.replace(/"/g, '""') + '"' : text;
       }).join(",");
@@ -291,58 +315,113 @@
         chart.draw();
       });
     });
+    // Paper is white, whatever the screen is.
+    var onScreen;
     addEventListener("beforeprint", function () {
+      onScreen = root.dataset.theme;
+      root.dataset.theme = "light";
+      redraw();
       document.querySelectorAll("details.twin").forEach(function (twin) { twin.open = false; });
+    });
+    addEventListener("afterprint", function () {
+      if (onScreen) root.dataset.theme = onScreen; else delete root.dataset.theme;
+      redraw();
     });
   }
   function redraw() { drawn.forEach(function (chart) { if (chart.view) chart.draw(); }); }
 
-  // Tables
+  // Tables: sorted where they stand; long ones show as many rows as one looks at, and read the others from scripts.
 
+  var MOST_SHOWN = 200;
   function sortValue(cell) {
     if (!cell) return "";
     return cell.dataset.sort !== undefined ? Number(cell.dataset.sort) : cell.textContent.trim();
   }
-  function sortTable(table, index, heading) {
-    var descending = heading.getAttribute("aria-sort") === "ascending";
-    table.querySelectorAll("th").forEach(function (other) { other.setAttribute("aria-sort", "none"); });
-    heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
-    var body = table.tBodies[0], rows = Array.from(body.rows);
-    rows.sort(function (a, b) { return order(sortValue(a.cells[index]), sortValue(b.cells[index]), descending ? -1 : 1); });
-    body.append.apply(body, rows);
+  function entryOf(row) {
+    var cells = Array.from(row.cells);
+    return { row: row, text: row.textContent.toLowerCase(), cells: cells.map(function (cell) { return cell.textContent.trim(); }), sorts: cells.map(sortValue) };
   }
-  // A long list: search, filters by the values of a column, sorting, and as many rows as one looks at.
+  // A row of a script: of each cell its text, or a list of text, link, what to sort by, and class.
+  function rowOf(values, headings) {
+    function part(value, place) { return Array.isArray(value) ? value[place] : place ? null : value; }
+    var made = {};
+    return {
+      get cells() { return made.cells || (made.cells = values.map(function (value) { return part(value, 0).trim(); })); },
+      get text() { return made.text || (made.text = this.cells.join(" ").toLowerCase()); },
+      get sorts() { return made.sorts || (made.sorts = values.map(function (value) { var sort = part(value, 2); return sort === null ? part(value, 0).trim() : sort; })); },
+      make: function () {
+        var row = document.createElement("tr");
+        values.forEach(function (value, i) {
+          var cell = row.insertCell(), text = part(value, 0), href = part(value, 1), sort = part(value, 2);
+          cell.className = [headings[i] && headings[i].className, part(value, 3), text.length > 48 && "long"].filter(Boolean).join(" ");
+          if (sort !== null) cell.dataset.sort = sort;
+          if (!href || /^[a-z]+:/i.test(href)) return void (cell.textContent = text);
+          var link = document.createElement("a");
+          link.href = href;
+          link.textContent = text;
+          cell.append(link);
+        });
+        return row;
+      }
+    };
+  }
+  var pieces = Object.create(null);
+  window.siteRows = function (key, number, rows) { (pieces[key] = pieces[key] || [])[number] = rows; };
 
-  var MOST_SHOWN = 200;
-  function List(box) {
-    this.box = box;
-    this.table = box.querySelector("table");
-    this.body = this.table.tBodies[0];
-    this.rows = Array.from(this.body.rows).map(function (row) {
-      return { row: row, text: row.textContent.toLowerCase(), cells: Array.from(row.cells).map(function (cell) { return cell.textContent.trim(); }), sorts: Array.from(row.cells).map(sortValue) };
-    });
-    this.shown = MOST_SHOWN;
-    this.controls = document.getElementById("filters");
+  // `box` is around a table that is searched by the page's filter; others have none.
+  function List(table, box) {
     var self = this;
-    if (box.dataset.src) loadData(box.dataset.src, function () { self.apply(); });
-    this.start();
-  }
-  List.prototype.start = function () {
-    var self = this, filter = document.getElementById("filter");
-    filter.value = state.get("q");
-    filter.addEventListener("input", function () { self.shown = MOST_SHOWN; state.set("q", filter.value); self.apply(); });
-    this.filter = filter;
-    this.headings = Array.from(this.table.querySelectorAll("thead th"));
+    this.table = table;
+    this.box = box;
+    this.body = table.tBodies[0];
+    this.rows = Array.from(this.body.rows).map(entryOf);
+    this.headings = Array.from(table.tHead.rows[0].cells);
+    this.selects = [];
+    this.whole = !table.dataset.rows;
+    this.shown = box || !this.whole ? MOST_SHOWN : Infinity;
+    this.order = "";
+    table.list = this;
     this.headings.forEach(function (heading, index) {
-      sortable(heading, function (descending) { state.set("sort", index + (descending ? "d" : "a")); self.apply(); });
+      sortable(heading, function (descending) {
+        self.setOrder(index + (descending ? "d" : "a"));
+        self.load(function () { self.apply(); });
+      });
     });
     this.more = document.createElement("button");
     this.more.type = "button";
-    this.more.addEventListener("click", function () { self.shown += 5 * MOST_SHOWN; self.apply(); });
-    this.box.append(this.more);
+    this.more.addEventListener("click", function () {
+      if (self.whole) self.shown += 5 * MOST_SHOWN;
+      self.load(function () { self.apply(); });
+    });
+    if (box) box.append(this.more); else table.parentElement.after(this.more);
+    if (box) this.search(); else if (this.whole) this.more.hidden = true; else this.apply();
+  }
+  List.prototype.setOrder = function (order) { if (this.box) state.set("sort", order); else this.order = order; };
+  // All rows, from as many scripts as they fill.
+  List.prototype.load = function (done) {
+    var self = this, key = this.table.dataset.key, count = Number(this.table.dataset.pieces);
+    if (this.whole) return done();
+    (function next(number) {
+      if (number === count) {
+        self.rows = [].concat.apply([], pieces[key]).map(function (values) { return rowOf(values, self.headings); });
+        self.whole = true;
+        if (self.box) self.buildFilters();
+        return done();
+      }
+      loadData(self.table.dataset.rows + "-" + number + ".js", function (found) { if (found) next(number + 1); });
+    })(0);
+  };
+  List.prototype.search = function () {
+    var self = this, filter = document.getElementById("filter");
+    this.controls = document.getElementById("filters");
+    this.filter = filter;
+    filter.value = state.get("q");
+    filter.addEventListener("input", function () { self.shown = MOST_SHOWN; state.set("q", filter.value); self.apply(); });
     addEventListener("hashchange", function () { filter.value = state.get("q"); self.buildFilters(); self.apply(); });
     this.buildFilters();
     this.apply();
+    // Searched from the first letter on.
+    if (!this.whole) this.load(function () { self.apply(); });
   };
   // A select for each column with few different values.
   List.prototype.buildFilters = function () {
@@ -369,42 +448,55 @@
       self.controls.append(label);
     });
   };
-  List.prototype.apply = function () {
-    var words = this.filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+  List.prototype.fitting = function () {
+    var words = this.box ? this.filter.value.toLowerCase().split(/\s+/).filter(Boolean) : [];
     var chosen = this.selects.filter(function (one) { return one[1].value; });
-    var fitting = this.rows.filter(function (row) {
-      return words.every(function (word) { return row.text.includes(word); }) && chosen.every(function (one) { return row.cells[one[0]] === one[1].value; });
-    });
-    var sort = /^(\d+)([ad])$/.exec(state.get("sort"));
-    this.headings.forEach(function (heading, index) { heading.setAttribute("aria-sort", sort && index === +sort[1] ? (sort[2] === "d" ? "descending" : "ascending") : "none"); });
-    if (sort) {
-      var column = +sort[1], sign = sort[2] === "d" ? -1 : 1;
-      fitting = fitting.slice().sort(function (a, b) { return order(a.sorts[column], b.sorts[column], sign); });
+    var fitting = this.rows;
+    if (words.length || chosen.length) {
+      fitting = fitting.filter(function (row) {
+        return words.every(function (word) { return row.text.includes(word); }) && chosen.every(function (one) { return row.cells[one[0]] === one[1].value; });
+      });
     }
-    var shown = fitting.slice(0, this.shown);
-    this.body.replaceChildren.apply(this.body, shown.map(function (row) { return row.row || (row.row = row.make()); }));
-    this.more.hidden = fitting.length <= this.shown;
-    this.more.textContent = "Show more of " + fitting.length;
-    document.getElementById("filtered").textContent = words.length || chosen.length ? fitting.length + " of " + this.rows.length : "";
+    if (this.box) document.getElementById("filtered").textContent = words.length || chosen.length ? fitting.length + " of " + this.rows.length : "";
+    var sort = /^(\d+)([ad])$/.exec(this.box ? state.get("sort") : this.order);
+    this.headings.forEach(function (heading, index) { heading.setAttribute("aria-sort", sort && index === +sort[1] ? (sort[2] === "d" ? "descending" : "ascending") : "none"); });
+    if (!sort) return fitting;
+    var column = +sort[1], sign = sort[2] === "d" ? -1 : 1;
+    return fitting.slice().sort(function (a, b) { return order(a.sorts[column], b.sorts[column], sign); });
   };
+  List.prototype.apply = function () {
+    var fitting = this.fitting(), shown = fitting.slice(0, this.shown), all = this.whole ? fitting.length : Number(this.table.dataset.count);
+    this.body.replaceChildren.apply(this.body, shown.map(function (row) { return row.row || (row.row = row.make()); }));
+    this.more.hidden = all <= shown.length;
+    this.more.textContent = "Show more of " + all;
+  };
+  // The cells of a table as texts, heading first, whatever of it is shown.
+  function texts(table, done) {
+    function clean(text) { return text.replace(/\s+/g, " ").trim(); }
+    function of(cells) { return Array.from(cells).map(function (cell) { return clean(cell.textContent); }); }
+    var head = of(table.tHead.rows[0].cells), list = table.list;
+    if (!list) return done([head].concat(Array.from(table.tBodies[0].rows).map(function (row) { return of(row.cells); })));
+    list.load(function () { done([head].concat(list.fitting().map(function (row) { return row.cells.map(clean); }))); });
+  }
+
   var list = null;
   // The rows of the list of benchmarks that do not stand in the page.
   function benchmarkRow(values, count, perSecond) {
     var known = { id: values[0] }, number = { 4: true, 6: true, 7: true, 8: true }, made = {};
     function shown(value, factor) { return value == null ? "–" : significant(value * factor); }
     // Ten thousand rows come at once: what few of them need is made when they do.
-    function texts() {
+    function words() {
       return made.texts || (made.texts = [values[0], values[1], values[2], values[3], String(values[4]), values[5],
         shown(values[6], 1), shown(values[7], perSecond), shown(values[8], perSecond), values[9]]);
     }
     return {
       // Filters are on columns of words, which stand here as they are shown.
       cells: values,
-      get text() { return made.text || (made.text = texts().join(" ").toLowerCase()); },
+      get text() { return made.text || (made.text = words().join(" ").toLowerCase()); },
       get sorts() { return made.sorts || (made.sorts = values.slice(0, 10).map(function (value) { return value == null ? "–" : value; })); },
       make: function () {
         var row = document.createElement("tr");
-        texts().slice(0, count).forEach(function (text, i) {
+        words().slice(0, count).forEach(function (text, i) {
           var cell = row.insertCell();
           if (i in number) cell.className = "number";
           if (i === 5 && text !== "valid") cell.className = text === "cancelled" ? "muted" : "bad";
@@ -444,34 +536,49 @@
   }
   function startTables() {
     var box = document.querySelector("[data-list]");
-    if (box) list = new List(box);
-    document.querySelectorAll("table.sortable").forEach(function (table) {
-      if (list && list.table === table) return;
-      Array.from(table.tHead.rows[0].cells).forEach(function (heading, index) {
-        sortable(heading, function () { sortTable(table, index, heading); });
-      });
+    if (box) list = new List(box.querySelector("table"), box);
+    if (box && box.dataset.src) loadData(box.dataset.src, function () {});
+    document.querySelectorAll("table.sortable, table[data-rows]").forEach(function (table) {
+      if (!table.list) new List(table, null);
     });
     startLogs();
   }
 
-  // Logs: lines that contain what is looked for.
+  // Logs: lines that contain what is looked for. What of a log does not stand in the page is read when it is opened.
+  var logTexts = Object.create(null);
+  window.siteLog = function (key, text) { logTexts[key] = text; };
   function startLogs() {
     var search = document.getElementById("log-search");
     if (!search) return;
-    var logs = Array.from(document.querySelectorAll("pre.log")).map(function (pre) { return { pre: pre, lines: pre.textContent.split("\n") }; });
+    var logs = Array.from(document.querySelectorAll("pre.log")).map(function (pre) { return { pre: pre, text: pre.textContent }; });
     function apply() {
       var words = search.value.toLowerCase().split(/\s+/).filter(Boolean), found = 0;
       logs.forEach(function (log) {
-        var lines = log.lines.filter(function (line) { line = line.toLowerCase(); return words.every(function (word) { return line.includes(word); }); });
+        var lines = log.text.split("\n").filter(function (line) { line = line.toLowerCase(); return words.every(function (word) { return line.includes(word); }); });
         log.pre.textContent = lines.join("\n");
         if (words.length) { log.pre.parentElement.open = lines.length > 0; found += lines.filter(Boolean).length; }
       });
       document.getElementById("log-found").textContent = words.length ? found + (found === 1 ? " line" : " lines") : "";
       state.set("log", search.value);
     }
+    function whole(log, done) {
+      if (!log.pre.dataset.src || log.whole) return done();
+      loadData(log.pre.dataset.src, function (found) {
+        if (found) log.text = logTexts[log.pre.dataset.key];
+        log.whole = found;
+        done();
+      });
+    }
+    function applyToAll() {
+      var waiting = logs.length;
+      logs.forEach(function (log) { whole(log, function () { if (!--waiting) apply(); }); });
+    }
+    logs.forEach(function (log) {
+      log.pre.parentElement.addEventListener("toggle", function () { if (log.pre.parentElement.open && !log.whole) whole(log, apply); });
+    });
     search.value = state.get("log");
-    search.addEventListener("input", apply);
-    if (search.value) apply();
+    search.addEventListener("input", applyToAll);
+    if (search.value) applyToAll();
   }
 
   // Versions and theme
@@ -520,7 +627,7 @@
   }
 
   // What the scripts of single pages use.
-  window.site = { state: state, significant: significant, percentile: percentile, loadData: loadData, startCharts: startCharts, Chart: Chart, drawn: drawn };
+  window.site = { state: state, significant: significant, percentile: percentile, loadData: loadData, startCharts: startCharts, Chart: Chart, drawn: drawn, texts: texts };
 
   document.addEventListener("DOMContentLoaded", function () {
     startTheme();

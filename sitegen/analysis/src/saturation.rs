@@ -4,6 +4,7 @@
 //! A load is a number of clients or an offered rate; figures are those of whole benchmarks, one a repetition.
 
 mod archived;
+mod band;
 mod limit;
 
 use serde::Serialize;
@@ -11,6 +12,7 @@ use serde::Serialize;
 pub(crate) use self::limit::grows_with_load;
 pub use self::{
     archived::{Archived, LOAD_AXES, limit_curves, load_of, of_archived},
+    band::{BAND_METHOD, Center, intervals},
     limit::{LIMIT_METHOD, LimitCurve, LimitVerdict, SloLimit, slo_limit},
 };
 use crate::{

@@ -72,7 +72,7 @@ fn histogram(latency: &Ordered, unit: TimeUnit, is_log: bool, x: XAxis) -> Chart
         Column::number("requests", ""),
         Column::number("share", "%"),
     ];
-    let rows = bars.iter().filter(|bar| bar.2 > 0).map(|(from, to, count)| {
+    let rows = bars.iter().map(|(from, to, count)| {
         vec![Cell::number(*from), Cell::number(*to), Cell::count(*count), Cell::number(share(*count))]
     });
     Chart {
@@ -106,8 +106,8 @@ fn ecdf(summary: &Summary, latency: &Ordered, unit: TimeUnit, x: XAxis) -> Chart
     let points: Vec<(f64, f64)> =
         shown.map(|(_, (until, _, to))| (unit.of(*to), 100.0 * *until as f64 / all)).collect();
     let columns = vec![Column::number("at most", unit.name), Column::number("of the requests", "%")];
-    let rows = points.iter().step_by(points.len().div_ceil(60).max(1));
-    let rows = rows.map(|(value, share)| vec![Cell::number(*value), Cell::sorted(&units::percent(*share), *share)]);
+    let rows =
+        points.iter().map(|(value, share)| vec![Cell::number(*value), Cell::sorted(&units::percent(*share), *share)]);
     let finding = match summary.latency_s.figures.p90 {
         Some(p90) => format!(
             "Nine of ten of {} successful requests took {} or less.",

@@ -79,20 +79,22 @@ fn percentile_name(one_in: f64) -> String {
     }
 }
 
+/// Every point of every curve; those that people ask for have a table of their own on the page.
 fn table(curves: &[(&str, Vec<analysis::CurvePoint>)], unit: TimeUnit) -> Table {
-    let mut columns = vec![Column::text("percentile")];
-    columns.extend(curves.iter().map(|(name, _)| Column::number(name, unit.name)));
-    let wanted = [2.0, 4.0, 10.0, 20.0, 100.0, 1000.0, 10_000.0, 100_000.0, 1_000_000.0];
-    let rows = wanted.iter().filter_map(|one_in| {
-        let at = |curve: &[analysis::CurvePoint]| {
-            // Between two points of the curve the later is at least as far out.
-            let point = curve.iter().find(|point| point.one_in >= one_in * 0.999_999)?;
-            Some(Cell::sorted(&units::number(unit.of(point.seconds)), point.seconds))
-        };
-        let cells: Vec<_> = curves.iter().map(|(_, curve)| at(curve)).collect();
-        cells.iter().any(Option::is_some).then(|| {
-            let name = Cell::text(&format!("p{}", percentile_name(*one_in)));
-            std::iter::once(name).chain(cells.into_iter().map(|cell| cell.unwrap_or_else(Cell::none))).collect()
+    let columns = vec![
+        Column::text("figure"),
+        Column::text("percentile"),
+        Column::number("one request in", ""),
+        Column::number("takes more than", unit.name),
+    ];
+    let rows = curves.iter().flat_map(|(name, curve)| {
+        curve.iter().map(move |point| {
+            vec![
+                Cell::text(name),
+                Cell::sorted(&format!("p{}", percentile_name(point.one_in)), point.one_in),
+                Cell::number(point.one_in),
+                Cell::sorted(&units::number(unit.of(point.seconds)), point.seconds),
+            ]
         })
     });
     Table::new(columns, rows.collect())

@@ -1,5 +1,7 @@
 //! A figure of two executions over each other, point by point.
 
+use analysis::saturation::{Center, intervals};
+
 use super::{Chart, Dot, Kind, Panel, XAxis, YScale, band, dots, height, line};
 use crate::{
     load::Loaded,
@@ -45,10 +47,14 @@ fn chart(diff: &Diff<'_>, id: &str, title: &str, metric: Metric, to_version: &st
     let mut series = Vec::new();
     for (name, color, side) in sides {
         let figures: Vec<Vec<f64>> = diff.points.iter().map(|point| of(side(point))).collect();
-        let spreads = figures.iter().enumerate().filter(|(_, values)| values.len() > 1).map(|(x, values)| {
-            let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(a, b), y| (a.min(*y), b.max(*y)));
-            (x as f64, scaled(low), scaled(high))
-        });
+        let values: Vec<(f64, f64)> = figures
+            .iter()
+            .enumerate()
+            .flat_map(|(x, values)| values.iter().map(move |value| (x as f64, *value)))
+            .collect();
+        let floor = if let YScale::Log { min, .. } = scale { min } else { 0.0 };
+        let spans = intervals(&values, Center::Median);
+        let spreads = spans.into_iter().map(|(x, low, high)| (x, scaled(low).max(floor), scaled(high)));
         series.extend(band(color, spreads));
         let medians =
             figures.iter().enumerate().map(|(x, values)| (x as f64, analysis::median(values.clone()).map(scaled)));
@@ -71,22 +77,30 @@ fn chart(diff: &Diff<'_>, id: &str, title: &str, metric: Metric, to_version: &st
         labels: "@load",
     };
     let column = if is_duration { unit.name } else { "/s" };
-    let columns = vec![
-        Column::text("point"),
-        Column::number("before, median", column),
-        Column::number("n", ""),
-        Column::number("after, median", column),
-        Column::number("n", ""),
-    ];
-    let rows = diff.points.iter().map(|point| {
-        let mut row = vec![Cell::text(&point.label)];
-        for side in [of(&point.base), of(&point.candidate)] {
-            let count = side.len() as u64;
-            row.push(match analysis::median(side) {
-                Some(median) => Cell::sorted(&units::number(scaled(median)), median),
-                None => Cell::none(),
+    let mut columns = vec![Column::text("point")];
+    for (name, ..) in sides {
+        columns.push(Column::number(&format!("{name}, median"), column));
+        columns.push(Column::number("95 % from", column));
+        columns.push(Column::number("to", column));
+        columns.push(Column { unit: column.to_owned(), ..Column::text("repetitions") });
+    }
+    let spans = sides.map(|(_, _, side)| {
+        let values =
+            diff.points.iter().enumerate().flat_map(|(x, point)| {
+                of(side(point)).into_iter().map(move |value| (x as f64, value)).collect::<Vec<_>>()
             });
-            row.push(Cell::count(count));
+        intervals(&values.collect::<Vec<_>>(), Center::Median)
+    });
+    let rows = diff.points.iter().enumerate().map(|(x, point)| {
+        let mut row = vec![Cell::text(&point.label)];
+        for ((.., side), spans) in sides.iter().zip(&spans) {
+            let values = of(side(point));
+            let span = spans.iter().find(|(place, ..)| *place == x as f64);
+            row.push(Cell::optional(analysis::median(values.clone()).map(scaled)));
+            row.push(Cell::optional(span.map(|(_, low, _)| scaled(*low))));
+            row.push(Cell::optional(span.map(|(.., high)| scaled(*high))));
+            let values: Vec<String> = values.into_iter().map(|value| units::number(scaled(value))).collect();
+            row.push(Cell::text(&values.join(" · ")));
         }
         row
     });
@@ -96,7 +110,9 @@ fn chart(diff: &Diff<'_>, id: &str, title: &str, metric: Metric, to_version: &st
         title: title.to_owned(),
         finding: match most {
             0 | 1 => "n = 1: one repetition each, so no spread is known.".to_owned(),
-            most => format!("Dots are repetitions (up to {most} a side), lines their medians, bands their ranges."),
+            most => format!(
+                "Dots are repetitions (up to {most} a side), lines their medians, bands the 95 % intervals of these."
+            ),
         },
         table: Table::new(columns, rows.collect()),
         option: super::plot(&x, vec![Panel { y_name, scale, series, ..Panel::default() }], PANEL_PX),

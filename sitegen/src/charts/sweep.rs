@@ -1,8 +1,13 @@
 //! Figures over the swept axis: throughput, latency and TTFT on the same x, one chart each.
 
-use analysis::{saturation::LimitVerdict, slo};
+mod marks;
 
-use super::{Chart, Dot, Kind, Marks, Panel, XAxis, YScale, band, color, dashed, dots, height, line, noted, plot};
+use analysis::{
+    saturation::{Center, intervals},
+    slo,
+};
+
+use super::{Chart, Dot, Kind, Panel, XAxis, YScale, band, color, dots, height, line, noted, plot};
 use crate::{
     load::Loaded,
     model::{
@@ -15,9 +20,6 @@ use crate::{
 
 const PANEL_PX: u32 = 260;
 
-/// Series whose knee is marked; more lines than that hide each other.
-const MOST_KNEES: usize = 3;
-
 /// What a chart over the sweep shows: some figures of each series, in one unit.
 struct Subject<'s, 'a> {
     id: &'static str,
@@ -26,9 +28,16 @@ struct Subject<'s, 'a> {
     per_unit: f64,
     /// Name, colour, series and figure of each line.
     lines: Vec<(String, String, &'s Series<'a>, Metric)>,
-    /// Limits to draw: value in the chart's unit, and in words.
-    limits: Vec<(f64, String)>,
+    limits: Vec<DrawnLimit>,
     is_duration: bool,
+}
+
+/// A limit of the SLO on a figure of the chart.
+struct DrawnLimit {
+    metric: String,
+    /// In the chart's unit.
+    value: f64,
+    words: String,
 }
 
 /// The charts of an execution, from top to bottom. `to_version` leads from the page to the folder of the version.
@@ -57,9 +66,21 @@ fn throughput<'s, 'a>(sweep: &'s Sweep<'a>) -> Subject<'s, 'a> {
         y_name: "requests/s".to_owned(),
         per_unit: 1.0,
         lines: one_metric(sweep, Metric::Throughput),
-        limits: Vec::new(),
+        limits: limits(sweep, 1.0, &|metric| metric == "requests_per_second"),
         is_duration: false,
     }
+}
+
+/// The limits of the campaign on figures that a chart shows.
+fn limits(sweep: &Sweep<'_>, per_unit: f64, ours: &dyn Fn(&str) -> bool) -> Vec<DrawnLimit> {
+    let Some(series) = sweep.series.first() else { return Vec::new() };
+    let outcomes = series.saturation().slo_limits.iter().filter(|outcome| ours(&outcome.metric));
+    let drawn = outcomes.map(|outcome| DrawnLimit {
+        metric: outcome.metric.clone(),
+        value: outcome.limit * per_unit,
+        words: format!("SLO {}", limit_in_words(&outcome.metric, outcome.limit)),
+    });
+    drawn.collect()
 }
 
 fn tokens<'s, 'a>(sweep: &'s Sweep<'a>) -> Subject<'s, 'a> {
@@ -68,6 +89,7 @@ fn tokens<'s, 'a>(sweep: &'s Sweep<'a>) -> Subject<'s, 'a> {
         title: "Output tokens",
         y_name: "tokens/s".to_owned(),
         lines: one_metric(sweep, Metric::TokensPerSecond),
+        limits: limits(sweep, 1.0, &|metric| metric == "tokens_per_second"),
         ..throughput(sweep)
     }
 }
@@ -78,13 +100,10 @@ fn times<'s, 'a>(sweep: &'s Sweep<'a>, timed: Timed) -> Vec<Subject<'s, 'a>> {
     let largest = largest.map(|(_, value)| value).fold(0.0, f64::max);
     let unit = TimeUnit::for_largest(largest);
     let limits = |percentiles: &[Percentile]| {
-        let slo = sweep.series.first().map(|series| series.saturation().slo_limits.clone()).unwrap_or_default();
-        let shown = slo.into_iter().filter_map(|outcome| {
-            let words = slo::metric_in_words(&outcome.metric);
-            let ours = percentiles.iter().any(|percentile| words == format!("{} {}", percentile.name(), timed.name()));
-            ours.then(|| (unit.of(outcome.limit), format!("SLO {}", limit_in_words(&outcome.metric, outcome.limit))))
-        });
-        shown.collect()
+        limits(sweep, unit.per_second, &|metric| {
+            let words = slo::metric_in_words(metric);
+            percentiles.iter().any(|percentile| words == format!("{} {}", percentile.name(), timed.name()))
+        })
     };
     let subject = |id, title, lines, limits| Subject {
         id,
@@ -140,25 +159,35 @@ fn chart(sweep: &Sweep<'_>, axis: &Axis, subject: Subject<'_, '_>, to_version: &
     }
     let all = subject.lines.iter().flat_map(|(_, _, series, metric)| series.values(*metric));
     let all: Vec<f64> = all.map(|(_, y)| scaled(y)).collect();
-    let limits: Vec<f64> = subject.limits.iter().map(|(value, _)| *value).collect();
+    let limits: Vec<f64> = subject.limits.iter().map(|limit| limit.value).collect();
+    let spans: Vec<Vec<(f64, f64, f64)>> =
+        subject.lines.iter().map(|(_, _, series, metric)| spans(series, *metric, subject.per_unit)).collect();
+    let all: Vec<f64> = all.into_iter().chain(spans.iter().flatten().map(|(.., high)| *high)).collect();
     let mut panel = Panel {
         y_name: subject.y_name.clone(),
-        scale: if subject.is_duration { YScale::of_durations(&all, &limits) } else { YScale::Linear },
+        scale: match (subject.is_duration, limits.iter().copied().reduce(f64::max)) {
+            (true, _) => YScale::of_durations(&all, &limits),
+            // A rate that nothing comes near is told in words only.
+            (false, Some(limit)) if all.iter().any(|value| 2.0 * value >= limit) => {
+                YScale::to(all.iter().copied().fold(limit, f64::max))
+            }
+            (false, _) => YScale::Linear,
+        },
         ..Panel::default()
     };
     let is_log = matches!(panel.scale, YScale::Log { .. });
-    for (_, color, series, metric) in &subject.lines {
-        let spreads = series.points.iter().filter_map(|point| {
-            let (low, high) = point.spread(*metric)?;
-            Some((point.x, scaled(low), scaled(high)))
-        });
-        panel.series.extend(band(color, spreads));
+    let floor = match panel.scale {
+        YScale::Log { min, .. } => min,
+        _ => 0.0,
+    };
+    for ((_, color, ..), spans) in subject.lines.iter().zip(&spans) {
+        panel.series.extend(band(color, spans.iter().map(|(x, low, high)| (*x, low.max(floor), *high))));
     }
-    for ((name, color, points), (_, _, series, metric)) in lines.into_iter().zip(&subject.lines) {
-        let notes = series.points.iter().map(|point| note(point, *metric, &scaled));
+    for (((name, color, points), (_, _, series, metric)), spans) in lines.into_iter().zip(&subject.lines).zip(&spans) {
+        let notes = series.points.iter().map(|point| note(point, *metric, spans));
         panel.series.push(noted(line(name, color, points, true), notes));
     }
-    panel.series.extend(model_curve(sweep, axis, &subject));
+    panel.series.extend(marks::models(sweep, axis, &subject));
     let dot = |point: &Point<'_>, benchmark: &Loaded, metric: Metric| {
         let y = scaled(metric.of(benchmark.summary.as_ref()?)?);
         let name = benchmark.id.to_string();
@@ -182,7 +211,8 @@ fn chart(sweep: &Sweep<'_>, axis: &Axis, subject: Subject<'_, '_>, to_version: &
     if !left_out.is_empty() {
         panel.series.push(dots("invalid, failed or cancelled", "$bad", left_out, true));
     }
-    panel.marks = marks(sweep, axis, &subject);
+    panel.series.extend(marks::signs(sweep, axis, &subject));
+    panel.marks = marks::across(sweep, axis, &subject);
 
     let points: Vec<f64> = sweep.series.iter().flat_map(|series| &series.points).map(|point| point.x).collect();
     let (first, last) = points.iter().fold((f64::MAX, f64::MIN), |(a, b), x| (a.min(*x), b.max(*x)));
@@ -209,63 +239,23 @@ fn chart(sweep: &Sweep<'_>, axis: &Axis, subject: Subject<'_, '_>, to_version: &
     })
 }
 
-/// What a tooltip says of a median: how many repetitions, and their range.
-fn note(point: &Point<'_>, metric: Metric, scaled: &dyn Fn(f64) -> f64) -> String {
+/// The 95 % interval of the median at each point with several repetitions, in the chart's unit.
+fn spans(series: &Series<'_>, metric: Metric, per_unit: f64) -> Vec<(f64, f64, f64)> {
+    let spans = intervals(&series.values(metric), Center::Median);
+    spans.into_iter().map(|(x, low, high)| (x, low * per_unit, high * per_unit)).collect()
+}
+
+fn span_at(spans: &[(f64, f64, f64)], x: f64) -> Option<(f64, f64)> {
+    spans.iter().find(|(place, ..)| *place == x).map(|(_, low, high)| (*low, *high))
+}
+
+/// What a tooltip says of a median: how many repetitions, and its interval.
+fn note(point: &Point<'_>, metric: Metric, spans: &[(f64, f64, f64)]) -> String {
     let count = point.values(metric).len();
-    match point.spread(metric) {
-        Some((low, high)) => {
-            format!("n = {count}, {} to {}", units::number(scaled(low)), units::number(scaled(high)))
-        }
+    match span_at(spans, point.x) {
+        Some((low, high)) => format!("n = {count}, 95 % {} to {}", units::number(low), units::number(high)),
         None => format!("n = {count}"),
     }
-}
-
-/// The USL through the throughput of a sweep with one series, where the data carry it.
-fn model_curve(sweep: &Sweep<'_>, axis: &Axis, subject: &Subject<'_, '_>) -> Option<serde_json::Value> {
-    let [(_, _, series, Metric::Throughput)] = &subject.lines[..] else { return None };
-    if !axis.is_load || sweep.series.len() > 1 {
-        return None;
-    }
-    let usl = series.saturation().usl.as_ref().filter(|usl| usl.supported)?;
-    let (first, last) = (series.points.first()?.x, series.points.last()?.x);
-    const STEPS: i32 = 60;
-    let at = |step: i32| {
-        let x = first * (last / first).powf(f64::from(step) / f64::from(STEPS));
-        let y = usl.lambda * x / (1.0 + usl.sigma * (x - 1.0) + usl.kappa * x * (x - 1.0));
-        (x, Some(y * subject.per_unit))
-    };
-    (first > 0.0 && last > first).then(|| dashed(line("USL fit", "$c7", (0..=STEPS).map(at), false)))
-}
-
-/// The knee of the latency in its charts, that of the throughput in all others, and the limits of the chart's own figures.
-fn marks(sweep: &Sweep<'_>, axis: &Axis, subject: &Subject<'_, '_>) -> Marks {
-    let mut marks = Marks::default();
-    if axis.is_load && sweep.series.len() <= MOST_KNEES {
-        let of_latency = subject.id.starts_with("latency");
-        let name = if of_latency { "latency's knee" } else { "throughput's knee" };
-        for (i, series) in sweep.series.iter().enumerate() {
-            let saturation = series.saturation();
-            let knee = if of_latency { &saturation.latency_knee } else { &saturation.throughput_saturation };
-            let (Some(load), Some([low, high])) = (knee.load, knee.interval) else { continue };
-            let color = if sweep.series.len() == 1 { "$knee".to_owned() } else { color(i) };
-            marks.vertical.push((load, format!("{name} {}", units::number(load)), color.clone()));
-            marks.ranges.push((low, high, String::new(), color));
-        }
-    }
-    if let (true, [series]) = (axis.is_load && subject.is_duration, &sweep.series[..]) {
-        let own = series.saturation().slo_limits.iter().filter(|outcome| {
-            let value = outcome.limit * subject.per_unit;
-            subject.limits.iter().any(|(limit, _)| *limit == value)
-        });
-        for outcome in own {
-            let (Some(load), LimitVerdict::UpTo) = (outcome.load, outcome.verdict) else { continue };
-            marks.vertical.push((load, format!("SLO to {}", units::number(load)), "$limit".to_owned()));
-            marks.ranges.extend(outcome.interval.map(|[low, high]| (low, high, String::new(), "$limit".to_owned())));
-        }
-    }
-    marks.horizontal =
-        subject.limits.iter().map(|(value, words)| (*value, words.clone(), "$limit".to_owned())).collect();
-    marks
 }
 
 fn categories(sweep: &Sweep<'_>) -> Vec<String> {
@@ -284,7 +274,9 @@ fn finding(sweep: &Sweep<'_>, axis: &Axis, subject: &Subject<'_, '_>) -> String 
     let repetitions = sweep.series.iter().flat_map(|series| &series.points).map(|point| point.valid().count()).max();
     let drawn = match repetitions {
         Some(0 | 1) | None => "n = 1: one repetition each, so no spread is known.".to_owned(),
-        Some(most) => format!("Dots are repetitions (up to {most}), the line is their median, the band their range."),
+        Some(most) => {
+            format!("Dots are repetitions (up to {most}), the line is their median, the band its 95 % interval.")
+        }
     };
     let [.., (name, _, series, metric)] = &subject.lines[..] else { return drawn };
     let medians: Vec<_> =
@@ -311,6 +303,15 @@ fn finding(sweep: &Sweep<'_>, axis: &Axis, subject: &Subject<'_, '_>) -> String 
     format!("{sentence} {drawn}")
 }
 
+/// Every value that is drawn, those that are in no line in brackets.
+fn repetitions(point: &Point<'_>, metric: Metric, per_unit: f64) -> String {
+    let value = |benchmark: &&Loaded| {
+        let text = units::number(metric.of(benchmark.summary.as_ref()?)? * per_unit);
+        Some(if benchmark.is_valid() { text } else { format!("({text})") })
+    };
+    point.repetitions.iter().filter_map(value).collect::<Vec<_>>().join(" · ")
+}
+
 fn table(axis: &Axis, subject: &Subject<'_, '_>) -> Table {
     let has_series = subject.lines.iter().any(|(_, _, series, _)| !series.label.is_empty());
     let has_percentiles = !has_series && subject.lines.len() > 1;
@@ -322,14 +323,16 @@ fn table(axis: &Axis, subject: &Subject<'_, '_>) -> Table {
     if has_percentiles {
         columns.push(Column::text("percentile"));
     }
-    columns.extend(["median", "lowest", "highest"].map(|name| Column::number(name, unit)));
+    columns.extend(["median", "95 % from", "to"].map(|name| Column::number(name, unit)));
     columns.push(Column::number("n", ""));
+    columns.push(Column { unit: unit.to_owned(), ..Column::text("repetitions") });
     let figure = |value: Option<f64>| match value {
         Some(value) => Cell::sorted(&units::number(value * subject.per_unit), value),
         None => Cell::none(),
     };
     let mut rows = Vec::new();
     for (name, _, series, metric) in &subject.lines {
+        let spans = spans(series, *metric, subject.per_unit);
         for point in &series.points {
             let mut row = vec![Cell::sorted(&point.label, point.x)];
             if has_series {
@@ -338,11 +341,12 @@ fn table(axis: &Axis, subject: &Subject<'_, '_>) -> Table {
             if has_percentiles {
                 row.push(Cell::text(name));
             }
-            let spread = point.spread(*metric);
+            let span = span_at(&spans, point.x);
             row.push(figure(point.median(*metric)));
-            row.push(figure(spread.map(|(low, _)| low)));
-            row.push(figure(spread.map(|(_, high)| high)));
+            row.push(Cell::optional(span.map(|(low, _)| low)));
+            row.push(Cell::optional(span.map(|(_, high)| high)));
             row.push(Cell::count(point.values(*metric).len() as u64));
+            row.push(Cell::text(&repetitions(point, *metric, subject.per_unit)));
             rows.push(row);
         }
     }

@@ -15,8 +15,8 @@ pub(super) const PANEL_PX: u32 = 130;
 /// A line with so few points shows each of them: a single one would not be seen else.
 pub(super) const FEW_POINTS: usize = 20;
 
-/// Rows of a table twin; a longer benchmark shows every n-th second there.
-pub(super) const MOST_ROWS: usize = 240;
+/// Rows of a table twin: those of more than an hour show every n-th second.
+pub(super) const MOST_ROWS: usize = 4_000;
 
 const MIB: f64 = 1024.0 * 1024.0;
 

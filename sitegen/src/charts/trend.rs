@@ -1,6 +1,9 @@
 //! Figures of configurations over the executions of a campaign, with the levels between their changes.
 
-use analysis::compare::metric::Metric;
+use analysis::{
+    compare::metric::Metric,
+    saturation::{Center, intervals},
+};
 
 use super::{Chart, Kind, Panel, XAxis, YScale, band, color, dashed, height, line};
 use crate::{
@@ -30,6 +33,14 @@ pub fn charts(trends: &[Trend<'_>], names: &[String]) -> Vec<Chart> {
     metrics.into_iter().filter_map(|metric| chart(trends, metric, names)).collect()
 }
 
+/// The 95 % interval of each execution's mean: its place in the trend, from, to.
+fn spans(trend: &Trend<'_>, metric: Metric) -> Vec<(f64, f64, f64)> {
+    let values = trend.executions.iter().enumerate().flat_map(|(i, execution)| {
+        execution.benchmarks.iter().filter_map(move |b| Some((i as f64, metric.of(b.summary.as_ref()?)?)))
+    });
+    intervals(&values.collect::<Vec<_>>(), Center::Mean)
+}
+
 fn chart(trends: &[Trend<'_>], metric: Metric, names: &[String]) -> Option<Chart> {
     let all: Vec<(&Trend<'_>, &TrendFigure)> = trends
         .iter()
@@ -45,12 +56,10 @@ fn chart(trends: &[Trend<'_>], metric: Metric, names: &[String]) -> Option<Chart
     let mut values = Vec::new();
     for (index, (trend, figure)) in all.iter().take(MOST_LINES).enumerate() {
         let color = color(index);
-        let spreads = trend.executions.iter().enumerate().filter_map(|(i, execution)| {
-            let of = execution.benchmarks.iter().filter_map(|b| metric.of(b.summary.as_ref()?));
-            let (low, high) = of.fold((f64::MAX, f64::MIN), |(a, b), y| (a.min(y), b.max(y)));
-            (execution.benchmarks.len() > 1 && low <= high).then(|| (x_of(trend, i), scaled(low), scaled(high)))
-        });
-        let spreads: Vec<_> = spreads.collect();
+        let spreads: Vec<_> = spans(trend, metric)
+            .into_iter()
+            .map(|(i, low, high)| (x_of(trend, i as usize), scaled(low), scaled(high)))
+            .collect();
         values.extend(spreads.iter().flat_map(|(_, low, high)| [*low, *high]));
         values.extend(figure.values.iter().map(|value| scaled(*value)));
         series.extend(band(&color, spreads));
@@ -83,14 +92,20 @@ fn chart(trends: &[Trend<'_>], metric: Metric, names: &[String]) -> Option<Chart
         Column::text("configuration"),
         Column::text("execution (UTC)"),
         Column::number("geometric mean", unit_name),
+        Column::number("95 % from", unit_name),
+        Column::number("to", unit_name),
         Column::number("n", ""),
     ];
     let rows = all.iter().flat_map(|(trend, figure)| {
-        trend.executions.iter().zip(&figure.values).map(move |(execution, value)| {
+        let spans = spans(trend, metric);
+        trend.executions.iter().zip(&figure.values).enumerate().map(move |(i, (execution, value))| {
+            let span = spans.iter().find(|(place, ..)| *place as usize == i);
             vec![
                 Cell::text(&trend.label),
                 Cell::text(&names[execution.place]),
                 Cell::sorted(&units::number(scaled(*value)), *value),
+                Cell::optional(span.map(|(_, low, _)| scaled(*low))),
+                Cell::optional(span.map(|(.., high)| scaled(*high))),
                 Cell::count(execution.benchmarks.len() as u64),
             ]
         })
@@ -118,7 +133,7 @@ fn chart(trends: &[Trend<'_>], metric: Metric, names: &[String]) -> Option<Chart
     Some(Chart {
         id: metric.name().replace(['_', '.'], "-"),
         title,
-        finding: format!("{told} Points are geometric means of repetitions, bands their ranges.{left_out}"),
+        finding: format!("{told} Points are geometric means of repetitions, bands their 95 % intervals.{left_out}"),
         table: Table::new(columns, rows.collect()),
         option: super::plot(
             &x,

@@ -124,6 +124,7 @@ pub fn write_version(
     cache.prune()?;
     staged.write_all(api::files(&model, version))?;
     staged.write_all(pictures)?;
+    staged.write_all(pages::monitoring::files())?;
     staged.write_all(vec![pages::run::data(), ("card.png".to_owned(), feeds::card(&model)?)])?;
     staged.write_all(feeds::files(&model, version, &address, &staged.pages()))?;
 

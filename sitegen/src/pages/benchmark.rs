@@ -21,6 +21,7 @@ use crate::{
     charts::{self, Chart},
     load::{Loaded, Own},
     model::{Model, Standing},
+    text::script_json,
     units::{self, TimeUnit},
 };
 
@@ -80,9 +81,17 @@ struct Figure {
 #[derive(Serialize)]
 struct LogExcerpt {
     name: String,
+    /// Its end, or the end of that.
     text: String,
     note: Option<String>,
+    /// Of a longer one, the script with all that the site has of it.
+    src: Option<String>,
+    key: Option<String>,
 }
+
+/// What of all logs, and of one of its recipe's texts, stands in the page itself.
+const LOGS_BYTES: usize = 16 << 10;
+const TEXT_BYTES: usize = 16 << 10;
 
 /// `report_files` are those that stand in the folder of its report.
 pub fn page(model: &Model<'_>, benchmark: &Loaded, own: &Own, report_files: &BTreeSet<String>) -> Page {
@@ -128,6 +137,7 @@ pub fn page(model: &Model<'_>, benchmark: &Loaded, own: &Own, report_files: &BTr
     ];
     let standing = benchmark.standing();
     let findings = summary.map_or_else(Vec::new, findings);
+    let (logs, scripts) = logs(&id, &own.logs);
     let context = Context {
         title: id.clone(),
         subtitle: subtitle.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · "),
@@ -148,12 +158,12 @@ pub fn page(model: &Model<'_>, benchmark: &Loaded, own: &Own, report_files: &BTr
         limit: bottleneck::limit("", &attribute(&benchmark.observation()), "../../"),
         events: origin::events(benchmark),
         log_summary: bottleneck::logs(&benchmark.log_report),
-        logs: own.logs.iter().map(log_excerpt).collect(),
+        logs,
         recipe_file: run.recipe.file.clone(),
-        recipe_text: run.recipe.text.clone(),
-        recipe_reference: run.recipe.recipe_text.clone(),
+        recipe_text: shortened(run.recipe.text.clone()),
+        recipe_reference: run.recipe.recipe_text.clone().map(shortened),
         overrides: run.recipe.overrides.clone(),
-        resolved: pretty(&run.recipe.resolved),
+        resolved: shortened(pretty(&run.recipe.resolved)),
         provenance: origin::provenance(benchmark),
         nodes: origin::nodes(benchmark),
         rerun: format!("runner rerun {id}"),
@@ -165,7 +175,10 @@ pub fn page(model: &Model<'_>, benchmark: &Loaded, own: &Own, report_files: &BTr
         lifecycle: origin::lifecycle(benchmark),
         charts,
     };
-    Page::with_charts(format!("benchmarks/{id}/index.html"), "benchmark.html", &context.charts, &context)
+    let mut page =
+        Page::with_charts(format!("benchmarks/{id}/index.html"), "benchmark.html", &context.charts, &context);
+    page.scripts.extend(scripts);
+    page
 }
 
 /// The first line: can the figures be trusted?
@@ -263,11 +276,43 @@ fn average_tokens(summary: &Summary) -> String {
     if parts.is_empty() { String::new() } else { format!("{} a request", parts.join(", ")) }
 }
 
-fn log_excerpt(log: &crate::load::Log) -> LogExcerpt {
-    let note = (log.left_out > 0).then(|| {
-        format!("The first {} are left out; the archive has the whole file.", units::bytes(log.left_out as f64))
-    });
-    LogExcerpt { name: log.name.clone(), text: log.text.clone(), note }
+/// The logs of a benchmark, and the scripts with those that are too long for its page.
+fn logs(id: &str, logs: &[crate::load::Log]) -> (Vec<LogExcerpt>, Vec<(String, String)>) {
+    let share = LOGS_BYTES / logs.len().max(1);
+    let mut scripts = Vec::new();
+    let excerpt = |(number, log): (usize, &crate::load::Log)| {
+        let note = (log.left_out > 0).then(|| {
+            format!("The first {} are left out; the archive has the whole file.", units::bytes(log.left_out as f64))
+        });
+        let mut excerpt = LogExcerpt { name: log.name.clone(), text: log.text.clone(), note, src: None, key: None };
+        if log.text.len() > share {
+            let key = format!("{id}-{number}");
+            let text = [&key, &log.text].map(|text| script_json(&Value::from(text.as_str()))).join(", ");
+            scripts.push((format!("data/logs/{key}.js"), format!("siteLog({text});\n")));
+            excerpt.text = end_of(&log.text, share).to_owned();
+            excerpt.src = Some(format!("../../data/logs/{key}.js"));
+            excerpt.key = Some(key);
+        }
+        excerpt
+    };
+    (logs.iter().enumerate().map(excerpt).collect(), scripts)
+}
+
+/// The last lines of a text, at most so many bytes.
+fn end_of(text: &str, most: usize) -> &str {
+    let first = (text.len().saturating_sub(most)..text.len()).find(|place| text.is_char_boundary(*place));
+    let first = first.unwrap_or(text.len());
+    let end = &text[first..];
+    end.find('\n').map_or(end, |line_end| &end[line_end + 1..])
+}
+
+fn shortened(mut text: String) -> String {
+    if text.len() > TEXT_BYTES {
+        let last = (0..=TEXT_BYTES).rev().find(|place| text.is_char_boundary(*place)).unwrap_or(0);
+        text.truncate(last);
+        text.push_str("…\n\n(The rest is in run.json, above.)");
+    }
+    text
 }
 
 fn pretty(value: &Value) -> String {

@@ -30,12 +30,15 @@ use crate::{
 struct Context {
     title: String,
     name: String,
-    /// One sentence a series.
+    /// One sentence a series, of the first ones.
     says: Vec<String>,
+    /// All series with what they say, where there are more.
+    series: Option<Table>,
     facts: Vec<(String, String)>,
     left_out: Vec<LeftOut>,
+    more_left_out: usize,
     charts: Vec<Chart>,
-    /// One a series of a sweep over the load.
+    /// One a series of a sweep over the load, where there are few.
     limits: Vec<Limit>,
     /// What limits at each load of a sweep.
     along: Option<Table>,
@@ -43,6 +46,7 @@ struct Context {
     points: Table,
     benchmarks: Table,
     executions: Vec<EarlierExecution>,
+    more_executions: usize,
     /// Against the execution before: the page, and what it says.
     diff: Option<Link>,
     trend: Option<String>,
@@ -106,13 +110,18 @@ pub fn says(execution: &Execution<'_>) -> Vec<String> {
     sweep.series.iter().map(sentence).chain(reservations(execution)).collect()
 }
 
-/// The same for a list of executions: a sweep of two axes can have a hundred series.
+/// Series with a sentence and an answer of their own; more of them stand in a table.
+const MOST_SERIES: usize = 6;
+
+/// Executions, and benchmarks that are left out, that the page lists.
+const MOST_LISTED: usize = 30;
+
+/// The same where there is little room: a sweep of two axes can have a hundred series.
 pub fn says_in_short(execution: &Execution<'_>) -> Vec<String> {
-    const MOST: usize = 6;
     let mut all = says(execution);
-    if all.len() > MOST + 1 {
-        let more = all.len() - MOST;
-        all.truncate(MOST);
+    if all.len() > MOST_SERIES + 1 {
+        let more = all.len() - MOST_SERIES;
+        all.truncate(MOST_SERIES);
         all.push(format!("And {more} more on its page"));
     }
     all
@@ -156,7 +165,11 @@ fn page(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>) -
             reason: standing.reason().unwrap_or_default().to_owned(),
         })
     });
-    let earlier = campaign.executions.iter().map(|other| EarlierExecution {
+    let mut left_out: Vec<LeftOut> = left_out.collect();
+    let more_left_out = left_out.len().saturating_sub(MOST_LISTED);
+    left_out.truncate(MOST_LISTED);
+    let many = execution.sweep.series.len() > MOST_SERIES;
+    let earlier = campaign.executions.iter().take(MOST_LISTED).map(|other| EarlierExecution {
         link: Link {
             text: format!("{} UTC", benchmarks::minute(other.ended())),
             href: format!("{to_version}{}", execution_path(campaign, other)),
@@ -168,18 +181,21 @@ fn page(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>) -
     let context = Context {
         title: campaign.title().to_owned(),
         name: campaign.name.to_owned(),
-        says: says(execution),
+        says: says_in_short(execution),
+        series: many.then(|| series(execution)),
         facts: facts(execution),
-        left_out: left_out.collect(),
-        limits: limits(execution, &to_version),
+        left_out,
+        more_left_out,
+        limits: if many { Vec::new() } else { limits(execution, &to_version) },
         along: along(execution),
         search: search(execution, &to_version),
         diff: diff(model, campaign, execution, &to_version),
         trend: (campaign.executions.len() > 1).then(|| format!("{to_version}trends/{}/index.html", campaign.slug)),
-        models: models(execution),
+        models: if many { Vec::new() } else { models(execution) },
         points: points(execution, &to_version),
         benchmarks: benchmarks::table(model, &execution.benchmarks, &to_version),
         executions: earlier.collect(),
+        more_executions: campaign.executions.len().saturating_sub(MOST_LISTED),
         method: analysis::KNEE_METHOD,
         shows_knee: execution.sweep.is_load(),
         rerun: format!("runner rerun {}", execution.key()),
@@ -187,6 +203,22 @@ fn page(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>) -
         charts,
     };
     Page::with_charts(path, "campaign.html", &context.charts, &context)
+}
+
+/// What each of many series says, and what limits it.
+fn series(execution: &Execution<'_>) -> Table {
+    let columns = ["series", "what it says", "limited by", "confidence"].map(Column::text);
+    let axis = execution.sweep.axis.as_ref();
+    let rows = execution.sweep.series.iter().map(|series| {
+        let limit = (execution.sweep.is_load() && series.points.len() > 1).then(|| series.bottleneck());
+        vec![
+            Cell::text(&series.label),
+            Cell::text(&axis.map_or_else(String::new, |axis| capitalised(&series.in_words(axis)))),
+            limit.map_or_else(Cell::none, |limit| Cell::text(limit.class.name())),
+            limit.map_or_else(Cell::none, |limit| Cell::text(limit.confidence.name())),
+        ]
+    });
+    Table::new(columns.into(), rows.collect())
 }
 
 /// What limits each series of a sweep over the load.

@@ -1,18 +1,42 @@
-//! What was sampled beside the load, and where.
+//! What was sampled beside the load, and where; what to watch a run with, to download.
 
+use rust_embed::Embed;
 use serde::Serialize;
 
 use super::{
-    Page, plural,
+    Link, Page, plural,
     table::{Cell, Column, Table},
 };
-use crate::model::Model;
+use crate::{model::Model, render::File};
+
+/// Prometheus' configuration and dashboards for Grafana.
+#[derive(Embed)]
+#[folder = "$CARGO_MANIFEST_DIR/monitoring"]
+struct Downloads;
 
 #[derive(Serialize)]
 struct Context {
     title: String,
     lead: String,
     table: Table,
+    downloads: Vec<Link>,
+}
+
+/// What each of the files is, in the order of the page.
+const FILES: [(&str, &str); 7] = [
+    ("prometheus.yml", "what Prometheus asks, and how often"),
+    ("node.json", "dashboard of a machine and its processes"),
+    ("redis.json", "dashboard of Redis"),
+    ("postgres.json", "dashboard of PostgreSQL"),
+    ("vllm.json", "dashboard of vLLM, and of the built-in simulator"),
+    ("grafana-source.yml", "tells Grafana where Prometheus is"),
+    ("grafana-dashboards.yml", "tells Grafana where the dashboards are"),
+];
+
+/// The files that the page offers, beside it.
+pub fn files() -> Vec<File> {
+    let file = |name: &str| Some((format!("monitoring/{name}"), Downloads::get(name)?.data.into_owned()));
+    FILES.iter().filter_map(|(name, _)| file(name)).collect()
 }
 
 /// One row a quantity that some benchmark has samples of.
@@ -48,6 +72,25 @@ pub fn page(model: &Model<'_>) -> Page {
         "{} with samples of what machines and processes did, one a second, on the clock of the requests.",
         plural(sampled, "benchmark")
     );
-    let context = Context { title: "Monitoring".to_owned(), lead, table: Table::new(columns, rows.collect()) };
+    let context = Context {
+        title: "Monitoring".to_owned(),
+        lead,
+        table: Table::new(columns, rows.collect()),
+        downloads: FILES.map(|(name, what)| Link { text: what.to_owned(), href: name.to_owned() }).into(),
+    };
     Page::new("monitoring/index.html".to_owned(), "monitoring.html", false, context)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folder_is_offered() {
+        let offered: BTreeSet<String> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(offered, Downloads::iter().map(String::from).collect());
+        assert_eq!(files().len(), FILES.len());
+    }
 }

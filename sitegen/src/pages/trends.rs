@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     charts::{self, Chart},
+    feeds::embeds::{self, Embeds},
     model::{
         Campaign, Model,
         diff::{metric_in_words, signed},
@@ -30,6 +31,7 @@ struct Context {
     changes: Option<Table>,
     charts: Vec<Chart>,
     executions: Table,
+    embeds: Option<Table>,
     method: &'static str,
 }
 
@@ -56,7 +58,7 @@ pub fn pages(model: &Model<'_>) -> Vec<Page> {
             Cell::text(newest.as_deref().unwrap_or("–")),
         ]);
         if several {
-            pages.push(page(campaign, &trends));
+            pages.push(page(model, campaign, &trends));
         }
     }
     let columns = vec![
@@ -98,7 +100,7 @@ fn in_words(campaign: &Campaign<'_>, (trend, index, (metric, change, _)): &Found
     format!("{} {} % at {} from {when}", metric_in_words(*metric), signed(*change), trend.label)
 }
 
-fn page(campaign: &Campaign<'_>, trends: &[Trend<'_>]) -> Page {
+fn page(model: &Model<'_>, campaign: &Campaign<'_>, trends: &[Trend<'_>]) -> Page {
     let names: Vec<String> =
         campaign.executions.iter().map(|execution| benchmarks::minute(execution.ended())).collect();
     let found = changes(trends);
@@ -129,6 +131,7 @@ fn page(campaign: &Campaign<'_>, trends: &[Trend<'_>]) -> Page {
     let rows: Vec<_> = rows.collect();
     let table_of_changes = (!rows.is_empty()).then(|| Table::new(columns, rows));
     let charts = charts::trend::charts(trends, &names);
+    let (embeds, files) = embeds::embeds(model, campaign, trends, &names);
     let context = Context {
         title: format!("Trends: {}", campaign.title()),
         campaign: Link {
@@ -141,10 +144,35 @@ fn page(campaign: &Campaign<'_>, trends: &[Trend<'_>]) -> Page {
         },
         changes: table_of_changes,
         executions: executions(campaign),
+        embeds: table_of(trends, &embeds),
         method: analysis::CHANGE_POINT_METHOD,
         charts,
     };
-    Page::with_charts(format!("trends/{}/index.html", campaign.slug), "trend.html", &context.charts, &context)
+    let path = format!("trends/{}/index.html", campaign.slug);
+    let mut page = Page::with_charts(path, "trend.html", &context.charts, &context);
+    page.scripts.extend(files);
+    page
+}
+
+/// What others embed of each configuration.
+fn table_of(trends: &[Trend<'_>], embeds: &[Embeds]) -> Option<Table> {
+    let columns = ["configuration", "newest verdict", "sparkline", "throughput", "p99 latency"].map(Column::text);
+    let link = |text: &str, path: &str| Cell::link(text, format!("../../{path}"));
+    let rows = trends.iter().zip(embeds).map(|(trend, embeds)| {
+        let chart = |end: &str| match embeds.charts.iter().find(|(_, path)| path.ends_with(end)) {
+            Some((_, path)) => link("chart", path),
+            None => Cell::none(),
+        };
+        vec![
+            Cell::text(&trend.label),
+            link("badge", &embeds.badge),
+            embeds.sparkline.as_ref().map_or_else(Cell::none, |path| link("sparkline", path)),
+            chart("-requests-per-second.svg"),
+            chart("-latency-p99-s.svg"),
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    (!rows.is_empty()).then(|| Table::new(columns.into(), rows))
 }
 
 /// The newest first, each with what it ran and its diff.

@@ -317,8 +317,10 @@ fn register_fonts() -> Result<()> {
 
 /// A text of the archive as one line that can be drawn: no control or direction characters, no run of white space.
 pub fn one_line(text: &str) -> String {
+    // Joiners too: no font here draws what they join.
     let hidden = |c: char| {
-        matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        (crate::text::is_hidden(c) && !c.is_whitespace())
+            || matches!(c, '\u{200c}' | '\u{200d}')
             || (c.is_control() && !c.is_whitespace())
     };
     let shown: String = text.chars().filter(|c| !hidden(*c)).collect();

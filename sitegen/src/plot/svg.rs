@@ -17,7 +17,7 @@ impl Canvas {
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
              height=\"{height}\" role=\"img\" font-family=\"'DejaVu Sans',Verdana,sans-serif\">\n<title>{}</title>\n\
              <rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>",
-            escaped(title)
+            crate::text::escaped(title)
         );
         self.shapes.iter().for_each(|shape| write_shape(&mut out, shape));
         out.push_str("</svg>\n");

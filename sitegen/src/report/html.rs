@@ -4,6 +4,12 @@
 
 use pulldown_cmark::{Alignment, CowStr, Event, Options, Parser, Tag, TagEnd, html::push_html};
 
+use crate::text::visible;
+
+/// Rows of a table on the page, and letters of all of it; the report itself has all of them.
+const MOST_ROWS: usize = 60;
+const MOST_LETTERS: usize = 80_000;
+
 /// `markdown` is a report's.
 pub fn html(markdown: &str) -> String {
     let mut options = Options::empty();
@@ -16,7 +22,40 @@ pub fn html(markdown: &str) -> String {
     let mut head: Option<(usize, bool)> = None;
     // The words of a picture are an attribute.
     let mut picture: Option<(String, String)> = None;
+    let mut rows = 0;
+    let (mut letters, mut depth) = (0, 0);
     for event in Parser::new_ext(markdown, options) {
+        let event = match event {
+            Event::Text(text) => Event::Text(visible(&text).into_owned().into()),
+            Event::Code(text) => Event::Code(visible(&text).into_owned().into()),
+            event => event,
+        };
+        match &event {
+            Event::Start(_) if depth == 0 && letters > MOST_LETTERS => {
+                events.push(raw("<p class=\"note\">The rest is in report.md.</p>\n"));
+                break;
+            }
+            Event::Start(_) => depth += 1,
+            Event::End(_) => depth -= 1,
+            Event::Text(text) | Event::Code(text) if rows <= MOST_ROWS => letters += text.len() + 20,
+            _ => {}
+        }
+        match &event {
+            Event::Start(Tag::Table(_)) => rows = 0,
+            Event::Start(Tag::TableRow) => rows += 1,
+            Event::End(TagEnd::Table) if rows > MOST_ROWS => {
+                let more = rows - MOST_ROWS;
+                rows = 0;
+                events.push(raw(&format!(
+                    "</tbody></table></div>\n<p class=\"note\">{more} more rows are in report.md.</p>\n"
+                )));
+                continue;
+            }
+            _ => {}
+        }
+        if rows > MOST_ROWS {
+            continue;
+        }
         if let Some((_, alt)) = &mut picture {
             match &event {
                 Event::Text(text) | Event::Code(text) | Event::InlineHtml(text) => alt.push_str(text),
@@ -101,5 +140,22 @@ mod tests {
         let names: Vec<String> = crate::html::tags(&out).into_iter().map(|tag| tag.name).collect();
         assert!(!names.iter().any(|name| name == "script" || name == "a"), "{out}");
         assert!(!out.contains("example.org") && !out.contains("javascript"), "{out}");
+    }
+
+    #[test]
+    fn a_long_table_is_cut_and_says_so() {
+        let rows: String = (0..110).map(|i| format!("| {i} | x |\n")).collect();
+        let out = html(&format!("| n | t |\n| ---: | --- |\n{rows}\nafter\n\n| a |\n| --- |\n| b |\n"));
+        assert_eq!(out.matches("<tr>").count(), 1 + 60 + 2, "{out}");
+        assert!(out.contains("<td class=\"number\">59</td>") && !out.contains(">60<"), "{out}");
+        assert!(out.contains("50 more rows are in report.md.") && out.contains("<p>after</p>"), "{out}");
+    }
+
+    #[test]
+    fn a_long_report_ends_with_where_the_rest_is() {
+        let out = html(&format!("{}# last\n", format!("{}\n\n", "x".repeat(10_000)).repeat(20)));
+        assert_eq!(out.matches("<p>").count(), 8, "{}", out.len());
+        assert!(out.ends_with("<p class=\"note\">The rest is in report.md.</p>\n") && !out.contains("last"));
+        assert!(html("a\u{202e}b `\u{1b}[2J`").contains("a⟨U+202E⟩b <code>␛[2J</code>"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::plot::canvas::one_line;
+use crate::{plot::canvas::one_line, text::visible};
 
 /// Characters that mean something to Markdown, or to an extension of it, wherever they stand.
 const SPECIAL: &str = "\\`*_[]<>|~&$";
@@ -74,8 +74,9 @@ impl Document {
         self.block(&out);
     }
 
+    /// Also what stands in blocks of code is for eyes, not for a terminal to act on.
     pub fn finish(self) -> String {
-        self.0
+        visible(&self.0).into_owned()
     }
 }
 

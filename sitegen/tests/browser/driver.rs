@@ -119,6 +119,11 @@ impl Browser {
         self.command("/goog/cdp/execute", json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": metrics }));
     }
 
+    /// Shows pages as on another medium, or to people with other wishes.
+    pub fn media(&mut self, params: Value) {
+        self.command("/goog/cdp/execute", json!({ "cmd": "Emulation.setEmulatedMedia", "params": params }));
+    }
+
     /// Everything that pages logged since the last call, and every request that left the machine's files.
     pub fn complaints(&mut self) -> Vec<String> {
         let logged = self.command("/se/log", json!({ "type": "browser" }));

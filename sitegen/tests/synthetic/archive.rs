@@ -134,8 +134,23 @@ pub fn versioned(made: &Made, run: &mut Run) {
     run.service.version = Some(if made.execution.0 >= 9 { "7.2.0" } else { "7.0.15" }.into());
 }
 
+/// Everything of a benchmark that is sealed beside its request records.
+pub struct Parts {
+    pub run: Run,
+    pub summary: Option<Summary>,
+    pub resources: Vec<ResourceSample>,
+    /// The log of its service.
+    pub log: Vec<u8>,
+}
+
 /// Writes and seals one benchmark. `change` may alter its metadata and its summary before.
+#[allow(dead_code, reason = "not every program changes as little")]
 pub fn write_benchmark(results: &Path, made: &Made, change: impl FnOnce(&mut Run, &mut Option<Summary>)) {
+    write_changed(results, made, |parts| change(&mut parts.run, &mut parts.summary));
+}
+
+/// The same, where anything may be altered.
+pub fn write_changed(results: &Path, made: &Made, change: impl FnOnce(&mut Parts)) {
     let staged = results.join(".work").join(made.id.to_string());
     fs::create_dir_all(staged.join("logs")).expect("staging folder");
     let requests = requests(made);
@@ -144,18 +159,22 @@ pub fn write_benchmark(results: &Path, made: &Made, change: impl FnOnce(&mut Run
     requests.iter().for_each(|request| writer.write(request).expect("written"));
     writer.finish().expect("finished");
 
-    let mut run = run(made);
+    let run = run(made);
     let mut summary = Some(summarise_made(made, &run, &requests));
     if made.status == Status::Failed {
         summary = None;
         fs::remove_file(&path).expect("removed");
     }
-    change(&mut run, &mut summary);
-    fs::write(staged.join("run.json"), json(&run)).expect("written");
-    if let Some(summary) = &summary {
+    let resources = resources(made, &run);
+    let log = b"listening on 127.0.0.1:8000\n<script>alert(0)</script>\nbye\n".to_vec();
+    let mut parts = Parts { run, summary, resources, log };
+    change(&mut parts);
+    fs::write(staged.join("run.json"), json(&parts.run)).expect("written");
+    if let Some(summary) = &parts.summary {
         fs::write(staged.join("summary.json"), json(summary)).expect("written");
     }
-    let lines: Vec<u8> = resources(made, &run)
+    let lines: Vec<u8> = parts
+        .resources
         .iter()
         .flat_map(|sample| {
             let mut line = serde_json::to_vec(sample).expect("serialised");
@@ -164,8 +183,7 @@ pub fn write_benchmark(results: &Path, made: &Made, change: impl FnOnce(&mut Run
         })
         .collect();
     fs::write(staged.join("resources.jsonl.zst"), zstd::encode_all(&lines[..], 3).expect("packed")).expect("written");
-    fs::write(staged.join("logs/service.log"), "listening on 127.0.0.1:8000\n<script>alert(0)</script>\nbye\n")
-        .expect("written");
+    fs::write(staged.join("logs/service.log"), &parts.log).expect("written");
     seal(results, made.id, &staged, &SealOptions::default()).expect("sealed");
 }
 
