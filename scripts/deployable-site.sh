@@ -3,7 +3,7 @@
 # make again those that are not here, build the new one, check all. What continuous integration runs; a clone needs its
 # whole history.
 #   scripts/deployable-site.sh URL [OUT]
-# URL is where the site is, or will be, published. KEEP is how many earlier versions stay (20), RUNNER and SITEGEN are the
+# URL is where the site is, or will be, published. REPOSITORY is the web address of the archive's repository, to link to. KEEP is how many earlier versions stay (20), RUNNER and SITEGEN are the
 # programs (target/release/…).
 set -euo pipefail
 url=${1:?"the address of the published site"}
@@ -42,7 +42,7 @@ for name in "${names[@]}"; do
   fi
 done
 
-"$sitegen" build --out "$out" --base-url "$url"
+"$sitegen" build --out "$out" --base-url "$url" ${REPOSITORY:+--repository "$REPOSITORY"}
 "$sitegen" check --out "$out"
 # What builds keep for themselves is not for publishing.
 rm -rf "$out/.cache"

@@ -12,6 +12,7 @@ use std::{
 };
 
 use self::records::Records;
+use crate::repository::Repository;
 use analysis::logs::{LogReader, LogReport};
 use anyhow::{Context, Result};
 use archive::{Archive, Benchmark, BenchmarkId, ResourceSample, Run, Summary};
@@ -29,6 +30,8 @@ pub struct Contents {
     pub digest: String,
     /// The commit that the benchmarks date from, when git has them all.
     pub commit: Option<String>,
+    /// Where its repository is in the web, when somebody said so.
+    pub repository: Option<Repository>,
 }
 
 /// One benchmark of the archive.
@@ -80,7 +83,7 @@ pub fn load_some(results: &Path, ids: &[BenchmarkId]) -> Result<Contents> {
         digest.update(format!("{} {}\n", benchmark.id, benchmark.digest));
     }
     let digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Contents { benchmarks, digest, commit: archive::commit_of(results, ids) })
+    Ok(Contents { benchmarks, digest, commit: archive::commit_of(results, ids), repository: None })
 }
 
 /// What the page of `loaded`, which is from the same archive, shows beside it.

@@ -13,6 +13,7 @@ mod pages;
 mod plot;
 mod render;
 mod report;
+mod repository;
 mod text;
 mod theme;
 mod units;

@@ -63,6 +63,8 @@ impl Renderer {
             "digest": short(&contents.digest),
             "build": env!("CARGO_PKG_VERSION"),
             "assets": names,
+            "commit_page": contents.repository.as_ref().zip(contents.commit.as_ref()).and_then(|(at, commit)| at.commit(commit)),
+            "raw": contents.repository.as_ref().zip(contents.commit.as_ref()).and_then(|(at, commit)| at.raw(commit)),
         });
         Ok(Self { tera, site, assets })
     }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     render::{File, Renderer, script_json},
+    repository::Repository,
     theme::files_below,
 };
 
@@ -35,6 +36,8 @@ pub struct VersionEntry {
     /// Where the folder of all versions is published, when the build was told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<Repository>,
     /// `latest`.
     pub aliases: Vec<String>,
 }

@@ -12,6 +12,8 @@ use std::{
 
 use serde_json::Value;
 
+const REPOSITORY: &str = "https://example.org/me/benchmarks";
+
 fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
 }
@@ -73,7 +75,12 @@ fn deploy(workflow: &str, repository: &Path, clone: &Path, url: &str, first: &Pa
     let command = commands[1]
         .replace("https://${{ github.repository_owner }}.github.io/${{ github.event.repository.name }}", url)
         .replace("$CI_PAGES_URL", url);
-    let output = Command::new("bash").args(["-c", &command]).current_dir(clone).env("PATH", path).output();
+    let output = Command::new("bash")
+        .args(["-c", &command])
+        .current_dir(clone)
+        .env("PATH", path)
+        .env("REPOSITORY", REPOSITORY)
+        .output();
     let output = output.expect("bash");
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success(), "{command}: {said}");
@@ -130,6 +137,13 @@ fn each_deployment_holds_the_versions_before_it() {
             } else {
                 assert!(said.contains("taken for the first"), "{said}");
             }
+            let commit = list[0]["commit"].as_str().expect("a commit");
+            let page = site.join(&names[0]).join("benchmarks").join(made[0].id.to_string()).join("index.html");
+            let page = fs::read_to_string(page).expect("a page");
+            let raw = format!("href=\"{REPOSITORY}/raw/{commit}/results/{}/requests.jsonl.zst\"", made[0].id);
+            assert!(page.contains(&raw) && page.contains(&format!("href=\"{REPOSITORY}/commit/{commit}\"")), "{page}");
+            let sitemap = fs::read_to_string(site.join(&names[0]).join("sitemap.xml")).expect("a sitemap");
+            assert!(sitemap.contains(&format!("<loc>{address}/{}/index.html</loc>", names[0])), "{sitemap}");
             assert!(!site.join(".cache").exists(), "what builds keep for themselves is not deployed");
             versions = names;
             last = Some(site);

@@ -355,7 +355,7 @@
           var cell = row.insertCell(), text = part(value, 0), href = part(value, 1), sort = part(value, 2);
           cell.className = [headings[i] && headings[i].className, part(value, 3), text.length > 48 && "long"].filter(Boolean).join(" ");
           if (sort !== null) cell.dataset.sort = sort;
-          if (!href || /^[a-z]+:/i.test(href)) return void (cell.textContent = text);
+          if (!href || /^(?!https?:)[a-z]+:/i.test(href)) return void (cell.textContent = text);
           var link = document.createElement("a");
           link.href = href;
           link.textContent = text;

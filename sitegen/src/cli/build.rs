@@ -17,6 +17,7 @@ use crate::{
     model::Model,
     pages::{self, Page},
     render::{File, Renderer},
+    repository::Repository,
     theme::Theme,
     write::{Outcome, Site, VersionEntry},
 };
@@ -41,11 +42,18 @@ pub struct Build {
     /// Address at which the folder of all versions will be published; feeds, sitemap and link pictures are absolute then.
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
+    /// Web address of the repository that has the archive, as https://github.com/me/benchmarks: pages link to commits, and
+    /// to the request records at the version's commit.
+    #[arg(long, value_name = "URL")]
+    repository: Option<String>,
 }
 
 impl Build {
     pub fn execute(self) -> Result<ExitCode> {
-        let contents = load::load(&self.results)?;
+        let mut contents = load::load(&self.results)?;
+        if let Some(url) = self.repository {
+            contents.repository = Some(Repository::new(address(url)?, &self.results));
+        }
         if contents.benchmarks.is_empty() {
             eprintln!("note: {} holds no benchmark", self.results.display());
         }
@@ -141,6 +149,7 @@ pub fn write_version(
         files_digest: Some(staged.digest()),
         built_by: Some(format!("sitegen {}", env!("CARGO_PKG_VERSION"))),
         base_url: base_url.map(str::to_owned),
+        repository: contents.repository.clone(),
         aliases: Vec::new(),
     };
     site.publish(staged, entry, renderer.assets(), &renderer)

@@ -52,6 +52,7 @@ impl Rebuild {
         let mut contents = load::load(&results)?;
         // The copy stands outside git.
         contents.commit = Some(commit.clone());
+        contents.repository = entry.repository.clone();
         if contents.digest != entry.digest {
             bail!("the archive at {commit} has the digest {}, the version names {}", contents.digest, entry.digest);
         }

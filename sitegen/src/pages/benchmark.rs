@@ -59,6 +59,8 @@ struct Context {
     /// Where its files are: in the site, and in the archive.
     downloads: Vec<Link>,
     raw: String,
+    /// The request records within the archive, where git has them.
+    raw_file: Option<String>,
     compare: String,
     lifecycle: Vec<Span>,
 }
@@ -171,6 +173,7 @@ pub fn page(model: &Model<'_>, benchmark: &Loaded, own: &Own, report_files: &BTr
         gates: summary.and_then(tables::gates),
         downloads: origin::downloads(benchmark),
         raw: origin::raw(benchmark),
+        raw_file: origin::raw_file(benchmark),
         compare: format!("../../compare/index.html#?a={id}"),
         lifecycle: origin::lifecycle(benchmark),
         charts,

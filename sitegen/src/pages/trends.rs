@@ -10,7 +10,7 @@ use crate::{
     charts::{self, Chart},
     feeds::embeds::{self, Embeds},
     model::{
-        Campaign, Model,
+        Campaign, Execution, Model,
         diff::{metric_in_words, signed},
         trend::{Trend, trends},
     },
@@ -101,8 +101,7 @@ fn in_words(campaign: &Campaign<'_>, (trend, index, (metric, change, _)): &Found
 }
 
 fn page(model: &Model<'_>, campaign: &Campaign<'_>, trends: &[Trend<'_>]) -> Page {
-    let names: Vec<String> =
-        campaign.executions.iter().map(|execution| benchmarks::minute(execution.ended())).collect();
+    let names = names(campaign);
     let found = changes(trends);
     let columns = vec![
         Column::text("configuration"),
@@ -111,6 +110,7 @@ fn page(model: &Model<'_>, campaign: &Campaign<'_>, trends: &[Trend<'_>]) -> Pag
         Column::number("change of level", "%"),
         Column::text("verdict"),
         Column::text("service"),
+        Column::text("git commit"),
         Column::text("against the one before"),
     ];
     let rows = found.iter().map(|(trend, index, (metric, change, verdict))| {
@@ -125,6 +125,7 @@ fn page(model: &Model<'_>, campaign: &Campaign<'_>, trends: &[Trend<'_>]) -> Pag
             Cell::sorted(&signed(*change), *change),
             verdict.map_or_else(Cell::none, diffs::verdict),
             Cell::text(execution.first().run.service.version.as_deref().unwrap_or("version unknown")),
+            commit(model, execution),
             Cell::link("diff", format!("../../{}", diffs::path(campaign, execution))),
         ]
     });
@@ -143,7 +144,7 @@ fn page(model: &Model<'_>, campaign: &Campaign<'_>, trends: &[Trend<'_>]) -> Pag
             None => format!("No change of level over {}.", plural(campaign.executions.len(), "execution")),
         },
         changes: table_of_changes,
-        executions: executions(campaign),
+        executions: executions(model, campaign),
         embeds: table_of(trends, &embeds),
         method: analysis::CHANGE_POINT_METHOD,
         charts,
@@ -175,20 +176,43 @@ fn table_of(trends: &[Trend<'_>], embeds: &[Embeds]) -> Option<Table> {
     (!rows.is_empty()).then(|| Table::new(columns.into(), rows))
 }
 
+/// When each execution ended and, where not all are of one commit, of which it is; the newest first.
+fn names(campaign: &Campaign<'_>) -> Vec<String> {
+    let commit = |execution: &Execution<'_>| execution.first().run.git_commit.clone();
+    let several = campaign.executions.iter().any(|execution| commit(execution) != commit(campaign.newest()));
+    let name = |execution: &Execution<'_>| {
+        let ended = benchmarks::minute(execution.ended());
+        match commit(execution).as_deref().and_then(|commit| commit.get(..7)) {
+            Some(commit) if several => format!("{ended}, {commit}"),
+            _ => ended,
+        }
+    };
+    campaign.executions.iter().map(name).collect()
+}
+
+/// The commit of the archive's repository that the execution was run at, and its page.
+fn commit(model: &Model<'_>, execution: &Execution<'_>) -> Cell {
+    let Some(commit) = execution.first().run.git_commit.as_deref() else { return Cell::none() };
+    let text: String = commit.chars().take(12).collect();
+    match model.contents.repository.as_ref().and_then(|repository| repository.commit(commit)) {
+        Some(page) => Cell::link(&text, page),
+        None => Cell::text(&text),
+    }
+}
+
 /// The newest first, each with what it ran and its diff.
-fn executions(campaign: &Campaign<'_>) -> Table {
+fn executions(model: &Model<'_>, campaign: &Campaign<'_>) -> Table {
     let columns = ["ended (UTC)", "service", "git commit", "valid", "against the one before"].map(Column::text);
     let rows = campaign.executions.iter().enumerate().map(|(place, execution)| {
         let run = &execution.first().run;
         let version = run.service.version.as_deref().unwrap_or("version unknown");
-        let commit = run.git_commit.as_deref().and_then(|commit| commit.get(..12)).unwrap_or("unknown");
         vec![
             Cell::link(
                 &benchmarks::minute(execution.ended()),
                 format!("../../{}", execution_path(campaign, execution)),
             ),
             Cell::text(&format!("{} {version}", run.service.kind)),
-            Cell::text(commit),
+            commit(model, execution),
             Cell::text(&format!("{} of {}", execution.count_of("valid"), execution.benchmarks.len())),
             match place + 1 < campaign.executions.len() {
                 true => Cell::link("diff", format!("../../{}", diffs::path(campaign, execution))),

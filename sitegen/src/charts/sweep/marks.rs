@@ -152,7 +152,7 @@ fn sign(name: &str, color: &str, symbol: &str, at: (f64, f64), interval: Option<
     let mut drawn = Vec::new();
     if let Some([low, high]) = interval {
         let mut bar = line(name, color, [(low, Some(at.1)), (high, Some(at.1))], false);
-        bar["lineStyle"]["width"] = json!(5);
+        bar["lineStyle"]["width"] = json!(4);
         bar["lineStyle"]["opacity"] = json!(0.45);
         bar["silent"] = json!(true);
         bar["tooltip"] = json!({ "show": false });

@@ -88,6 +88,12 @@ pub fn downloads(benchmark: &Loaded) -> Vec<Link> {
     links
 }
 
+/// Path of the request records within the archive, unless they are kept outside git.
+pub fn raw_file(benchmark: &Loaded) -> Option<String> {
+    let in_git = benchmark.requests_bytes.is_some() && !benchmark.requests_external;
+    in_git.then(|| format!("{}/requests.jsonl.zst", benchmark.id))
+}
+
 /// Where the raw records are; a site does not hold them.
 pub fn raw(benchmark: &Loaded) -> String {
     let id = benchmark.id;
