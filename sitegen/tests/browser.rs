@@ -14,6 +14,8 @@ mod hostile;
 mod payloads;
 #[path = "browser/reading.rs"]
 mod reading;
+#[path = "browser/serve.rs"]
+mod serve;
 #[path = "synthetic/archive.rs"]
 mod synthetic;
 

@@ -98,6 +98,13 @@ fn histogram(latency: &Ordered, unit: TimeUnit, is_log: bool, x: XAxis) -> Chart
     }
 }
 
+/// Percent, with three digits of its distance from 0 and from 100: tails are what such a table is read for.
+fn exact_share(share: f64) -> String {
+    let distance = share.min(100.0 - share);
+    let decimals = if distance > 0.0 { (2 - distance.log10().floor() as i32).clamp(0, 9) as usize } else { 0 };
+    format!("{share:.decimals$}")
+}
+
 fn ecdf(summary: &Summary, latency: &Ordered, unit: TimeUnit, x: XAxis) -> Chart {
     let all = latency.count() as f64;
     let step = latency.buckets().len().div_ceil(MOST_POINTS).max(1);
@@ -107,7 +114,7 @@ fn ecdf(summary: &Summary, latency: &Ordered, unit: TimeUnit, x: XAxis) -> Chart
         shown.map(|(_, (until, _, to))| (unit.of(*to), 100.0 * *until as f64 / all)).collect();
     let columns = vec![Column::number("at most", unit.name), Column::number("of the requests", "%")];
     let rows =
-        points.iter().map(|(value, share)| vec![Cell::number(*value), Cell::sorted(&units::percent(*share), *share)]);
+        points.iter().map(|(value, share)| vec![Cell::number(*value), Cell::sorted(&exact_share(*share), *share)]);
     let finding = match summary.latency_s.figures.p90 {
         Some(p90) => format!(
             "Nine of ten of {} successful requests took {} or less.",
