@@ -178,6 +178,12 @@
     if (width < 480) {
       [].concat(option.grid).forEach(function (grid) { grid.left = 60; grid.right = 16; });
       option.legend.left = 8;
+      // Side by side, the words of two marks would run into each other: along their lines they do not.
+      option.series.forEach(function (one) {
+        ((one.markLine && one.markLine.data) || []).forEach(function (mark) {
+          if (mark.xAxis !== undefined && mark.label) mark.label.position = "insideEndTop";
+        });
+      });
       [].concat(option.yAxis).forEach(function (axis) { axis.nameGap = 46; });
     }
     return option;
