@@ -10,8 +10,6 @@ mod charts;
 mod driver;
 #[path = "synthetic/hostile.rs"]
 mod hostile;
-#[path = "synthetic/payloads.rs"]
-mod payloads;
 #[path = "browser/reading.rs"]
 mod reading;
 #[path = "browser/serve.rs"]

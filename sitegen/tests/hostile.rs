@@ -4,8 +4,6 @@
 mod hostile;
 #[path = "../src/html.rs"]
 mod html;
-#[path = "synthetic/payloads.rs"]
-mod payloads;
 #[path = "synthetic/archive.rs"]
 mod synthetic;
 
@@ -93,7 +91,7 @@ fn every_text_of_the_archive_is_inert() {
     build.current_dir(folder.path()).args(["build", "--version", "v"]).assert().success();
     cargo_bin_cmd!("sitegen").current_dir(folder.path()).arg("check").assert().success();
 
-    let payloads = payloads::payloads();
+    let payloads = hostile::payloads::payloads();
     assert!(payloads.len() >= 60);
     // A piece of each that stands in a page as it is, to be sure that it came that far.
     let mut unseen: BTreeSet<String> = payloads.iter().map(|text| mark_of(text)).collect();

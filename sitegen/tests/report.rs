@@ -5,8 +5,6 @@ mod hostile;
 #[path = "../src/html.rs"]
 #[allow(dead_code)]
 mod html;
-#[path = "synthetic/payloads.rs"]
-mod payloads;
 #[path = "synthetic/archive.rs"]
 mod synthetic;
 

@@ -33,6 +33,12 @@ pub fn charts(trends: &[Trend<'_>], names: &[String]) -> Vec<Chart> {
     metrics.into_iter().filter_map(|metric| chart(trends, metric, names)).collect()
 }
 
+/// The level that an execution is on, where there are several.
+fn level_at(figure: &TrendFigure, place: usize) -> Option<f64> {
+    let levels = &figure.history.as_ref().filter(|history| history.levels.len() > 1)?.levels;
+    levels.iter().find(|level| (level.first..=level.last).contains(&place)).map(|level| level.value)
+}
+
 /// The 95 % interval of each execution's mean: its place in the trend, from, to.
 fn spans(trend: &Trend<'_>, metric: Metric) -> Vec<(f64, f64, f64)> {
     let values = trend.executions.iter().enumerate().flat_map(|(i, execution)| {
@@ -95,6 +101,7 @@ fn chart(trends: &[Trend<'_>], metric: Metric, names: &[String]) -> Option<Chart
         Column::number("95 % from", unit_name),
         Column::number("to", unit_name),
         Column::number("n", ""),
+        Column::number("level", unit_name),
     ];
     let rows = all.iter().flat_map(|(trend, figure)| {
         let spans = spans(trend, metric);
@@ -107,6 +114,7 @@ fn chart(trends: &[Trend<'_>], metric: Metric, names: &[String]) -> Option<Chart
                 Cell::optional(span.map(|(_, low, _)| scaled(*low))),
                 Cell::optional(span.map(|(.., high)| scaled(*high))),
                 Cell::count(execution.benchmarks.len() as u64),
+                Cell::optional(level_at(figure, i).map(scaled)),
             ]
         })
     });

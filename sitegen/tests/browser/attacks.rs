@@ -4,7 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::{build, drawn, driver::Browser, hostile, payloads::payloads, until};
+use crate::{
+    build, drawn,
+    driver::Browser,
+    hostile::{self, payloads::payloads},
+    until,
+};
 
 /// What no page of the site has: an element that only an attack can have brought, or a link out of it.
 const FOREIGN: &str = "

@@ -4,15 +4,16 @@
 //! Every text that differs from benchmark to benchmark is each of the attacks in one benchmark or another; a text that
 //! one campaign has throughout, such as its name, is eight of them after each other.
 
+#[path = "payloads.rs"]
+pub mod payloads;
+
 use std::path::Path;
 
 use archive::{BenchmarkId, DataFacts, ImageFacts, Run, Status};
 use serde_json::{Map, Value, json};
 
-use crate::{
-    payloads::payloads,
-    synthetic::{Made, made, write_changed},
-};
+use self::payloads::payloads;
+use crate::synthetic::{Made, made, write_changed};
 
 /// Fields whose values the format restricts, so that another value is refused when the archive is read.
 const TYPED: [&str; 15] = [
