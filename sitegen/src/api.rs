@@ -13,7 +13,7 @@ use crate::{
     load::Loaded,
     model::{
         Campaign, Execution, Model,
-        diff::{State, changes, metric_in_words},
+        diff::{State, metric_in_words},
         metric::{Metric, Percentile, Timed},
     },
     pages::{benchmarks, diffs, execution_path},
@@ -128,7 +128,7 @@ fn campaign(campaign: &Campaign<'_>) -> Value {
 }
 
 fn regressions(model: &Model<'_>) -> Value {
-    let changes = changes(&model.diffs);
+    let changes = model.changes();
     let entries = changes.iter().map(|change| {
         let campaign = &model.campaigns[change.diff.campaign];
         let [base, candidate] = [change.diff.base, change.diff.candidate].map(|place| &campaign.executions[place]);
@@ -274,11 +274,7 @@ pub fn execution_data_key(campaign: &Campaign<'_>, execution: &Execution<'_>) ->
 
 /// What a comparison of whole executions in the browser reads.
 pub fn of_execution(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>) -> File {
-    let place = model.campaigns.iter().position(|other| other.name == campaign.name);
-    let diff = model
-        .diffs
-        .iter()
-        .find(|diff| Some(diff.campaign) == place && campaign.executions[diff.candidate].key() == execution.key());
+    let diff = model.diff_of(execution);
     let metrics = [
         ("throughput", "/s", false, Metric::Throughput),
         ("p50 latency", "s", true, Metric::Time(Timed::Latency, Percentile::P50)),

@@ -11,7 +11,7 @@ use crate::{
     api::sentence,
     model::{
         Campaign, Model,
-        diff::{Change, State, changes},
+        diff::{Change, State},
         metric::Metric,
     },
     pages::{diffs, plural},
@@ -38,8 +38,8 @@ pub fn files(model: &Model<'_>, version: &str, address: &str, pages: &[String]) 
             format!("sitePages({});\n", crate::render::script_json(&json!(pages))).into_bytes(),
         ),
     ];
-    for (place, campaign) in model.campaigns.iter().enumerate() {
-        files.push((format!("badges/{}.svg", campaign.slug), badge(model, place, campaign).into_bytes()));
+    for campaign in &model.campaigns {
+        files.push((format!("badges/{}.svg", campaign.slug), badge(model, campaign).into_bytes()));
         files.extend(
             sparkline(campaign).map(|svg| (format!("badges/{}-sparkline.svg", campaign.slug), svg.into_bytes())),
         );
@@ -54,7 +54,7 @@ pub fn card(model: &Model<'_>) -> Result<Vec<u8>> {
     let mut canvas = Canvas::new(WIDTH, HEIGHT);
     let text =
         |size: f64, bold: bool, color| Text { size, bold, color, across: Across::Left, up: Up::Top, turned: false };
-    let open = changes(&model.diffs).iter().filter(|one| one.is_regression() && one.state == State::Stands).count();
+    let open = model.changes().iter().filter(|one| one.is_regression() && one.state == State::Stands).count();
     let lines = [
         format!(
             "{} of {}",
@@ -80,7 +80,7 @@ pub fn card(model: &Model<'_>) -> Result<Vec<u8>> {
 
 /// The changes, by the time of the execution that shows them, newest first.
 fn newest<'m, 'a>(model: &'m Model<'a>) -> Vec<Change<'m, 'a>> {
-    let mut all = changes(&model.diffs);
+    let mut all = model.changes();
     all.sort_by_key(|change| {
         std::cmp::Reverse(model.campaigns[change.diff.campaign].executions[change.diff.candidate].ended())
     });
@@ -176,8 +176,8 @@ fn sitemap(pages: &[String], address: &str) -> String {
 }
 
 /// What the newest execution is against the one before: `redis-scaling | regressed`.
-fn badge(model: &Model<'_>, place: usize, campaign: &Campaign<'_>) -> String {
-    let diff = model.diffs.iter().find(|diff| diff.campaign == place && diff.candidate == 0);
+fn badge(model: &Model<'_>, campaign: &Campaign<'_>) -> String {
+    let diff = model.diff_of(campaign.newest());
     let (word, color) = match diff.map(diffs::verdict_class) {
         Some("regressed") => ("regressed", "#b3261e"),
         Some("improved") => ("improved", "#1a6b3c"),

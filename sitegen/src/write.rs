@@ -37,6 +37,13 @@ pub struct VersionEntry {
     pub base_url: Option<String>,
     /// `latest`.
     pub aliases: Vec<String>,
+    /// Its folder was removed; it can be rebuilt.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub removed: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What publishing came to.
@@ -140,19 +147,27 @@ impl Site {
         for (file, bytes) in assets {
             write_if_changed(&self.root.join("assets").join(file), bytes)?;
         }
-        // A version is removed by removing its folder.
-        self.versions.retain(|version| version.version != name && self.root.join(&version.version).is_dir());
+        self.versions.retain(|version| version.version != name);
         self.versions.iter_mut().for_each(|version| version.aliases.clear());
         self.versions.insert(0, VersionEntry { aliases: vec!["latest".to_owned()], ..entry });
+        self.write_lists()?;
+        self.write_latest(&name, renderer)?;
+        write_if_changed(&self.root.join("index.html"), &renderer.redirect(&format!("{name}/index.html"))?)?;
+        Ok(outcome)
+    }
+
+    /// `versions.json` with all versions; the script that pages read has those that are there.
+    pub fn write_lists(&mut self) -> Result<()> {
+        for version in &mut self.versions {
+            version.removed = !self.root.join(&version.version).is_dir();
+        }
         let mut json = serde_json::to_string_pretty(&self.versions)?;
         json.push('\n');
         write_if_changed(&self.root.join("versions.json"), json.as_bytes())?;
         // The same for pages that are opened as files, where a script may not read JSON.
-        let script = format!("siteVersions({});\n", script_json(&serde_json::to_value(&self.versions)?));
-        write_if_changed(&self.root.join("versions.js"), script.as_bytes())?;
-        self.write_latest(&name, renderer)?;
-        write_if_changed(&self.root.join("index.html"), &renderer.redirect(&format!("{name}/index.html"))?)?;
-        Ok(outcome)
+        let there: Vec<&VersionEntry> = self.versions.iter().filter(|version| !version.removed).collect();
+        let script = format!("siteVersions({});\n", script_json(&serde_json::to_value(there)?));
+        write_if_changed(&self.root.join("versions.js"), script.as_bytes())
     }
 
     /// `latest/` has a page for each page of the version, which leads to it.

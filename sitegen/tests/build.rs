@@ -403,6 +403,15 @@ fn an_old_version_is_rebuilt_from_git_and_an_edited_one_is_noticed() {
     let back = sitegen(root, &["rebuild", "v1"]).success();
     assert!(text(&back.get_output().stdout).contains("put back"));
     assert!(tree(&root.join("site/v1")) == before);
+
+    // Removed, and another one built: it stays on the list that rebuilds go by, and leaves the one that pages offer.
+    fs::remove_dir_all(root.join("site/v1")).expect("removed");
+    sitegen(root, &["build", "--version", "v2"]).success();
+    let listed = |name: &str| fs::read_to_string(root.join("site").join(name)).expect("written").contains("\"v1\"");
+    assert!(listed("versions.json") && !listed("versions.js"));
+    sitegen(root, &["check"]).success();
+    sitegen(root, &["rebuild", "v1"]).success();
+    assert!(tree(&root.join("site/v1")) == before && listed("versions.js"));
     assert_eq!(git(root, &["status", "--porcelain"]), status, "the repository is as it was");
 
     sitegen(root, &["check"]).success();

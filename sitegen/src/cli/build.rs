@@ -105,11 +105,7 @@ pub fn write_version(
         staged.write_all(renderer.render(&page)?)?;
         staged.write_all(files)
     };
-    let executions: Vec<_> = model
-        .campaigns
-        .iter()
-        .flat_map(|campaign| campaign.executions.iter().map(move |execution| (campaign, execution)))
-        .collect();
+    let executions: Vec<_> = model.executions().collect();
     executions.par_iter().try_for_each(|(campaign, execution)| {
         staged.write_all(vec![api::of_execution(&model, campaign, execution)])?;
         with_report(pages::reports::of_execution(campaign, execution))
@@ -141,6 +137,7 @@ pub fn write_version(
         built_by: Some(format!("sitegen {}", env!("CARGO_PKG_VERSION"))),
         base_url: base_url.map(str::to_owned),
         aliases: Vec::new(),
+        removed: false,
     };
     site.publish(staged, entry, renderer.assets(), &renderer)
 }

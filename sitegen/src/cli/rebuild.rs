@@ -37,7 +37,7 @@ pub struct Rebuild {
 
 impl Rebuild {
     pub fn execute(self) -> Result<ExitCode> {
-        let site = Site::open(&self.out)?;
+        let mut site = Site::open(&self.out)?;
         let Some(entry) = site.entry(&self.version).cloned() else {
             bail!("{} has no version `{}`: versions.json lists them", self.out.display(), self.version);
         };
@@ -71,6 +71,7 @@ impl Rebuild {
         }
         if !there.exists() {
             fs::rename(&made, &there).with_context(|| format!("cannot create {}", there.display()))?;
+            site.write_lists()?;
             println!("{}: put back, the same byte for byte", self.version);
         } else if digest_of(&there)? != expected {
             println!("{}: was edited after it was published; remove its folder to have it put back", self.version);

@@ -296,11 +296,7 @@ fn search(execution: &Execution<'_>, to_version: &str) -> Option<Search> {
 
 /// The page against the execution before, and what it says in short.
 fn diff(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>, to_version: &str) -> Option<Link> {
-    let of_this = |diff: &&crate::model::diff::Diff<'_>| {
-        model.campaigns[diff.campaign].name == campaign.name
-            && campaign.executions[diff.candidate].key() == execution.key()
-    };
-    let diff = model.diffs.iter().find(of_this)?;
+    let diff = model.diff_of(execution)?;
     Some(Link { text: diffs::says(diff).join(" "), href: format!("{to_version}{}", diffs::path(campaign, execution)) })
 }
 

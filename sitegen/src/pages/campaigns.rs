@@ -27,11 +27,11 @@ pub fn page(model: &Model<'_>) -> Page {
         Column::text("against the one before"),
         Column::text("ended (UTC)"),
     ];
-    let rows = model.campaigns.iter().enumerate().map(|(place, one)| {
+    let rows = model.campaigns.iter().map(|one| {
         let newest = one.newest();
         let run = &newest.first().run;
         let version = run.service.version.as_deref().unwrap_or("version unknown");
-        let diff = model.diffs.iter().find(|diff| diff.campaign == place && diff.candidate == 0);
+        let diff = model.diff_of(newest);
         let mut says = campaign::says(newest).into_iter();
         let more = match newest.sweep.series.len() {
             0 | 1 => String::new(),

@@ -7,7 +7,7 @@ use crate::{
     load::Loaded,
     model::{
         Campaign, Execution, Model, Standing,
-        diff::{self, State, changes},
+        diff::{self, State},
         metric::Metric,
     },
 };
@@ -93,7 +93,7 @@ pub fn page(model: &Model<'_>) -> Page {
     let more_troubles = troubles.len().saturating_sub(MOST_TROUBLES);
     troubles.truncate(MOST_TROUBLES);
     // What is open, whenever it began; and what the newest executions improved.
-    let all = changes(&model.diffs);
+    let all = model.changes();
     let shown = |change: &&diff::Change<'_, '_>| match change.is_regression() {
         true => change.state == State::Stands,
         false => change.diff.candidate == 0,
