@@ -19,6 +19,7 @@ use crate::{
         BAD, BLUE, INK,
         canvas::{Across, Canvas, Text, Up, fitted, one_line},
     },
+    relink::Places,
     render::File,
     units,
 };
@@ -26,17 +27,12 @@ use crate::{
 /// Entries of a feed, at most: the newest.
 const MOST_ENTRIES: usize = 50;
 
-/// All files of a version that others embed or read; `pages` are its pages, by path. `address` is that of the version's
-/// folder, with a slash at its end; empty when nobody knows it.
-pub fn files(model: &Model<'_>, version: &str, address: &str, pages: &[String]) -> Vec<File> {
+/// All files of a version that others embed or read. `address` is that of the version's folder, with a slash at its end;
+/// empty when nobody knows it.
+pub fn files(model: &Model<'_>, version: &str, address: &str, places: &Places) -> Vec<File> {
     let mut files = vec![
-        ("feed.xml".to_owned(), atom(model, version, address).into_bytes()),
-        ("feed.json".to_owned(), format!("{:#}\n", json_feed(model, version, address)).into_bytes()),
-        ("sitemap.xml".to_owned(), sitemap(pages, address).into_bytes()),
-        (
-            "data/pages.js".to_owned(),
-            format!("sitePages({});\n", crate::render::script_json(&json!(pages))).into_bytes(),
-        ),
+        ("feed.xml".to_owned(), atom(model, version, address, places).into_bytes()),
+        ("feed.json".to_owned(), format!("{:#}\n", json_feed(model, version, address, places)).into_bytes()),
     ];
     for campaign in &model.campaigns {
         files.push((format!("badges/{}.svg", campaign.slug), badge(model, campaign).into_bytes()));
@@ -105,7 +101,8 @@ fn id(model: &Model<'_>, change: &Change<'_, '_>) -> String {
     format!("urn:sha256:{}", archive::sha256_hex(text.as_bytes()))
 }
 
-fn atom(model: &Model<'_>, version: &str, address: &str) -> String {
+fn atom(model: &Model<'_>, version: &str, address: &str, places: &Places) -> String {
+    let site = site_of(address, version);
     let address = escaped(address);
     let changes = newest(model);
     let updated = model.contents.benchmarks.iter().map(|benchmark| benchmark.run.ended_at).max();
@@ -126,13 +123,13 @@ fn atom(model: &Model<'_>, version: &str, address: &str) -> String {
         _ = write!(
             out,
             "<entry>\n<title>{}: {} {}</title>\n<id>{}</id>\n<updated>{}</updated>\n\
-             <link rel=\"alternate\" type=\"text/html\" href=\"{address}{}\"/>\n<summary>{}</summary>\n</entry>\n",
+             <link rel=\"alternate\" type=\"text/html\" href=\"{}\"/>\n<summary>{}</summary>\n</entry>\n",
             escaped(campaign.title()),
             escaped(&sentence(change)),
             word(change),
             id(model, change),
             candidate.ended(),
-            escaped(&diffs::path(campaign, candidate)),
+            escaped(&diff_at(model, change, places, site)),
             escaped(&change.metric.reason),
         );
     }
@@ -140,14 +137,15 @@ fn atom(model: &Model<'_>, version: &str, address: &str) -> String {
     out
 }
 
-fn json_feed(model: &Model<'_>, version: &str, address: &str) -> serde_json::Value {
+fn json_feed(model: &Model<'_>, version: &str, address: &str, places: &Places) -> serde_json::Value {
     let changes = newest(model);
+    let site = site_of(address, version);
     let items = changes.iter().map(|change| {
         let campaign = &model.campaigns[change.diff.campaign];
         let candidate = &campaign.executions[change.diff.candidate];
         json!({
             "id": id(model, change),
-            "url": format!("{address}{}", diffs::path(campaign, candidate)),
+            "url": diff_at(model, change, places, site),
             "title": format!("{}: {} {}", campaign.title(), sentence(change), word(change)),
             "content_text": change.metric.reason,
             "date_published": candidate.ended(),
@@ -164,7 +162,21 @@ fn json_feed(model: &Model<'_>, version: &str, address: &str) -> serde_json::Val
     })
 }
 
-fn sitemap(pages: &[String], address: &str) -> String {
+/// The address of the folder of all versions, from that of one of them; else the way there from a file of the version.
+fn site_of<'a>(address: &'a str, version: &str) -> &'a str {
+    address.strip_suffix('/').and_then(|address| address.strip_suffix(version)).unwrap_or("../")
+}
+
+/// The page that a change stands on.
+fn diff_at(model: &Model<'_>, change: &Change<'_, '_>, places: &Places, site: &str) -> String {
+    let campaign = &model.campaigns[change.diff.campaign];
+    let path = diffs::path(campaign, &campaign.executions[change.diff.candidate]);
+    format!("{site}{}", places.get(&path).map_or("", String::as_str))
+}
+
+/// The pages of a site, by their paths from the folder of all versions; `address` is that folder's, with a slash at its
+/// end: a list for search engines holds whole addresses.
+pub fn sitemap<'p>(pages: impl Iterator<Item = &'p str>, address: &str) -> String {
     let mut out = String::from(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<urlset xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\">\n",
     );

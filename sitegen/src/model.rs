@@ -130,7 +130,7 @@ impl<'a> Campaign<'a> {
 
     /// The title of its newest execution, else its name.
     pub fn title(&self) -> &'a str {
-        self.newest().first().run.campaign.title.as_deref().unwrap_or(self.name)
+        self.newest().title()
     }
 }
 
@@ -141,6 +141,12 @@ impl<'a> Execution<'a> {
 
     pub fn key(&self) -> &'a str {
         &self.first().run.campaign.execution
+    }
+
+    /// What its campaign was called when it ran.
+    pub fn title(&self) -> &'a str {
+        let facts = &self.first().run.campaign;
+        facts.title.as_deref().unwrap_or(&facts.name)
     }
 
     /// Orders executions by time, and by id where the time is the same.

@@ -22,8 +22,11 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use super::build::write_version;
-use crate::{load, theme::Theme};
+use crate::{
+    load,
+    make::{Order, write_version},
+    theme::Theme,
+};
 
 /// Name of the version that is served.
 const PREVIEW: &str = "preview";
@@ -61,8 +64,8 @@ struct Preview(PathBuf);
 impl Drop for Preview {
     fn drop(&mut self) {
         // A build that is under way may write into it until this process ends.
-        for folder in [self.0.with_extension("next"), self.0.with_extension("old"), self.0.clone(), self.0.clone()] {
-            _ = fs::remove_dir_all(folder);
+        if fs::remove_dir_all(&self.0).is_err() {
+            _ = fs::remove_dir_all(&self.0);
         }
     }
 }
@@ -104,20 +107,9 @@ impl Serve {
     fn build(&self, out: &Path) -> Result<()> {
         let contents = load::load(&self.results)?;
         let theme = Theme::load(self.theme.as_deref())?;
-        // Beside the old one, which is read until the new one is whole.
-        let next = out.with_extension("next");
-        _ = fs::remove_dir_all(&next);
-        // What the last build kept goes along.
-        fs::create_dir_all(&next).with_context(|| format!("cannot create {}", next.display()))?;
-        _ = fs::rename(out.join(crate::cache::FOLDER), next.join(crate::cache::FOLDER));
-        write_version(&contents, &self.results, theme, PREVIEW, None, &next)?;
-        let old = out.with_extension("old");
-        _ = fs::remove_dir_all(&old);
-        if out.exists() {
-            fs::rename(out, &old)?;
-        }
-        fs::rename(&next, out).with_context(|| format!("cannot create {}", out.display()))?;
-        _ = fs::remove_dir_all(&old);
+        let (results, version) = (self.results.as_path(), PREVIEW);
+        // What was made before stays, also when this build fails.
+        write_version(&contents, Order { results, theme, version, base_url: None, out, replaces: true })?;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    Page, benchmarks, campaign, diffs, execution_path, plural,
+    Page, benchmarks, campaign, campaign_path, diffs, plural,
     table::{Cell, Column, Table},
 };
 use crate::model::Model;
@@ -38,7 +38,7 @@ pub fn page(model: &Model<'_>) -> Page {
             count => format!("; and {} more", plural(count - 1, "configuration")),
         };
         vec![
-            Cell::link(one.title(), execution_path(one, newest).replacen("campaigns/", "", 1)),
+            Cell::link(one.title(), format!("../{}", campaign_path(one))),
             Cell::text(one.name),
             Cell::text(&format!("{} {version}", run.service.kind)),
             Cell::text(&run.target.name),

@@ -48,9 +48,9 @@ pub fn page(model: &Model<'_>, diff: &Diff<'_>) -> Page {
     };
     let charts = charts::overlay::charts(diff, to_version);
     let context = Context {
-        title: format!("{}: {} against {}", campaign.title(), ended(candidate), ended(base)),
+        title: format!("{}: {} against {}", candidate.title(), ended(candidate), ended(base)),
         campaign: Link {
-            text: campaign.title().to_owned(),
+            text: candidate.title().to_owned(),
             href: format!("{to_version}campaigns/{}/index.html", campaign.slug),
         },
         verdict: verdict_class(diff),
