@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
 # How wrong vllm_stress, guidellm and aiperf are about the time to the first token: what each calls TTFT minus what the
-# simulator says by its own stamps, request by request. The same simulator, cores, streams and seconds, one after the other.
+# simulator says by its own stamps, request by request. The same simulator, cores, streams and seconds; the tools run in turn, who begins changing from
+# round to round.
 #
-#   scripts/compare-llm.sh [seconds] [streams…]
+#   scripts/compare-llm.sh [rounds] [seconds] [streams…]
 #
-# 10 s and 1 10 100 500 1000 when nothing is given: about 8 min and the build (the peers take half a minute each to start). For
-# a trial: compare-llm.sh 3 1 10. Every stream has a first token after 50 ms and then one every 50 ms, 20 in all; each
+# 3 rounds of 10 s and 1 10 100 500 1000 when nothing is given: about 25 min and the build (the peers take half a minute each to start). For
+# a trial: compare-llm.sh 1 3 1 10. Every stream has a first token after 50 ms and then one every 50 ms, 20 in all; each
 # tool has 2 s of warm-up, where it knows what that is. The simulator has the first core, the tools all others (SERVER_CORES and
 # LOAD_CORES say otherwise); on two cores the peers, which are many processes, have one. They come from Python packages
 # of pinned versions in an environment below target/ (1.5 GB); no model hub is asked, the tokenizer is made here.
 # Needs python3-venv and zstd. Builds release, unless RUNNER names a binary.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-seconds=${1:-10}
-shift || true
+rounds=${1:-3}
+seconds=${2:-10}
+shift $(($# < 2 ? $# : 2))
 [ $# -gt 0 ] || set -- 1 10 100 500 1000
 truth=$PWD/scripts/compare-llm.py
 if [ -z "${RUNNER:-}" ]; then
@@ -69,22 +71,45 @@ aiperf() {
         --artifact-dir "$work/aiperf" --ui none
 }
 
-printf '%-8s %-12s %9s   %9s %9s %9s %9s   %s\n' streams tool requests 'p50 ms' 'p90 ms' 'p99 ms' 'max ms' 'busy: each core'
-for streams in "$@"; do
-    for tool in vllm_stress guidellm aiperf; do
-        before=$(python3 "$truth" busy)
-        if ! "$tool" "$streams" >log 2>&1; then
-            printf '%-8s %-12s failed: %s\n' "$streams" "$tool" "$(tail -1 log)"
-            continue
-        fi
-        after=$(python3 "$truth" busy)
-        share=$(paste <(echo "$before") <(echo "$after") | awk '{ printf "%.0f%% ", 100 * ($3 - $1) / ($4 - $2) }')
-        case $tool in
-        vllm_stress) figures=$(python3 "$truth" ours <records) ;;
-        guidellm) figures=$(python3 "$truth" guidellm guidellm.json) ;;
-        aiperf) figures=$(python3 "$truth" aiperf aiperf/profile_export_raw.jsonl) ;;
-        esac
-        read -r requests p50 p90 p99 max <<<"$figures"
-        printf '%-8s %-12s %9s   %9s %9s %9s %9s   %s\n' "$streams" "$tool" "$requests" "$p50" "$p90" "$p99" "$max" "$share"
+# One run of a tool into the file of its figures: requests, p50, p90, p99 and max of the error, and how busy each core was.
+once() {
+    local tool=$1 streams=$2 before share figures
+    before=$(python3 "$truth" busy)
+    if ! "$tool" "$streams" >log 2>&1; then
+        # What went wrong stands in the last line that names an error, not in the last line.
+        echo "$(grep -E '(Error|Exception|error)[:(]' log | tail -1 | cut -c1-160)" >>"$tool.failed"
+        return
+    fi
+    share=$(paste <(echo "$before") <(python3 "$truth" busy) | awk '{ printf "%.0f%% ", 100 * ($3 - $1) / ($4 - $2) }')
+    case $tool in
+    vllm_stress) figures=$(python3 "$truth" ours <records) ;;
+    guidellm) figures=$(python3 "$truth" guidellm guidellm.json) ;;
+    aiperf) figures=$(python3 "$truth" aiperf aiperf/profile_export_raw.jsonl) ;;
+    esac
+    echo "$figures $share" >>"$tool.figures"
+}
+
+# Of each column the median over the rounds; of p50 also the range.
+row() {
+    [ ! -s "$1.failed" ] || printf '%-8s %-12s failed %d of %d: %s\n' "$2" "$1" "$(wc -l <"$1.failed")" "$rounds" "$(tail -1 "$1.failed")"
+    [ -s "$1.figures" ] || return 0
+    printf '%-8s %-12s' "$2" "$1"
+    for column in 1 2 3 4 5; do
+        printf ' %9s' "$(sort -g -k"$column,$column" "$1.figures" |
+            awk -v c="$column" '{ v[NR] = $c } END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }')"
     done
+    printf '   %s   %s\n' "$(sort -g -k2,2 "$1.figures" | awk 'NR == 1 { least = $2 } { most = $2 } END { print least "–" most }')" \
+        "$(tail -1 "$1.figures" | cut -d' ' -f6-)"
+}
+
+tools=(vllm_stress guidellm aiperf)
+printf '%-8s %-12s %9s %9s %9s %9s %9s   %s   %s\n' streams tool requests 'p50 ms' 'p90 ms' 'p99 ms' 'max ms' 'p50 of all rounds' 'busy: each core'
+for streams in "$@"; do
+    rm -f ./*.figures ./*.failed
+    for round in $(seq "$rounds"); do
+        for turn in 0 1 2; do
+            once "${tools[(round + turn) % 3]}" "$streams"
+        done
+    done
+    for tool in "${tools[@]}"; do row "$tool" "$streams"; done
 done

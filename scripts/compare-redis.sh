@@ -5,7 +5,7 @@
 #   scripts/compare-redis.sh [pairs] [requests]
 #
 # Needs redis-server and redis-benchmark (Debian packages redis-server, redis-tools) and two cores: the server has
-# the first, the load the second. Builds release, unless RUNNER names a binary; leaves nothing behind.
+# the first, the load the second; two threads have both. Builds release, unless RUNNER names a binary; leaves nothing behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/paired.sh
@@ -24,17 +24,19 @@ until redis-cli -p "$port" ping >/dev/null 2>&1; do sleep 0.1; done
 theirs() {
     local more=()
     [ "$threads" -eq 1 ] || more=(--threads "$threads")
-    taskset -c 1 redis-benchmark -p "$port" -c "$clients" -n "$all" -d 256 -r "$((keys * clients))" -P "$pipeline" "${more[@]}" \
+    taskset -c "$cores" redis-benchmark -p "$port" -c "$clients" -n "$all" -d 256 -r "$((keys * clients))" -P "$pipeline" "${more[@]}" \
         -t "${operation,,}" --csv 2>peer.log | sed -n "s/^\"$operation\",\"\([0-9.]*\)\".*/\1/p"
 }
 
 # Each client of redis_stress has so many; redis-benchmark draws from as many as all have.
 keys=1000
 
-# Clients, commands in a batch, threads, requests in all. Two threads share the second core.
+# Clients, commands in a batch, threads, requests in all.
 compare() {
     clients=$1 pipeline=$2 threads=$3 all=$(($4 / clients * clients))
     local mix=0:100
+    cores=1
+    [ "$threads" -eq 1 ] || cores=0,1
     [ "$operation" = SET ] || mix=100:0
     cat >recipe.yaml <<YAML
 configuration: {target: local}

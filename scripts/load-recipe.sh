@@ -3,8 +3,8 @@
 #
 #   scripts/load-recipe.sh CLIENT REQUESTS [HOST:PORT]
 #
-# Without an address, the runner starts the service. minio_stress and qdrant_stress need the address of one that runs, with
-# the access keys S3_KEY and S3_SECRET in the environment.
+# Without an address, the runner starts the service. Of one that runs, S3 and PostgreSQL want their secrets in the environment: S3_KEY and S3_SECRET,
+# PG_PASSWORD.
 set -euo pipefail
 client=$1
 requests=$2
@@ -21,11 +21,11 @@ http_stress)
     settings="size_bytes: 1024"
     ;;
 postgres_stress)
-    service="type: postgres$endpoint"
+    service="type: postgres$endpoint${endpoint:+, settings: {user: postgres, password: '\${PG_PASSWORD}', db_name: postgres\}}"
     settings="operation_mix: '100:0', num_inserts: 1000"
     ;;
 pgbench)
-    service="type: postgres$endpoint"
+    service="type: postgres$endpoint${endpoint:+, settings: {user: postgres, password: '\${PG_PASSWORD}', db_name: postgres\}}"
     settings="script: select-only"
     ;;
 chroma_stress)
@@ -43,6 +43,23 @@ minio_stress)
 vllm_stress | ollama_stress)
     service="type: simulator$endpoint, settings: {slots: 4096, prefill_base_s: 0, prefill_per_token_s: 0, decode_per_token_s: 0}"
     settings='max_tokens: 4, prompt_length: 8'
+    ;;
+vllm_smoke | ollama_smoke)
+    service="type: simulator$endpoint, settings: {slots: 4096, prefill_base_s: 0, prefill_per_token_s: 0, decode_per_token_s: 0}"
+    settings='max_tokens: 4'
+    ;;
+postgres_smoke)
+    service="type: postgres$endpoint${endpoint:+, settings: {user: postgres, password: '\${PG_PASSWORD}', db_name: postgres\}}"
+    settings=
+    ;;
+chroma_healthcheck)
+    service="type: chroma$endpoint"
+    settings=
+    ;;
+nginx_healthcheck)
+    service="type: nginx$endpoint"
+    service+=", settings: {keepalive_requests: 100000000}"
+    settings=
     ;;
 *)
     echo "no recipe for $client here: add one" >&2

@@ -4,53 +4,26 @@
 #
 #   scripts/measure-memory.sh [requests] [client type…]
 #
-# Without names: redis_stress (10 million requests and their fractions take about a minute). Others by
-# scripts/load-recipe.sh; on two cores http_stress, pgbench and vllm_stress make some 10,000 to 50,000 requests a second,
-# chroma_stress, qdrant_stress and minio_stress, whose test servers are slow, some 100 to 1,000: ask for fewer.
+# Without names: redis_stress (10 million requests and their fractions take about a minute). Others by scripts/load-recipe.sh; on two cores
+# http_stress, pgbench and vllm_stress make some 10,000 to 50,000 requests a second; chroma_stress and the test servers of
+# qdrant_stress and minio_stress some 100 to 1,000, ten million of which take hours: ask for fewer.
 #
 # Needs the servers (Debian packages redis-server, nginx-light, postgresql; scripts/test.sh installs the others). Builds
 # release, unless RUNNER names a binary; leaves nothing behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+root=$PWD
 . scripts/paired.sh
+. scripts/load-servers.sh
 requests=${1:-10000000}
 shift || true
 [ $# -gt 0 ] || set -- redis_stress
 find_runner
-root=$PWD
-bin=$root/target/test-servers/bin
-PATH=$PATH:/usr/sbin:$bin:$(printf '%s:' /usr/lib/postgresql/*/bin)
 work=$(mktemp -d)
 # The service may have to enter it with another account.
 chmod 755 "$work"
-server=
-trap '[ -z "$server" ] || kill "$server" 2>/dev/null; rm -rf "$work"' EXIT
+trap 'unserve; rm -rf "$work"' EXIT
 cd "$work"
-
-# An address for clients whose service the runner cannot start on this machine.
-address=
-serve() {
-    local port=$((20000 + RANDOM % 10000))
-    address=
-    case $1 in
-    minio_stress)
-        export S3_KEY=measurement S3_SECRET=measurement-secret
-        MINIO_ROOT_USER=$S3_KEY MINIO_ROOT_PASSWORD=$S3_SECRET \
-            "$bin/python" "$root/runner/tests/servers/s3.py" server data --address "127.0.0.1:$port" >server.log 2>&1 &
-        ;;
-    qdrant_stress)
-        echo "{\"service\": {\"host\": \"127.0.0.1\", \"http_port\": $port, \"grpc_port\": null}}" >qdrant.json
-        "$bin/python" "$root/runner/tests/servers/qdrant.py" --config-path qdrant.json >server.log 2>&1 &
-        ;;
-    *) return 0 ;;
-    esac
-    server=$!
-    address=127.0.0.1:$port
-    until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
-        kill -0 "$server"
-        sleep 0.1
-    done
-}
 
 # Peak resident KiB of a process, as far as it lives.
 peak() { sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$1/status" 2>/dev/null || true; }
@@ -84,9 +57,5 @@ for client in "$@"; do
         bash "$root/scripts/load-recipe.sh" "$client" $((requests / part)) "$address" >recipe.yaml
         measure "$client" $((requests / part))
     done
-    if [ -n "$server" ]; then
-        kill "$server"
-        wait "$server" 2>/dev/null || true
-        server=
-    fi
+    unserve
 done

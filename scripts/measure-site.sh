@@ -1,14 +1,21 @@
 #!/usr/bin/env bash
-# How long a site takes: a cold build, the same again, one more benchmark, the memory; and the same number of points
-# through `asv publish` as the peer. Usage: scripts/measure-site.sh [CAMPAIGNS] [SERIES]
+# How long a site takes: a cold build, the same again, one more benchmark, the memory, what a version costs beside what is
+# shared; and as many numbers through `asv publish` as the peer. Usage: scripts/measure-site.sh [SHAPE] [BENCHMARKS]
 #
-# Makes CAMPAIGNS × SERIES benchmarks (100 × 20 when not given) below a temporary folder, about 25 KB each, and builds the
-# programs for release. The peer is a Python package, installed into target/asv.
+# SHAPE is `history` (16 configurations run again and again, the default) or `campaigns` (campaigns of 25 configurations run
+# four times); examples/large_archive.rs writes either, 16,000 or 10,000 benchmarks when not given, each with about 100
+# figures. asv gets the same executions as commits and each figure of each configuration as a benchmark. Builds the
+# programs for release; the peer is a Python package, installed into target/asv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
-campaigns=${1:-100}
-series=${2:-20}
+shape=${1:-history}
+figures=100
+case $shape in
+  history) benchmarks=${2:-16000} commits=$(((benchmarks + 15) / 16)) configurations=16 ;;
+  campaigns) benchmarks=${2:-10000} commits=4 configurations=$(((benchmarks + 3) / 4)) ;;
+  *) echo "error: no shape $shape: history or campaigns" >&2 && exit 2 ;;
+esac
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 asv=target/asv
@@ -32,22 +39,26 @@ print(f"{sys.argv[1]:<44} {took:8.2f} s {peak:8.0f} MiB" + ("" if code == 0 else
 PYTHON
 }
 
-"$make" "$work/results" "$campaigns" "$series"
+"$make" "$work/results" "$shape" "$benchmarks"
 cd "$work"
-echo "$campaigns campaigns × $series series = $((campaigns * series)) benchmarks"
+echo "$shape: $benchmarks benchmarks of about $figures figures"
 measure "sitegen build, cold" "$sitegen" build --version one
 measure "sitegen build, unchanged" "$sitegen" build --version one
-"$make" results 1 1 "$campaigns"
-measure "sitegen build, one more benchmark" "$sitegen" build --version two
+for ((i = 0; i < 3; i++)); do
+  "$make" results "$shape" 1 $((benchmarks + i))
+  measure "sitegen build, one more benchmark" "$sitegen" build --version "more-$i"
+done
 measure "sitegen check" "$sitegen" check
-du -sh site/one | awk '{ print "one version: " $1 }'
+du -sh --apparent-size site/o site/one site/more-2 site | awk '{ print "size of " $2 ": " $1 }'
 
-# The peer: as many commits as campaigns, as many benchmarks as series.
+# The peer: as many numbers, in histories as long.
+series=$((configurations * figures))
+echo "asv: $commits commits of $series benchmarks"
 mkdir asv && cd asv
 git init -q -b main repo
 git -C repo config user.name Measure
 git -C repo config user.email measure@localhost
-for ((i = 0; i < campaigns; i++)); do
+for ((i = 0; i < commits; i++)); do
   GIT_COMMITTER_DATE="$((1700000000 + i * 3600)) +0000" git -C repo commit -q --allow-empty -m "$i" --date "$((1700000000 + i * 3600)) +0000"
 done
 python3 - "$series" <<'PYTHON'

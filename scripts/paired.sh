@@ -1,7 +1,7 @@
 # Sourced by the scripts that compare and measure: which runner, and alternating pairs of a peer and it with their ratio.
 #
 # A script that compares calls `find_runner`, makes `recipe.yaml`, defines `theirs` (prints the peer's figure; its complaints go to peer.log), calls `pairs` and then
-# `ratio`. Both sides run on the second core; the server has the first.
+# `ratio`. Both sides run on the second core, or those that `cores` names; the server has the first.
 
 # The binary that RUNNER names, else a release build.
 find_runner() {
@@ -16,7 +16,7 @@ find_runner() {
 # comparison worthless.
 ours() {
     rm -rf results
-    if ! taskset -c 1 "$RUNNER" run recipe.yaml --no-commit --quiet >run.log 2>&1 ||
+    if ! taskset -c "${cores:-1}" "$RUNNER" run recipe.yaml --no-commit --quiet >run.log 2>&1 ||
         ! grep -q '"failed_requests": *0,' results/BM-*/summary.json; then
         cat run.log >&2
         "$RUNNER" summary latest >&2 || true

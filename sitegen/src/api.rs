@@ -13,24 +13,25 @@ use crate::{
     load::Loaded,
     model::{
         Campaign, Execution, Model,
-        diff::{State, changes, metric_in_words},
+        diff::{State, metric_in_words},
         metric::{Metric, Percentile, Timed},
     },
     pages::{benchmarks, diffs, execution_path},
+    relink::Places,
     render::{File, script_json},
     text,
 };
 
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// Points of a percentile curve in a comparison's data.
 const CURVE_POINTS: usize = 48;
 
 /// The files about the whole version.
-pub fn files(model: &Model<'_>, version: &str) -> Vec<File> {
+pub fn files(model: &Model<'_>, version: &str, places: &Places) -> Vec<File> {
     let contents = model.contents;
     let json_file = |path: &str, value: Value| (path.to_owned(), format!("{}\n", text::json(&value)).into_bytes());
-    let rows: Vec<Value> = contents.benchmarks.iter().rev().map(|benchmark| row(model, benchmark)).collect();
+    let rows: Vec<Value> = contents.benchmarks.iter().rev().map(|benchmark| row(model, benchmark, places)).collect();
     let executions = model.campaigns.iter().flat_map(|campaign| {
         campaign.executions.iter().map(move |execution| {
             json!([
@@ -45,7 +46,7 @@ pub fn files(model: &Model<'_>, version: &str) -> Vec<File> {
     let executions: Vec<Value> = executions.collect();
     let list = json!({
         "columns": ["id", "campaign", "service", "point", "repetition", "standing", "throughput", "p50_s", "p99_s",
-                    "ended_at", "campaign_page"],
+                    "ended_at", "campaign_page", "page"],
         "rows": rows,
         "executions": executions,
         // The unit of latencies in the list of the pages.
@@ -56,9 +57,9 @@ pub fn files(model: &Model<'_>, version: &str) -> Vec<File> {
         json_file("api/benchmarks.json", json!({ "schema": SCHEMA, "columns": list["columns"], "rows": list["rows"] })),
         json_file(
             "api/campaigns.json",
-            json!({ "schema": SCHEMA, "campaigns": model.campaigns.iter().map(campaign).collect::<Vec<_>>() }),
+            json!({ "schema": SCHEMA, "campaigns": model.campaigns.iter().map(|one| campaign(one, places)).collect::<Vec<_>>() }),
         ),
-        json_file("api/regressions.json", regressions(model)),
+        json_file("api/regressions.json", regressions(model, places)),
         ("data/benchmarks.js".to_owned(), format!("siteBenchmarks({});\n", script_json(&list)).into_bytes()),
     ]
 }
@@ -76,9 +77,9 @@ fn index(model: &Model<'_>, version: &str) -> Value {
             "api/benchmarks.json": "every benchmark in a row: columns, rows",
             "api/campaigns.json": "every campaign with its executions and what each series says",
             "api/regressions.json": "regressions and improvements, with interval, threshold and state",
-            "api/benchmarks/<id>/run.json": "metadata and provenance, the sealed bytes",
-            "api/benchmarks/<id>/summary.json": "figures, the sealed bytes; absent when nothing was measured",
-            "api/benchmarks/<id>/timeline.csv": "figures by the second",
+            "run.json beside the page of a benchmark": "metadata and provenance, the sealed bytes",
+            "summary.json beside it": "figures, the sealed bytes; absent when nothing was measured",
+            "timeline.csv beside it": "figures by the second",
         },
     })
 }
@@ -87,9 +88,10 @@ fn figure(benchmark: &Loaded, metric: Metric) -> Option<f64> {
     metric.of(benchmark.summary.as_ref()?)
 }
 
-fn row(model: &Model<'_>, benchmark: &Loaded) -> Value {
+fn row(model: &Model<'_>, benchmark: &Loaded, places: &Places) -> Value {
     let run = &benchmark.run;
-    let page = model.place_of(benchmark).map(|(campaign, execution)| execution_path(campaign, execution));
+    let execution = model.place_of(benchmark).map(|(campaign, execution)| execution_path(campaign, execution));
+    let place = |path: String| places.get(&path).cloned();
     json!([
         benchmark.id.to_string(),
         run.campaign.name,
@@ -101,11 +103,12 @@ fn row(model: &Model<'_>, benchmark: &Loaded) -> Value {
         figure(benchmark, Metric::Time(Timed::Latency, Percentile::P50)),
         figure(benchmark, Metric::Time(Timed::Latency, Percentile::P99)),
         benchmarks::minute(run.ended_at),
-        page,
+        execution.and_then(place),
+        place(format!("benchmarks/{}/index.html", benchmark.id)),
     ])
 }
 
-fn campaign(campaign: &Campaign<'_>) -> Value {
+fn campaign(campaign: &Campaign<'_>, places: &Places) -> Value {
     let executions = campaign.executions.iter().map(|execution| {
         let series = execution.sweep.series.iter().map(|series| {
             let saturation = execution.sweep.is_load().then(|| series.saturation());
@@ -113,7 +116,7 @@ fn campaign(campaign: &Campaign<'_>) -> Value {
         });
         json!({
             "execution": execution.key(),
-            "page": execution_path(campaign, execution),
+            "page": places.get(&execution_path(campaign, execution)),
             "ended_at": execution.ended(),
             "benchmarks": execution.benchmarks.iter().map(|benchmark| benchmark.id.to_string()).collect::<Vec<_>>(),
             "valid": execution.count_of("valid"),
@@ -128,8 +131,8 @@ fn campaign(campaign: &Campaign<'_>) -> Value {
     })
 }
 
-fn regressions(model: &Model<'_>) -> Value {
-    let changes = changes(&model.diffs);
+fn regressions(model: &Model<'_>, places: &Places) -> Value {
+    let changes = model.changes();
     let entries = changes.iter().map(|change| {
         let campaign = &model.campaigns[change.diff.campaign];
         let [base, candidate] = [change.diff.base, change.diff.candidate].map(|place| &campaign.executions[place]);
@@ -145,7 +148,7 @@ fn regressions(model: &Model<'_>) -> Value {
             "since": candidate.ended(),
             "point": change.label,
             "state": state,
-            "page": diffs::path(campaign, candidate),
+            "page": places.get(&diffs::path(campaign, candidate)),
             "comparison": change.metric,
         })
     });
@@ -275,11 +278,7 @@ pub fn execution_data_key(campaign: &Campaign<'_>, execution: &Execution<'_>) ->
 
 /// What a comparison of whole executions in the browser reads.
 pub fn of_execution(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>) -> File {
-    let place = model.campaigns.iter().position(|other| other.name == campaign.name);
-    let diff = model
-        .diffs
-        .iter()
-        .find(|diff| Some(diff.campaign) == place && campaign.executions[diff.candidate].key() == execution.key());
+    let diff = model.diff_of(execution);
     let metrics = [
         ("throughput", "/s", false, Metric::Throughput),
         ("p50 latency", "s", true, Metric::Time(Timed::Latency, Percentile::P50)),
@@ -301,7 +300,7 @@ pub fn of_execution(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Exec
     let value = json!({
         "kind": "execution",
         "id": execution.key(),
-        "title": campaign.title(),
+        "title": execution.title(),
         "campaign": campaign.name,
         "ended": benchmarks::minute(execution.ended()),
         "standing": format!("{} of {} valid", execution.count_of("valid"), execution.benchmarks.len()),

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +12,9 @@ use rayon::prelude::*;
 
 use crate::{
     html::{Tag, tags},
+    objects,
+    places::Pages,
+    relink::resolve,
     theme::files_below,
     write::{VersionEntry, digest_of},
 };
@@ -21,10 +24,22 @@ pub struct Report {
     pub links: usize,
     /// One line each, sorted.
     pub findings: Vec<String>,
-    /// Bytes of each version, the latest first.
-    pub sizes: Vec<(String, u64)>,
+    /// Each version, the latest first.
+    pub sizes: Vec<Size>,
+    /// Objects that no version shows, and their bytes: they can be removed.
+    pub unused: Vec<(String, u64)>,
     /// Of everything, assets included.
     pub bytes: u64,
+}
+
+/// How large a version is.
+pub struct Size {
+    pub version: String,
+    /// Of its own files.
+    pub own: u64,
+    /// Of the objects that it shows, which others may show too.
+    pub shared: u64,
+    objects: BTreeSet<String>,
 }
 
 /// What GitHub and GitLab Pages host.
@@ -44,7 +59,7 @@ pub fn check(root: &Path) -> Result<Report> {
     let mut files = files_below(root)?;
     // What builds keep for themselves is not published.
     files.retain(|name, _| !name.starts_with('.'));
-    let read = |(name, path): (&String, &std::path::PathBuf)| {
+    let read = |(name, path): (&String, &PathBuf)| {
         let html = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok((name.clone(), page_links(&tags(&html))))
     };
@@ -65,50 +80,105 @@ pub fn check(root: &Path) -> Result<Report> {
             findings.push(format!("{name}: has the sha256 {digest}"));
         }
     }
-    let versions: Vec<VersionEntry> = serde_json::from_slice(&fs::read(root.join("versions.json"))?)
+    let mut versions: Vec<VersionEntry> = serde_json::from_slice(&fs::read(root.join("versions.json"))?)
         .context("versions.json is no list of versions")?;
+    versions.retain(|entry| root.join(&entry.version).is_dir());
+    let mut sizes = Vec::new();
+    let size_of = object_sizes(&files)?;
     for entry in &versions {
-        let folder = root.join(&entry.version);
-        let Some(digest) = entry.files_digest.as_ref().filter(|_| folder.is_dir()) else { continue };
-        if digest_of(&folder)? != *digest {
+        let name = &entry.version;
+        let folder = root.join(name);
+        if let Some(digest) = &entry.files_digest
+            && digest_of(&folder)? != *digest
+        {
+            findings.push(format!("{name}: is not as it was published; `sitegen rebuild {name}` makes it again"));
+        }
+        let objects = match Pages::read(root, name).and_then(|pages| pages.places_in(root)) {
+            Ok(places) => places.values().filter_map(|place| objects::folder_of(place)).map(str::to_owned).collect(),
+            Err(err) => {
+                findings.push(format!("{name}: cannot tell which objects it shows: {err:#}"));
+                BTreeSet::new()
+            }
+        };
+        for missing in objects.iter().filter(|object| !size_of.contains_key(*object)) {
             findings.push(format!(
-                "{}: is not as it was published; `sitegen rebuild {}` makes it again",
-                entry.version, entry.version
+                "{name}: {}/{missing} is missing; `sitegen rebuild {name}` makes it again",
+                objects::FOLDER
             ));
         }
-    }
-    let size = |name: &str| -> Result<u64> {
         let prefix = format!("{name}/");
         let own = files.iter().filter(|(path, _)| path.starts_with(&prefix));
-        own.map(|(_, path)| Ok(fs::metadata(path)?.len())).sum()
-    };
-    let mut sizes = Vec::new();
-    for entry in &versions {
-        sizes.push((entry.version.clone(), size(&entry.version)?));
+        let own = own.map(|(_, path)| Ok(fs::metadata(path)?.len())).sum::<Result<u64>>()?;
+        let shared = objects.iter().filter_map(|object| size_of.get(object)).sum();
+        sizes.push(Size { version: name.clone(), own, shared, objects });
     }
+    let names: Vec<&String> = size_of.keys().collect();
+    let edited =
+        names.par_iter().map(|name| Ok((*name, objects::is_as_named(&root.join(objects::FOLDER).join(name))?)));
+    for (name, _) in edited.collect::<Result<Vec<_>>>()?.into_iter().filter(|(_, is_as_named)| !is_as_named) {
+        let shown: Vec<&str> =
+            sizes.iter().filter(|size| size.objects.contains(name)).map(|size| size.version.as_str()).collect();
+        let again = match shown.first() {
+            Some(version) => {
+                format!("shown by {}; remove it and `sitegen rebuild {version}` makes it again", shown.join(", "))
+            }
+            None => "no version shows it".to_owned(),
+        };
+        findings.push(format!("{}/{name}: is not as it was published; {again}", objects::FOLDER));
+    }
+    let is_unused = |name: &&String| !sizes.iter().any(|size| size.objects.contains(*name));
+    let unused = size_of.iter().filter(|(name, _)| is_unused(name)).map(|(name, size)| (name.clone(), *size)).collect();
     let bytes = files.values().map(|path| Ok(fs::metadata(path)?.len())).sum::<Result<u64>>()?;
     if bytes > MOST_BYTES {
         findings.push(format!(
             "{} in all: more than the 1 GB of common static hosting{}",
             megabytes(bytes),
-            prune(&sizes, bytes)
+            prune(&sizes, &size_of, bytes)
         ));
     }
     findings.sort();
     let links = pages.values().map(|page| page.links.len()).sum();
-    Ok(Report { pages: pages.len(), links, findings, sizes, bytes })
+    Ok(Report { pages: pages.len(), links, findings, sizes, unused, bytes })
 }
 
-/// What to remove so that the rest fits: the oldest versions, never the latest.
-fn prune(sizes: &[(String, u64)], bytes: u64) -> String {
-    let mut left = bytes;
+/// Bytes of each object.
+fn object_sizes(files: &BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, u64>> {
+    let mut sizes = BTreeMap::new();
+    for (place, path) in files {
+        if let Some(object) = objects::folder_of(place) {
+            *sizes.entry(object.to_owned()).or_insert(0) += fs::metadata(path)?.len();
+        }
+    }
+    Ok(sizes)
+}
+
+/// What to remove so that the rest fits: what no version shows, then the oldest versions, never the latest.
+fn prune(sizes: &[Size], size_of: &BTreeMap<String, u64>, bytes: u64) -> String {
+    // How many versions show an object.
+    let mut shown: BTreeMap<&String, usize> = BTreeMap::new();
+    for object in sizes.iter().flat_map(|size| &size.objects) {
+        *shown.entry(object).or_insert(0) += 1;
+    }
+    let unused: u64 = size_of.iter().filter(|(name, _)| !shown.contains_key(name)).map(|(_, size)| size).sum();
+    let mut left = bytes - unused;
     let mut names = Vec::new();
-    for (name, size) in sizes.iter().skip(1).rev() {
+    if unused > 0 {
+        names.push("what no version shows".to_owned());
+    }
+    for size in sizes.iter().skip(1).rev() {
         if left <= MOST_BYTES {
             break;
         }
-        left -= size;
-        names.push(name.as_str());
+        left -= size.own;
+        for object in &size.objects {
+            if let Some(count) = shown.get_mut(object) {
+                *count -= 1;
+                if *count == 0 {
+                    left -= size_of.get(object).copied().unwrap_or(0);
+                }
+            }
+        }
+        names.push(size.version.clone());
     }
     match (names.is_empty(), left <= MOST_BYTES) {
         (true, _) => "; the latest version alone is that large".to_owned(),
@@ -143,7 +213,7 @@ fn problem_of(
     page: &str,
     attribute: &str,
     target: &str,
-    files: &BTreeMap<String, std::path::PathBuf>,
+    files: &BTreeMap<String, PathBuf>,
     pages: &BTreeMap<String, PageLinks>,
 ) -> Option<String> {
     // Where the browser keeps state; no element has such a name.
@@ -166,20 +236,6 @@ fn problem_of(
     }
     let missing = !anchor.is_empty() && !pages.get(&resolved).is_some_and(|page| page.anchors.contains(anchor));
     missing.then(|| "there is no such anchor".to_owned())
-}
-
-/// The target of a relative link, from the root of the site; `None` when it leads above it.
-fn resolve(page: &str, link: &str) -> Option<String> {
-    let mut parts: Vec<&str> = page.split('/').collect();
-    parts.pop();
-    for part in link.split('/') {
-        match part {
-            "." => {}
-            ".." => _ = parts.pop()?,
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join("/"))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::{
     api::sentence,
     model::{
         Campaign, Model,
-        diff::{Change, State, changes},
+        diff::{Change, State},
         metric::Metric,
     },
     pages::{diffs, plural},
@@ -21,6 +21,7 @@ use crate::{
         BAD, BLUE, INK,
         canvas::{Across, Canvas, Text, Up, fitted, one_line},
     },
+    relink::Places,
     render::File,
     text::{self, escaped, visible},
     units,
@@ -29,23 +30,15 @@ use crate::{
 /// Entries of a feed, at most: the newest.
 const MOST_ENTRIES: usize = 50;
 
-/// Files of a version that others embed or read, those of single configurations aside; `pages` are its pages, by path. `address` is that of the version's
+/// Files of a version that others embed or read, those of single configurations aside. `address` is that of the version's
 /// folder, with a slash at its end; empty when nobody knows it.
-pub fn files(model: &Model<'_>, version: &str, address: &str, pages: &[String]) -> Vec<File> {
+pub fn files(model: &Model<'_>, version: &str, address: &str, places: &Places) -> Vec<File> {
     let mut files = vec![
-        ("feed.xml".to_owned(), atom(model, version, address).into_bytes()),
-        ("feed.json".to_owned(), format!("{}\n", text::json(&json_feed(model, version, address))).into_bytes()),
-        (
-            "data/pages.js".to_owned(),
-            format!("sitePages({});\n", crate::render::script_json(&json!(pages))).into_bytes(),
-        ),
+        ("feed.xml".to_owned(), atom(model, version, address, places).into_bytes()),
+        ("feed.json".to_owned(), format!("{}\n", text::json(&json_feed(model, version, address, places))).into_bytes()),
     ];
-    // Search engines take absolute addresses only.
-    if !address.is_empty() {
-        files.push(("sitemap.xml".to_owned(), sitemap(pages, address).into_bytes()));
-    }
-    for (place, campaign) in model.campaigns.iter().enumerate() {
-        files.push((format!("badges/{}.svg", campaign.slug), badge(model, place, campaign).into_bytes()));
+    for campaign in &model.campaigns {
+        files.push((format!("badges/{}.svg", campaign.slug), badge(model, campaign).into_bytes()));
         files.extend(
             sparkline(campaign).map(|svg| (format!("badges/{}-sparkline.svg", campaign.slug), svg.into_bytes())),
         );
@@ -60,7 +53,7 @@ pub fn card(model: &Model<'_>) -> Result<Vec<u8>> {
     let mut canvas = Canvas::new(WIDTH, HEIGHT);
     let text =
         |size: f64, bold: bool, color| Text { size, bold, color, across: Across::Left, up: Up::Top, turned: false };
-    let open = changes(&model.diffs).iter().filter(|one| one.is_regression() && one.state == State::Stands).count();
+    let open = model.changes().iter().filter(|one| one.is_regression() && one.state == State::Stands).count();
     let lines = [
         format!(
             "{} of {}",
@@ -86,7 +79,7 @@ pub fn card(model: &Model<'_>) -> Result<Vec<u8>> {
 
 /// The changes, by the time of the execution that shows them, newest first.
 fn newest<'m, 'a>(model: &'m Model<'a>) -> Vec<Change<'m, 'a>> {
-    let mut all = changes(&model.diffs);
+    let mut all = model.changes();
     all.sort_by_key(|change| {
         std::cmp::Reverse(model.campaigns[change.diff.campaign].executions[change.diff.candidate].ended())
     });
@@ -111,7 +104,8 @@ fn id(model: &Model<'_>, change: &Change<'_, '_>) -> String {
     format!("urn:sha256:{}", archive::sha256_hex(text.as_bytes()))
 }
 
-fn atom(model: &Model<'_>, version: &str, address: &str) -> String {
+fn atom(model: &Model<'_>, version: &str, address: &str, places: &Places) -> String {
+    let site = site_of(address, version);
     let address = escaped(address);
     let changes = newest(model);
     let updated = model.contents.benchmarks.iter().map(|benchmark| benchmark.run.ended_at).max();
@@ -132,13 +126,13 @@ fn atom(model: &Model<'_>, version: &str, address: &str) -> String {
         _ = write!(
             out,
             "<entry>\n<title>{}: {} {}</title>\n<id>{}</id>\n<updated>{}</updated>\n\
-             <link rel=\"alternate\" type=\"text/html\" href=\"{address}{}\"/>\n<summary>{}</summary>\n</entry>\n",
+             <link rel=\"alternate\" type=\"text/html\" href=\"{}\"/>\n<summary>{}</summary>\n</entry>\n",
             escaped(campaign.title()),
             escaped(&sentence(change)),
             word(change),
             id(model, change),
             candidate.ended(),
-            escaped(&diffs::path(campaign, candidate)),
+            escaped(&diff_at(model, change, places, site)),
             escaped(&change.metric.reason),
         );
     }
@@ -146,14 +140,15 @@ fn atom(model: &Model<'_>, version: &str, address: &str) -> String {
     out
 }
 
-fn json_feed(model: &Model<'_>, version: &str, address: &str) -> serde_json::Value {
+fn json_feed(model: &Model<'_>, version: &str, address: &str, places: &Places) -> serde_json::Value {
     let changes = newest(model);
+    let site = site_of(address, version);
     let items = changes.iter().map(|change| {
         let campaign = &model.campaigns[change.diff.campaign];
         let candidate = &campaign.executions[change.diff.candidate];
         json!({
             "id": id(model, change),
-            "url": format!("{address}{}", diffs::path(campaign, candidate)),
+            "url": diff_at(model, change, places, site),
             "title": visible(&format!("{}: {} {}", campaign.title(), sentence(change), word(change))),
             "content_text": visible(&change.metric.reason),
             "date_published": candidate.ended(),
@@ -170,7 +165,21 @@ fn json_feed(model: &Model<'_>, version: &str, address: &str) -> serde_json::Val
     })
 }
 
-fn sitemap(pages: &[String], address: &str) -> String {
+/// The address of the folder of all versions, from that of one of them; else the way there from a file of the version.
+fn site_of<'a>(address: &'a str, version: &str) -> &'a str {
+    address.strip_suffix('/').and_then(|address| address.strip_suffix(version)).unwrap_or("../")
+}
+
+/// The page that a change stands on.
+fn diff_at(model: &Model<'_>, change: &Change<'_, '_>, places: &Places, site: &str) -> String {
+    let campaign = &model.campaigns[change.diff.campaign];
+    let path = diffs::path(campaign, &campaign.executions[change.diff.candidate]);
+    format!("{site}{}", places.get(&path).map_or("", String::as_str))
+}
+
+/// The pages of a site, by their paths from the folder of all versions; `address` is that folder's, with a slash at its
+/// end: a list for search engines holds whole addresses.
+pub fn sitemap<'p>(pages: impl Iterator<Item = &'p str>, address: &str) -> String {
     let mut out = String::from(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<urlset xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\">\n",
     );
@@ -182,8 +191,8 @@ fn sitemap(pages: &[String], address: &str) -> String {
 }
 
 /// What the newest execution is against the one before: `redis-scaling | regressed`.
-fn badge(model: &Model<'_>, place: usize, campaign: &Campaign<'_>) -> String {
-    let diff = model.diffs.iter().find(|diff| diff.campaign == place && diff.candidate == 0);
+fn badge(model: &Model<'_>, campaign: &Campaign<'_>) -> String {
+    let diff = model.diff_of(campaign.newest());
     drawn_badge(campaign.name, diff.map(diffs::verdict_class))
 }
 

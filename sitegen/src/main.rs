@@ -1,16 +1,19 @@
 //! `sitegen`: turns the archive into a versioned static site. Parses, runs, prints the error, chooses the exit code.
 
 mod api;
-mod cache;
 mod charts;
 mod check;
 mod cli;
 mod feeds;
 mod html;
 mod load;
+mod make;
 mod model;
+mod objects;
 mod pages;
+mod places;
 mod plot;
+mod relink;
 mod render;
 mod report;
 mod repository;

@@ -6,13 +6,13 @@ pub mod slug;
 pub mod sweep;
 pub mod trend;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 pub use analysis::Standing;
 use analysis::bottleneck::Observation;
 
 use crate::load::{Contents, Loaded};
-use diff::Diff;
+use diff::{Change, Changed, Diff};
 use sweep::Sweep;
 
 /// The whole archive, put in order.
@@ -22,6 +22,11 @@ pub struct Model<'a> {
     pub campaigns: Vec<Campaign<'a>>,
     /// Each execution against the one before it.
     pub diffs: Vec<Diff<'a>>,
+    changed: Vec<Changed>,
+    /// Campaign and execution of every benchmark.
+    places: HashMap<archive::BenchmarkId, (usize, usize)>,
+    /// By campaign and candidate, as in [`Diff`].
+    diff_places: HashMap<(usize, usize), usize>,
 }
 
 /// Everything that was run under one campaign name.
@@ -77,15 +82,44 @@ impl<'a> Model<'a> {
             .collect();
         campaigns.sort_by_key(|campaign| std::cmp::Reverse(campaign.newest().begun()));
         let diffs = diff::diffs(&campaigns, &contents.benchmarks);
-        Self { contents, campaigns, diffs }
+        let mut places = HashMap::new();
+        for (campaign, one) in campaigns.iter().enumerate() {
+            for (execution, of) in one.executions.iter().enumerate() {
+                places.extend(of.benchmarks.iter().map(|benchmark| (benchmark.id, (campaign, execution))));
+            }
+        }
+        let changed = diff::changed(&diffs);
+        let of_diff = |(place, diff): (usize, &Diff<'_>)| ((diff.campaign, diff.candidate), place);
+        let diff_places = diffs.iter().enumerate().map(of_diff).collect();
+        Self { contents, campaigns, diffs, changed, places, diff_places }
     }
 
     /// The campaign and the execution that a benchmark belongs to.
     pub fn place_of(&self, benchmark: &Loaded) -> Option<(&Campaign<'a>, &Execution<'a>)> {
-        let facts = &benchmark.run.campaign;
-        let campaign = self.campaigns.iter().find(|campaign| campaign.name == facts.name)?;
-        let execution = campaign.executions.iter().find(|execution| execution.key() == facts.execution)?;
-        Some((campaign, execution))
+        let (campaign, execution) = self.places.get(&benchmark.id)?;
+        let campaign = &self.campaigns[*campaign];
+        Some((campaign, &campaign.executions[*execution]))
+    }
+
+    /// An execution against the one before it.
+    pub fn diff_of(&self, execution: &Execution<'_>) -> Option<&Diff<'a>> {
+        let place = self.places.get(&execution.first().id)?;
+        self.diff_places.get(place).map(|place| &self.diffs[*place])
+    }
+
+    /// All figures that regressed or improved, in the order of the diffs.
+    pub fn changes(&self) -> Vec<Change<'_, 'a>> {
+        let of = |change: &Changed| {
+            let diff = &self.diffs[change.diff];
+            let metric = &diff.comparison.as_ref()?.points[change.point].metrics[change.metric];
+            Some(Change { diff, label: &diff.points[change.point].label, metric, state: change.state })
+        };
+        self.changed.iter().filter_map(of).collect()
+    }
+
+    /// The campaigns with each of their executions.
+    pub fn executions(&self) -> impl Iterator<Item = (&Campaign<'a>, &Execution<'a>)> {
+        self.campaigns.iter().flat_map(|campaign| campaign.executions.iter().map(move |one| (campaign, one)))
     }
 }
 
@@ -96,7 +130,7 @@ impl<'a> Campaign<'a> {
 
     /// The title of its newest execution, else its name.
     pub fn title(&self) -> &'a str {
-        self.newest().first().run.campaign.title.as_deref().unwrap_or(self.name)
+        self.newest().title()
     }
 }
 
@@ -107,6 +141,12 @@ impl<'a> Execution<'a> {
 
     pub fn key(&self) -> &'a str {
         &self.first().run.campaign.execution
+    }
+
+    /// What its campaign was called when it ran.
+    pub fn title(&self) -> &'a str {
+        let facts = &self.first().run.campaign;
+        facts.title.as_deref().unwrap_or(&facts.name)
     }
 
     /// Orders executions by time, and by id where the time is the same.

@@ -18,22 +18,19 @@ pub mod services;
 pub mod table;
 pub mod trends;
 
-use std::borrow::Cow;
-
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
     charts::{Chart, still},
-    model::{Campaign, Execution},
+    model::{Campaign, Execution, slug::slug},
 };
 
 /// One page of the site, ready to be rendered.
-#[derive(Serialize, Deserialize)]
 pub struct Page {
     /// Where it goes, within the version: `benchmarks/BM-…/index.html`.
     pub path: String,
-    pub template: Cow<'static, str>,
+    pub template: &'static str,
     /// Whether the charts' library is needed.
     pub has_charts: bool,
     pub context: Value,
@@ -45,7 +42,6 @@ pub struct Page {
 }
 
 /// A chart as a picture.
-#[derive(Serialize, Deserialize)]
 pub enum Still {
     /// A file of the version.
     At(String),
@@ -59,7 +55,7 @@ impl Page {
         // Contexts are structs of texts, numbers and lists of them: they always serialise.
         let mut context = serde_json::to_value(context).unwrap_or_default();
         let scripts = paging::divide(&path, &mut context);
-        Self { path, template: template.into(), has_charts, context, stills: Vec::new(), scripts }
+        Self { path, template, has_charts, context, stills: Vec::new(), scripts }
     }
 
     /// A page with charts, which are the field `charts` of its context.
@@ -85,12 +81,19 @@ pub struct Link {
     pub href: String,
 }
 
-/// Where the page of an execution is: the newest has the campaign's own page.
+/// Where the page of a campaign is: that of its newest execution, with a list of all.
+pub fn campaign_path(campaign: &Campaign<'_>) -> String {
+    format!("campaigns/{}/index.html", campaign.slug)
+}
+
+/// Where the page of an execution is, whatever comes after it.
 pub fn execution_path(campaign: &Campaign<'_>, execution: &Execution<'_>) -> String {
-    match execution.key() == campaign.newest().key() {
-        true => format!("campaigns/{}/index.html", campaign.slug),
-        false => format!("campaigns/{}/{}/index.html", campaign.slug, execution.slug),
-    }
+    format!("campaigns/{}/{}/index.html", campaign.slug, execution.slug)
+}
+
+/// The page of the execution that a benchmark belongs to.
+pub fn execution_path_of(run: &archive::Run) -> String {
+    format!("campaigns/{}/{}/index.html", slug(&run.campaign.name), slug(&run.campaign.execution))
 }
 
 /// `1 benchmark`, `2 benchmarks`.

@@ -11,6 +11,8 @@ use tera::{Context, Tera};
 use crate::{
     load::Contents,
     pages::{Page, Still},
+    relink::Links,
+    repository::Repository,
     text,
     theme::Theme,
 };
@@ -32,6 +34,10 @@ const ASSETS: [(&str, &str, &str); 5] = [
 pub struct Renderer {
     tera: Tera,
     site: Value,
+    /// The same for pages that all versions share.
+    shared: Value,
+    /// sha256 of the theme, and of what pages know of where they will be.
+    digest: String,
     /// File name within `assets/` → bytes.
     assets: BTreeMap<String, Vec<u8>>,
 }
@@ -40,8 +46,8 @@ pub struct Renderer {
 pub type File = (String, Vec<u8>);
 
 impl Renderer {
-    /// `address` is that of the version's folder, with a slash at its end; empty when nobody knows it.
-    pub fn new(theme: Theme, version: &str, address: &str, contents: &Contents) -> Result<Self> {
+    /// `base_url` is where the folder of all versions will be.
+    pub fn new(theme: Theme, version: &str, base_url: Option<&str>, contents: &Contents) -> Result<Self> {
         let mut tera = Tera::new();
         // Every template is HTML, whatever it is called.
         tera.autoescape_on([""]);
@@ -56,27 +62,41 @@ impl Renderer {
             assets.insert(name, bytes);
         }
         let short = |text: &str| text.get(..12).unwrap_or(text).to_owned();
+        let address = |folder: &str| base_url.map(|url| format!("{url}/{folder}/")).unwrap_or_default();
+        let shared = json!({
+            "version": "",
+            "raw": contents.repository.as_ref().map(Repository::raw),
+            "address": address("latest"),
+            "build": env!("CARGO_PKG_VERSION"),
+            "assets": names,
+        });
         let site = json!({
             "version": version,
-            "address": address,
+            "address": address(version),
             "commit": contents.commit.as_deref().map(short),
             "digest": short(&contents.digest),
             "build": env!("CARGO_PKG_VERSION"),
             "assets": names,
             "commit_page": contents.repository.as_ref().zip(contents.commit.as_ref()).and_then(|(at, commit)| at.commit(commit)),
-            "raw": contents.repository.as_ref().zip(contents.commit.as_ref()).and_then(|(at, commit)| at.raw(commit)),
         });
-        Ok(Self { tera, site, assets })
+        let digest =
+            archive::sha256_hex(format!("{} {} {:?}", theme.digest(), address(""), contents.repository).as_bytes());
+        Ok(Self { tera, site, shared, digest, assets })
     }
 
     pub fn assets(&self) -> &BTreeMap<String, Vec<u8>> {
         &self.assets
     }
 
-    /// The page, and the scripts with data that it loads.
-    pub fn render(&self, page: &Page) -> Result<Vec<File>> {
-        let mut files: Vec<File> =
-            page.scripts.iter().map(|(path, text)| (path.clone(), text.clone().into_bytes())).collect();
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The page, and the scripts with data that it loads, by their paths within a version, with the links of `links`. A page
+    /// that versions share names the digest of its `source` in place of a version.
+    pub fn render(&self, page: &Page, links: Links<'_>, source: Option<&str>) -> Result<Vec<File>> {
+        let script = |(path, text): &(String, String)| (path.clone(), links.data(text, &page.path).into_bytes());
+        let mut files: Vec<File> = page.scripts.iter().map(script).collect();
         let mut context = page.context.clone();
         if let Some(charts) = context.get_mut("charts").and_then(Value::as_array_mut) {
             for (chart, of_page) in charts.iter_mut().zip(&page.stills) {
@@ -105,17 +125,22 @@ impl Renderer {
                 let path = format!("data/{key}.js");
                 chart["src"] = json!(format!("{}{path}", page.to_version()));
                 chart["key"] = json!(key);
-                files.push((path, format!("siteChart({}, {option});\n", script_json(&json!(key))).into_bytes()));
+                files.push((
+                    path,
+                    format!("siteChart({}, {});\n", script_json(&json!(key)), links.data(&option, &page.path))
+                        .into_bytes(),
+                ));
             }
         }
         let mut values = Context::from_serialize(&context).context("the page's context is no map")?;
-        values.insert("site", &self.site);
+        values.insert("site", if source.is_some() { &self.shared } else { &self.site });
+        values.insert("made_from", &source.map(|digest| digest.get(..12).unwrap_or(digest)));
         values.insert("to_version", &page.to_version());
         values.insert("to_site", &format!("{}../", page.to_version()));
         values.insert("has_charts", &page.has_charts);
         values.insert("path", &page.path);
-        let html = self.tera.render(&page.template, &values).with_context(|| format!("cannot render {}", page.path))?;
-        files.push((page.path.clone(), html.into_bytes()));
+        let html = self.tera.render(page.template, &values).with_context(|| format!("cannot render {}", page.path))?;
+        files.push((page.path.clone(), links.html(&html, &page.path).into_bytes()));
         Ok(files)
     }
 

@@ -35,9 +35,10 @@ impl Repository {
         is_commit(commit).then(|| format!("{}/commit/{commit}", self.url))
     }
 
-    /// The folder of the archive as it was at a commit, for downloads.
-    pub fn raw(&self, commit: &str) -> Option<String> {
-        is_commit(commit).then(|| format!("{}/raw/{commit}/{}", self.url, self.folder))
+    /// The folder of the archive as it is now, for downloads: nothing sealed is ever changed, so a page that all versions
+    /// share can lead there.
+    pub fn raw(&self) -> String {
+        format!("{}/raw/HEAD/{}", self.url, self.folder)
     }
 }
 
@@ -54,7 +55,7 @@ mod tests {
         let url = || "https://example.org/me/it".to_owned();
         let repository = Repository::new(url(), Path::new("./data/results"));
         assert_eq!(repository.commit("0123abcd").as_deref(), Some("https://example.org/me/it/commit/0123abcd"));
-        assert_eq!(repository.raw("0123abcd").as_deref(), Some("https://example.org/me/it/raw/0123abcd/data/results"));
+        assert_eq!(repository.raw(), "https://example.org/me/it/raw/HEAD/data/results");
         for text in ["", "../../x", "javascript:alert(1)", "0123ab\"", "main"] {
             assert_eq!(repository.commit(text), None, "{text}");
         }

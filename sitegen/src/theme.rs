@@ -39,6 +39,12 @@ impl Theme {
         self.files.get(name).map(Vec::as_slice).with_context(|| format!("the theme has no {name}"))
     }
 
+    /// sha256 over names and contents.
+    pub fn digest(&self) -> String {
+        let lines = self.files.iter().map(|(name, bytes)| format!("{} {name}\n", archive::sha256_hex(bytes)));
+        archive::sha256_hex(lines.collect::<String>().as_bytes())
+    }
+
     /// Name within `templates/` and text of every template.
     pub fn templates(&self) -> Result<Vec<(&str, &str)>> {
         let templates = self.files.iter().filter_map(|(name, bytes)| Some((name.strip_prefix("templates/")?, bytes)));

@@ -1,18 +1,22 @@
 //! The folder of all versions: a version is put in place whole, and never changed after.
 
+mod latest;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use archive::Timestamp;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use self::latest::Latest;
 use crate::{
+    relink::Places,
     render::{File, Renderer, script_json},
     repository::Repository,
     theme::files_below,
@@ -40,6 +44,13 @@ pub struct VersionEntry {
     pub repository: Option<Repository>,
     /// `latest`.
     pub aliases: Vec<String>,
+    /// Its folder was removed; it can be rebuilt.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub removed: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What publishing came to.
@@ -48,6 +59,17 @@ pub enum Outcome {
     Written,
     /// The version was there already, with the same bytes.
     Unchanged,
+}
+
+/// What is published beside the version's own files.
+pub struct Published<'a> {
+    pub places: &'a Places,
+    /// That the version holds itself, by path.
+    pub pages: &'a [String],
+    /// Assets that the version names.
+    pub lists: Vec<File>,
+    /// A version of the name is put away, if there is one.
+    pub replaces: bool,
 }
 
 /// The folder that holds all versions.
@@ -113,6 +135,15 @@ impl Site {
         self.versions.iter().find(|entry| entry.version == version)
     }
 
+    /// Refuses a version that is there and was made from another archive, before anything is made.
+    pub fn refuse_other(&self, version: &str, digest: &str) -> Result<()> {
+        let folder = self.root.join(version);
+        match self.entry(version).is_some_and(|entry| entry.digest != digest) && folder.exists() {
+            true => Err(taken(&folder)),
+            false => Ok(()),
+        }
+    }
+
     pub fn stage(&self, version: &str) -> Result<Staged> {
         let folder = self.root.join(format!(".staged-{version}-{}", std::process::id()));
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -124,56 +155,59 @@ impl Site {
         &mut self,
         staged: Staged,
         entry: VersionEntry,
-        assets: &BTreeMap<String, Vec<u8>>,
+        with: &Published<'_>,
         renderer: &Renderer,
     ) -> Result<Outcome> {
         let name = entry.version.clone();
         let folder = self.root.join(&name);
         let outcome = match folder.exists() {
             true if is_same(&staged.folder, &folder)? => Outcome::Unchanged,
-            true => bail!(
-                "{} exists with other content, and a version is never changed: give this one a name with --version",
-                folder.display()
-            ),
+            true if with.replaces => {
+                let old = self.root.join(format!(".old-{name}-{}", std::process::id()));
+                fs::rename(&folder, &old).with_context(|| format!("cannot put away {}", folder.display()))?;
+                fs::rename(&staged.folder, &folder).with_context(|| format!("cannot create {}", folder.display()))?;
+                fs::remove_dir_all(&old).with_context(|| format!("cannot remove {}", old.display()))?;
+                Outcome::Written
+            }
+            true => return Err(taken(&folder)),
             false => {
                 fs::rename(&staged.folder, &folder).with_context(|| format!("cannot create {}", folder.display()))?;
                 Outcome::Written
             }
         };
-        for (file, bytes) in assets {
+        let lists = with.lists.iter().map(|(name, bytes)| (name, bytes));
+        for (file, bytes) in renderer.assets().iter().chain(lists) {
             write_if_changed(&self.root.join("assets").join(file), bytes)?;
         }
-        // A version is removed by removing its folder.
-        self.versions.retain(|version| version.version != name && self.root.join(&version.version).is_dir());
+        self.versions.retain(|version| version.version != name);
         self.versions.iter_mut().for_each(|version| version.aliases.clear());
         self.versions.insert(0, VersionEntry { aliases: vec!["latest".to_owned()], ..entry });
-        let mut json = serde_json::to_string_pretty(&self.versions)?;
-        json.push('\n');
-        write_if_changed(&self.root.join("versions.json"), json.as_bytes())?;
-        // The same for pages that are opened as files, where a script may not read JSON.
-        let script = format!("siteVersions({});\n", script_json(&serde_json::to_value(&self.versions)?));
-        write_if_changed(&self.root.join("versions.js"), script.as_bytes())?;
-        self.write_latest(&name, renderer)?;
+        self.write_lists()?;
+        Latest { root: &self.root, version: &name, renderer }.write(with)?;
+        if let Some(url) = &self.versions[0].base_url {
+            let own = with.pages.iter().map(|path| format!("{name}/{path}"));
+            let own: Vec<String> = own.collect();
+            let shared = with.places.values().filter(|place| place.ends_with(".html"));
+            let pages = own.iter().chain(shared).map(String::as_str);
+            let sitemap = crate::feeds::sitemap(pages, &format!("{url}/"));
+            write_if_changed(&self.root.join("sitemap.xml"), sitemap.as_bytes())?;
+        }
         write_if_changed(&self.root.join("index.html"), &renderer.redirect(&format!("{name}/index.html"))?)?;
         Ok(outcome)
     }
 
-    /// `latest/` has a page for each page of the version, which leads to it.
-    fn write_latest(&self, version: &str, renderer: &Renderer) -> Result<()> {
-        let latest = self.root.join("latest");
-        let mut wanted = BTreeSet::new();
-        for path in files_below(&self.root.join(version))?.into_keys().filter(|path| path.ends_with(".html")) {
-            let up = "../".repeat(path.matches('/').count() + 1);
-            write_if_changed(&latest.join(&path), &renderer.redirect(&format!("{up}{version}/{path}"))?)?;
-            wanted.insert(path);
+    /// `versions.json` with all versions; the script that pages read has those that are there.
+    pub fn write_lists(&mut self) -> Result<()> {
+        for version in &mut self.versions {
+            version.removed = !self.root.join(&version.version).is_dir();
         }
-        // Older versions and the web link to what this version may not have any more.
-        let gone = files_below(&latest)?.into_keys().filter(|path| !wanted.contains(path));
-        for path in gone {
-            let up = "../".repeat(path.matches('/').count() + 1);
-            write_if_changed(&latest.join(&path), &renderer.redirect(&format!("{up}{version}/index.html"))?)?;
-        }
-        Ok(())
+        let mut json = serde_json::to_string_pretty(&self.versions)?;
+        json.push('\n');
+        write_if_changed(&self.root.join("versions.json"), json.as_bytes())?;
+        // The same for pages that are opened as files, where a script may not read JSON.
+        let there: Vec<&VersionEntry> = self.versions.iter().filter(|version| !version.removed).collect();
+        let script = format!("siteVersions({});\n", script_json(&serde_json::to_value(there)?));
+        write_if_changed(&self.root.join("versions.js"), script.as_bytes())
     }
 }
 
@@ -194,6 +228,13 @@ fn digest<'a>(files: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     archive::sha256_hex(lines.as_bytes())
 }
 
+fn taken(folder: &Path) -> anyhow::Error {
+    anyhow!(
+        "{} exists with other content, and a version is never changed: give this one a name with --version",
+        folder.display()
+    )
+}
+
 fn is_same(a: &Path, b: &Path) -> Result<bool> {
     let (files_a, files_b) = (files_below(a)?, files_below(b)?);
     if !files_a.keys().eq(files_b.keys()) {
@@ -207,14 +248,19 @@ fn is_same(a: &Path, b: &Path) -> Result<bool> {
     Ok(true)
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    if let Some(folder) = path.parent() {
+/// Writes a file, and the folders above it where there are none.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut written = fs::write(path, bytes);
+    if written.as_ref().is_err_and(|err| err.kind() == std::io::ErrorKind::NotFound)
+        && let Some(folder) = path.parent()
+    {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        written = fs::write(path, bytes);
     }
-    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<()> {
     match fs::read(path) {
         Ok(known) if known == bytes => Ok(()),
         _ => write(path, bytes),

@@ -16,8 +16,11 @@ mod reading;
 mod serve;
 #[path = "synthetic/archive.rs"]
 mod synthetic;
+#[path = "synthetic/place.rs"]
+mod where_pages_are;
 
 use std::path::{Path, PathBuf};
+use where_pages_are::place;
 
 use archive::Timeline;
 use assert_cmd::cargo::cargo_bin_cmd;
@@ -78,7 +81,7 @@ fn pages_draw_their_charts_and_load_nothing_from_elsewhere() {
     }
     let site = build(folder.path());
     let mut browser = Browser::start();
-    let page = |path: &str| site.join("v").join(path).join("index.html");
+    let page = |path: &str| page(&site, path);
     let sweep = ["throughput", "tokens", "latency", "ttft", "pareto"];
     let single = ["distribution", "course", "resources", "heat", "histogram", "ecdf"];
     let devices = ["distribution", "course", "resources", "gpus", "network", "disks", "heat", "histogram", "ecdf"];
@@ -114,7 +117,7 @@ fn pages_draw_their_charts_and_load_nothing_from_elsewhere() {
         }
         assert_eq!(browser.complaints(), Vec::<String>::new(), "{path}");
     }
-    assert!(site.join("v/data/benchmarks-BM-20260302-022-course.js").exists(), "the long timeline is a script beside");
+    assert!(place(&site, "v", "benchmarks/BM-20260302-022/course.js").exists(), "the long timeline is a script beside");
 
     browser.open(&site.join("index.html"));
     let led_to = browser.wait_for(
@@ -231,8 +234,8 @@ fn a_long_list_reads_its_rows_from_a_script() {
     browser.run(
         "const f = document.getElementById('filter'); f.value = '20260401-003'; f.dispatchEvent(new Event('input'))",
     );
-    let row = browser.run("const row = document.querySelector('#all tbody tr'); return [row.cells[0].textContent, row.cells[0].firstChild.getAttribute('href'), Number(row.cells[6].textContent) > 0]");
-    assert_eq!(row, json!(["BM-20260401-003", "BM-20260401-003/index.html", true]));
+    let row = browser.run("const row = document.querySelector('#all tbody tr'); return [row.cells[0].textContent, row.cells[0].firstChild.getAttribute('href').replace(/\\.[0-9a-f]{24}/, ''), Number(row.cells[6].textContent) > 0]");
+    assert_eq!(row, json!(["BM-20260401-003", "../../o/BM-20260401-003/index.html", true]));
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
@@ -243,7 +246,7 @@ fn zoom_and_hidden_series_are_restored_from_the_address() {
     synthetic::made().iter().take(21).for_each(|made| synthetic::write_benchmark(&results, made, |_, _| {}));
     let site = build(folder.path());
     let mut browser = Browser::start();
-    browser.open(&site.join("v/campaigns/quickstart/index.html"));
+    browser.open(&page(&site, "campaigns/quickstart"));
     drawn(&mut browser);
     let view = "const view = echarts.getInstanceByDom(document.querySelector('#latency .canvas'));";
     browser.run(&format!(
@@ -332,8 +335,23 @@ fn another_version_shows_the_same_page_and_state_and_an_old_one_says_so() {
     assert_eq!(browser.run("return document.getElementById('filter').value"), json!("0301"));
     assert_eq!(browser.run("return document.getElementById('old').hidden"), json!(false));
     assert!(switch(&mut browser, "w").ends_with("/w/benchmarks/index.html#?q=0301"));
+    // A page that both show stands once: the address says in which version it is looked at, and its links lead there.
+    browser.open(&place(&site, "w", "benchmarks/BM-20260301-004/index.html"));
+    let looked_at =
+        "return location.href.includes('#?v=v') && document.readyState === 'complete' ? location.href : null";
+    browser.run(
+        "const select = document.getElementById('versions'); select.value = 'v'; select.dispatchEvent(new Event('change'))",
+    );
+    until(&mut browser, looked_at);
+    let old = "return document.getElementById('old').hidden ? null : document.getElementById('shown').textContent";
+    browser.run("location.reload()");
+    assert_eq!(until(&mut browser, old), json!("v"));
+    browser.run("document.querySelector('nav a').click()");
+    until(&mut browser, "return location.href.endsWith('/v/index.html') || null");
+    browser.run("document.querySelector('#content a[href*=\"/BM-\"]').click()");
+    until(&mut browser, looked_at);
     // What the other version does not have leads to its dashboard.
-    browser.open(&site.join("w/benchmarks/BM-20260311-143/index.html"));
+    browser.open(&place(&site, "w", "benchmarks/BM-20260311-143/index.html"));
     assert!(switch(&mut browser, "v").ends_with("/v/index.html"));
 }
 
@@ -343,7 +361,7 @@ fn a_campaign_file_is_built_from_the_form() {
     write_history(&folder.path().join("results"));
     let site = build(folder.path());
     let mut browser = Browser::start();
-    browser.open(&site.join("v/run/index.html"));
+    browser.open(&page(&site, "run"));
     until(&mut browser, "return document.getElementById('field-service.type')");
     browser.run(
         "const set = (id, value) => { const field = document.getElementById('field-' + id); field.value = value; field.dispatchEvent(new Event('input')); };
@@ -375,12 +393,17 @@ fn without_scripts_a_page_has_its_pictures_and_tables() {
         "trends/03_history",
         "diffs/03_history/2026-03-09T0900-ab12",
     ] {
-        browser.open(&site.join("v").join(path).join("index.html"));
+        browser.open(&page(&site, path));
         let charts = browser.count("figure.chart");
         assert!(charts > 0, "{path}");
         assert_eq!(browser.count("figure.chart img.still"), charts, "{path}");
         assert_eq!(browser.count("figure.chart details[open] table"), charts, "{path}");
     }
+}
+
+/// The page that version `v` shows at a path.
+fn page(site: &Path, path: &str) -> PathBuf {
+    place(site, "v", &format!("{path}/index.html")[usize::from(path.is_empty())..])
 }
 
 /// axe-core finds nothing on any kind of page, in both themes.
@@ -418,7 +441,7 @@ fn no_page_has_a_barrier_that_axe_finds() {
         "docs/metrics",
         "cli",
     ] {
-        browser.open(&site.join("v").join(path).join("index.html"));
+        browser.open(&page(&site, path));
         drawn(&mut browser);
         if path == "compare" {
             browser.run("location.hash = '#?a=BM-20260304-101&b=BM-20260311-143'");

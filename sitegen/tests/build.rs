@@ -2,6 +2,8 @@
 
 #[path = "synthetic/archive.rs"]
 mod synthetic;
+#[path = "synthetic/place.rs"]
+mod where_pages_are;
 
 use std::{
     collections::BTreeMap,
@@ -11,6 +13,7 @@ use std::{
 };
 
 use assert_cmd::{assert::Assert, cargo::cargo_bin_cmd};
+use where_pages_are::{find, place};
 
 fn sitegen(folder: &Path, args: &[&str]) -> Assert {
     cargo_bin_cmd!("sitegen").current_dir(folder).args(args).assert()
@@ -182,7 +185,7 @@ fn the_page_of_a_campaign_says_what_is_true() {
     let root = folder.path();
     write_all(&root.join("results"));
     sitegen(root, &["build", "--version", "v"]).success();
-    let page = fs::read_to_string(root.join("site/v/campaigns/quickstart/index.html")).expect("written");
+    let page = fs::read_to_string(place(&root.join("site"), "v", "campaigns/quickstart/index.html")).expect("written");
     // 8 slots of 50 ms: the knee is at 8 clients and the ceiling at 160 requests/s, less some slow ones.
     let knee = page.split("Knee at ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a knee");
     let knee: f64 = knee.parse().expect("a number");
@@ -190,9 +193,11 @@ fn the_page_of_a_campaign_says_what_is_true() {
     for name in ["BM-20260302-041", "BM-20260302-042", "the service ended with exit code 137"] {
         assert!(page.contains(name), "{name}");
     }
-    let failed = fs::read_to_string(root.join("site/v/benchmarks/BM-20260302-042/index.html")).expect("written");
+    let failed =
+        fs::read_to_string(place(&root.join("site"), "v", "benchmarks/BM-20260302-042/index.html")).expect("written");
     assert!(failed.contains("Failed at stage loading") && failed.contains("nothing was measured"));
-    let earlier = fs::read_to_string(root.join("site/v/campaigns/quickstart/2026-03-01T0900-ab12/index.html"));
+    let earlier =
+        fs::read_to_string(place(&root.join("site"), "v", "campaigns/quickstart/2026-03-01T0900-ab12/index.html"));
     assert!(earlier.expect("earlier executions have pages").contains("BM-20260301-001"));
 }
 
@@ -211,7 +216,7 @@ fn points_are_not_mixed_because_they_look_alike() {
         synthetic::write_benchmark(&root.join("results"), &made, |_, _| {});
     }
     sitegen(root, &["build", "--version", "v"]).success();
-    let page = fs::read_to_string(root.join("site/v/campaigns/quickstart/index.html")).expect("written");
+    let page = fs::read_to_string(place(&root.join("site"), "v", "campaigns/quickstart/index.html")).expect("written");
     let peaks: Vec<f64> = page
         .split("peak ")
         .skip(1)
@@ -227,9 +232,9 @@ fn a_broken_link_is_found() {
     let root = folder.path();
     synthetic::write_benchmark(&root.join("results"), &synthetic::made()[0], |_, _| {});
     sitegen(root, &["build", "--version", "v"]).success();
-    fs::remove_file(root.join("site/v/benchmarks/BM-20260301-001/index.html")).expect("removed");
+    fs::remove_file(place(&root.join("site"), "v", "benchmarks/BM-20260301-001/index.html")).expect("removed");
     let report = sitegen(root, &["check"]).code(1);
-    assert!(text(&report.get_output().stdout).contains("BM-20260301-001/index.html`: there is no such file"));
+    assert!(text(&report.get_output().stdout).contains("/index.html`: there is no such file"));
 }
 
 #[test]
@@ -252,13 +257,15 @@ fn every_campaign_and_benchmark_has_a_report() {
     write_all(&root.join("results"));
     sitegen(root, &["build", "--version", "v"]).success();
     sitegen(root, &["check"]).success();
-    let site = root.join("site/v");
-    let read = |path: &str| fs::read_to_string(site.join(path)).unwrap_or_else(|err| panic!("{path}: {err}"));
+    let read = |path: &str| {
+        let file = place(&root.join("site"), "v", path);
+        fs::read_to_string(file).unwrap_or_else(|err| panic!("{path}: {err}"))
+    };
     let list = read("reports/index.html");
     let ids: Vec<String> = synthetic::made().iter().map(|made| made.id.to_string()).collect();
     for id in &ids {
-        assert!(list.contains(&format!("href=\"{id}/index.html\"")), "{id} is not in the list");
-        assert!(read(&format!("benchmarks/{id}/index.html")).contains(&format!("../../reports/{id}/index.html")));
+        assert!(list.contains(&format!("href=\"../../o/{id}.")), "{id} is not in the list");
+        assert!(read(&format!("benchmarks/{id}/index.html")).contains("href=\"report.html\""));
     }
     let page = read(&format!("reports/{}/index.html", ids[0]));
     // The page is the text: its summary first, its figures, its data beside it.
@@ -277,8 +284,97 @@ fn every_campaign_and_benchmark_has_a_report() {
     }
     // Executions: that of the campaign's page, and the earlier one.
     let campaigns = ["campaigns/quickstart/index.html", "campaigns/02_pipeline/index.html"].map(&read);
-    assert!(campaigns.iter().all(|page| page.contains("../../reports/")));
+    assert!(campaigns.iter().all(|page| page.contains("/report.html\"")));
     assert_eq!(list.matches("<td>campaign</td>").count(), 3, "three executions");
+}
+
+/// Names of the objects of a site.
+fn objects(site: &Path) -> Vec<String> {
+    let entries = fs::read_dir(site.join("o")).expect("objects");
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn one_more_benchmark_writes_what_tells_of_it_and_versions_share_the_rest() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let root = folder.path();
+    let results = root.join("results");
+    let made = synthetic::made();
+    write_history(&results);
+    made.iter().take(41).for_each(|made| synthetic::write_benchmark(&results, made, |_, _| {}));
+    sitegen(root, &["build", "--version", "before"]).success();
+    let site = root.join("site");
+    let before = objects(&site);
+    let old: BTreeMap<_, _> = tree(&site).into_iter().filter(|(path, _)| path.starts_with("o")).collect();
+    let written = |name: &String| fs::metadata(site.join("o").join(name)).expect("there").modified().expect("a time");
+    let times: Vec<_> = before.iter().map(written).collect();
+
+    synthetic::write_benchmark(&results, &made[41], |_, _| {});
+    sitegen(root, &["build", "--version", "after"]).success();
+    let new: Vec<String> = objects(&site).into_iter().filter(|name| !before.contains(name)).collect();
+    let kinds: Vec<&str> = new.iter().map(|name| name.rsplit_once('.').expect("a digest").0).collect();
+    let execution = "quickstart.2026-03-02T0930-ab12";
+    assert_eq!(
+        kinds,
+        ["BM-20260302-042", execution, &format!("{execution}.diff"), "quickstart.campaign"],
+        "its page, its execution's, that one's diff and the campaign's"
+    );
+    assert!(before.iter().map(written).eq(times), "what was there is not written again");
+    let now = tree(&site);
+    assert!(old.iter().all(|(path, bytes)| now[path] == *bytes));
+
+    // As if all had been there from the beginning.
+    sitegen(root, &["build", "--version", "after", "--out", "cold"]).success();
+    let cold = tree(&root.join("cold"));
+    let own = |path: &&PathBuf| path.starts_with("after") || path.starts_with("o") || path.starts_with("assets");
+    for path in cold.keys().filter(own) {
+        assert!(now.get(path) == cold.get(path), "{}", path.display());
+    }
+    assert!(now.keys().filter(|path| path.starts_with("after")).all(|path| cold.contains_key(path)));
+    assert!(cold.keys().filter(|path| path.starts_with("latest")).all(|path| now[path] == cold[path]));
+
+    // What only the removed version showed is named, and nothing else.
+    fs::remove_dir_all(site.join("before")).expect("removed");
+    let report = sitegen(root, &["check"]).success();
+    let says = text(&report.get_output().stderr);
+    let unused: Vec<&str> = says.lines().filter_map(|line| line.trim().strip_prefix("o/")).collect();
+    assert_eq!(unused.len(), 3, "{says}");
+    assert!(unused.iter().all(|line| line.starts_with("quickstart.")), "{says}");
+}
+
+#[test]
+fn an_edited_object_is_noticed_and_put_back() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let root = folder.path();
+    git(root, &["init", "-q", "-b", "main"]);
+    git(root, &["config", "user.name", "Tester"]);
+    git(root, &["config", "user.email", "tester@localhost"]);
+    let made = synthetic::made();
+    made.iter().take(7).for_each(|made| synthetic::write_benchmark(&root.join("results"), made, |_, _| {}));
+    git(root, &["add", "results"]);
+    git(root, &["commit", "-q", "-m", "seven"]);
+    sitegen(root, &["build", "--version", "v1"]).success();
+    sitegen(root, &["build", "--version", "v2"]).success();
+    let before = tree(&root.join("site"));
+    let page = place(&root.join("site"), "v1", "benchmarks/BM-20260301-001/index.html");
+    let object = page.parent().expect("a folder").to_owned();
+    let name = format!("o/{}", object.file_name().expect("a name").to_string_lossy());
+    fs::write(&page, fs::read_to_string(&page).expect("read").replacen("Valid", "Perfect", 1)).expect("written");
+    let says = text(&sitegen(root, &["check"]).code(1).get_output().stdout);
+    assert!(says.contains(&format!("{name}: is not as it was published; shown by v2, v1")), "{says}");
+    let says = text(&sitegen(root, &["rebuild", "v1"]).code(1).get_output().stdout);
+    assert!(says.contains(&format!("{name} was edited")), "{says}");
+    fs::remove_dir_all(&object).expect("removed");
+    let says = text(&sitegen(root, &["check"]).code(1).get_output().stdout);
+    assert!(says.contains(&format!("v1: {name} is missing")), "{says}");
+    let says = text(&sitegen(root, &["rebuild", "v1"]).success().get_output().stdout);
+    assert!(says.contains("1 missing part put back"), "{says}");
+    sitegen(root, &["check"]).success();
+    assert!(tree(&root.join("site")) == before);
+    assert!(find(&root.join("site"), "v1", "benchmarks/BM-20260303-099/index.html").is_none());
 }
 
 fn write_history(results: &Path) {
@@ -294,8 +390,10 @@ fn a_regression_is_told_where_it_began_and_what_changed_with_it() {
     write_history(&root.join("results"));
     sitegen(root, &["build", "--version", "v"]).success();
     sitegen(root, &["check"]).success();
-    let read =
-        |path: &str| fs::read_to_string(root.join("site/v").join(path)).unwrap_or_else(|err| panic!("{path}: {err}"));
+    let read = |path: &str| {
+        let file = place(&root.join("site"), "v", path);
+        fs::read_to_string(file).unwrap_or_else(|err| panic!("{path}: {err}"))
+    };
     // 35 % slower by construction, from the sixth execution on.
     let diff = read("diffs/03_history/2026-03-09T0900-ab12/index.html");
     assert!(diff.contains("▼ regressed") && diff.contains("7.0.15") && diff.contains("7.2.0"), "{diff}");
@@ -325,19 +423,19 @@ fn a_regression_is_told_where_it_began_and_what_changed_with_it() {
     // Told where it will be, every link of the feeds and the sitemap leads there, to a page of the version.
     sitegen(root, &["build", "--version", "w", "--base-url", "https://example.org/bench/"]).success();
     sitegen(root, &["check"]).success();
-    let read = |path: &str| fs::read_to_string(root.join("site/w").join(path)).expect("written");
+    let read = |path: &str| fs::read_to_string(place(&root.join("site"), "w", path)).expect("written");
     let feed: serde_json::Value = serde_json::from_str(&read("feed.json")).expect("JSON");
     let items = feed["items"].as_array().expect("a list").iter().map(|item| &item["url"]);
     let urls = items.chain([&feed["home_page_url"], &feed["feed_url"]]);
     let mut urls: Vec<String> = urls.map(|url| url.as_str().expect("a URL").to_owned()).collect();
     let atom = read("feed.xml");
     urls.extend(atom.split(" href=\"").skip(1).map(|rest| rest.split('"').next().expect("a URL").to_owned()));
-    let sitemap = read("sitemap.xml");
+    let sitemap = fs::read_to_string(root.join("site/sitemap.xml")).expect("written");
     urls.extend(sitemap.split("<loc>").skip(1).map(|rest| rest.split('<').next().expect("a URL").to_owned()));
     assert!(urls.len() > 2 * changes.len() + 50, "{}", urls.len());
     for url in &urls {
-        let path = url.strip_prefix("https://example.org/bench/w/").unwrap_or_else(|| panic!("{url}"));
-        assert!(root.join("site/w").join(path).is_file(), "{url}");
+        let path = url.strip_prefix("https://example.org/bench/").unwrap_or_else(|| panic!("{url}"));
+        assert!(root.join("site").join(path).is_file(), "{url}");
     }
     assert!(read("regressions/index.html").contains("content=\"https://example.org/bench/w/card.png\""));
     sitegen(root, &["build", "--base-url", "example.org"]).code(2);
@@ -364,7 +462,7 @@ fn what_was_not_measured_again_is_not_compared() {
         });
     }
     sitegen(root, &["build", "--version", "v"]).success();
-    let page = root.join("site/v/diffs/03_history/2026-03-05T0900-ab12/index.html");
+    let page = place(&root.join("site"), "v", "diffs/03_history/2026-03-05T0900-ab12/index.html");
     let page = fs::read_to_string(page).expect("written");
     assert!(page.contains("Not comparable") && page.contains("Another CPU") && !page.contains("regressed"), "{page}");
 
@@ -373,8 +471,8 @@ fn what_was_not_measured_again_is_not_compared() {
         synthetic::write_benchmark(&root.join("results"), made, |_, _| {});
     }
     sitegen(root, &["build", "--version", "w"]).success();
-    let page =
-        fs::read_to_string(root.join("site/w/diffs/03_history/2026-03-06T0900-ab12/index.html")).expect("written");
+    let page = fs::read_to_string(place(&root.join("site"), "w", "diffs/03_history/2026-03-06T0900-ab12/index.html"))
+        .expect("written");
     assert!(page.contains("runner compare 2026-03-04T0900-ab12 2026-03-06T0900-ab12"), "{page}");
     assert!(!page.contains("Not comparable"), "{page}");
 }
@@ -403,6 +501,15 @@ fn an_old_version_is_rebuilt_from_git_and_an_edited_one_is_noticed() {
     let back = sitegen(root, &["rebuild", "v1"]).success();
     assert!(text(&back.get_output().stdout).contains("put back"));
     assert!(tree(&root.join("site/v1")) == before);
+
+    // Removed, and another one built: it stays on the list that rebuilds go by, and leaves the one that pages offer.
+    fs::remove_dir_all(root.join("site/v1")).expect("removed");
+    sitegen(root, &["build", "--version", "v2"]).success();
+    let listed = |name: &str| fs::read_to_string(root.join("site").join(name)).expect("written").contains("\"v1\"");
+    assert!(listed("versions.json") && !listed("versions.js"));
+    sitegen(root, &["check"]).success();
+    sitegen(root, &["rebuild", "v1"]).success();
+    assert!(tree(&root.join("site/v1")) == before && listed("versions.js"));
     assert_eq!(git(root, &["status", "--porcelain"]), status, "the repository is as it was");
 
     sitegen(root, &["check"]).success();
@@ -435,7 +542,7 @@ fn the_steps_of_a_search_stand_with_their_reasons() {
         });
     }
     sitegen(root, &["build", "--version", "v"]).success();
-    let page = fs::read_to_string(root.join("site/v/campaigns/quickstart/index.html")).expect("written");
+    let page = fs::read_to_string(place(&root.join("site"), "v", "campaigns/quickstart/index.html")).expect("written");
     let places: Vec<_> = (1..=4).map(|step| page.find(&format!("reason number {step}")).expect("its reason")).collect();
     assert!(places.is_sorted() && page.contains("It has not ended: next would be"), "{page}");
 }

@@ -5,6 +5,8 @@
 mod html;
 #[path = "synthetic/archive.rs"]
 mod synthetic;
+#[path = "synthetic/place.rs"]
+mod where_pages_are;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -80,17 +82,18 @@ fn write(results: &Path) {
     }
 }
 
-/// `benchmarks/BM-…/index.html` → `benchmarks/x`; campaigns and reports of both shapes stay apart.
+/// What the object of a page is, and which of its pages; a page of the version by its path.
 fn kind_of(page: &str) -> String {
-    let parts: Vec<&str> = page.trim_end_matches("index.html").trim_end_matches('/').split('/').collect();
-    let name = |part: &str| match part {
-        _ if part.starts_with("BM-") => "BM".to_owned(),
-        "points" | "executions" | "series" => part.to_owned(),
-        _ if part.starts_with("points-") => "points".to_owned(),
-        _ => "x".to_owned(),
+    let Some((object, file)) = page.strip_prefix("o/").and_then(|rest| rest.split_once('/')) else {
+        return page.to_owned();
     };
-    let rest: Vec<String> = parts.iter().skip(1).map(|part| name(part)).collect();
-    format!("{} {}", parts[0], rest.join(" "))
+    let name = match object {
+        _ if object.starts_with("BM-") => "BM",
+        _ if object.contains(".diff.") => "diff",
+        _ => object.split('.').next().unwrap_or_default(),
+    };
+    let of_campaign = if object.contains(".campaign.") { " campaign" } else { "" };
+    format!("{name}{of_campaign} {file}")
 }
 
 #[test]
@@ -98,12 +101,13 @@ fn every_kind_of_page_is_small_at_first_and_has_all_rows_after() {
     let folder = tempfile::tempdir().expect("temporary folder");
     write(&folder.path().join("results"));
     cargo_bin_cmd!("sitegen").current_dir(folder.path()).args(["build", "--version", "v"]).assert().success();
-    let version = folder.path().join("site/v");
+    let site = folder.path().join("site");
     let mut largest: BTreeMap<String, (u64, String)> = BTreeMap::new();
     let mut pages = Vec::new();
-    pages_below(&version, &mut pages);
+    pages_below(&site.join("v"), &mut pages);
+    pages_below(&site.join("o"), &mut pages);
     for page in &pages {
-        let name = page.strip_prefix(&version).expect("below").display().to_string();
+        let name = page.strip_prefix(&site).expect("below").display().to_string();
         let text = fs::read_to_string(page).expect("text");
         let mut bytes = text.len() as u64;
         for tag in tags(&text) {
@@ -123,24 +127,28 @@ fn every_kind_of_page_is_small_at_first_and_has_all_rows_after() {
     let over: Vec<_> = largest.iter().filter(|(_, (bytes, _))| *bytes > MOST_BYTES).collect();
     assert!(over.is_empty(), "{over:#?}");
     for kind in [
-        "campaigns points",
-        "campaigns executions",
-        "campaigns series",
-        "benchmarks BM",
-        "reports ",
-        "reports points",
-        "trends executions",
-        "benchmarks ",
-        "regressions ",
-        "services ",
-        "diffs executions x",
+        "points campaign index.html",
+        "points report.html",
+        "executions campaign index.html",
+        "executions campaign trend.html",
+        "executions index.html",
+        "series campaign index.html",
+        "BM index.html",
+        "BM report.html",
+        "diff index.html",
+        "v/index.html",
+        "v/benchmarks/index.html",
+        "v/reports/index.html",
+        "v/regressions/index.html",
+        "v/services/index.html",
     ] {
         assert!(largest.contains_key(kind), "{kind}: {:?}", largest.keys());
     }
 
     // All rows of a divided table are in its scripts, in the order that it says.
     let rows_of = |page: &str, id: &str| {
-        let text = fs::read_to_string(version.join(page)).expect("text");
+        let page = where_pages_are::place(&site, "v", page);
+        let text = fs::read_to_string(&page).expect("text");
         let table = tags(&text).into_iter().filter(|tag| tag.attribute("data-rows").is_some());
         let table = table.map(|tag| (tag.attribute("data-key").expect("a key").to_owned(), tag));
         let mut found = Vec::new();
@@ -148,12 +156,15 @@ fn every_kind_of_page_is_small_at_first_and_has_all_rows_after() {
             let number = |name: &str| tag.attribute(name).expect("a number").parse::<usize>().expect("a number");
             let mut rows = Vec::new();
             for piece in 0..number("data-pieces") {
-                let script = fs::read_to_string(version.join(format!("data/rows/{key}-{piece}.js"))).expect("a script");
+                let script = fs::read_to_string(
+                    page.with_file_name(format!("{}-{piece}.js", tag.attribute("data-rows").expect("a place"))),
+                )
+                .expect("a script");
                 let head = format!("siteRows(\"{key}\", {piece}, ");
                 let list = script.strip_prefix(&head).and_then(|rest| rest.strip_suffix(");\n")).expect("a call");
                 rows.extend(serde_json::from_str::<Vec<serde_json::Value>>(list).expect("rows"));
             }
-            assert_eq!(rows.len(), number("data-count"), "{page} {key}");
+            assert_eq!(rows.len(), number("data-count"), "{} {key}", page.display());
             found.extend(rows);
         }
         found.into_iter().filter(|row| row.to_string().contains(id)).count()
@@ -161,10 +172,14 @@ fn every_kind_of_page_is_small_at_first_and_has_all_rows_after() {
     assert_eq!(rows_of("reports/index.html", "BM-20260401-"), MANY);
     assert_eq!(rows_of("reports/index.html", "executions-2026-04-02T"), MANY);
     assert!(rows_of("campaigns/points/index.html", "BM-20260401-") >= 2 * MANY, "points and benchmarks");
-    assert_eq!(rows_of("trends/executions/index.html", "diffs/executions/"), MANY - 1);
+    assert_eq!(rows_of("trends/executions/index.html", ".diff."), MANY - 1);
     let events = rows_of(&format!("benchmarks/BM-20260401-{MANY}/index.html"), "\"started\"");
     assert_eq!(events, 3_000);
-    let log = fs::read_to_string(version.join(format!("data/logs/BM-20260401-{MANY}-0.js"))).expect("a script");
+    let page = where_pages_are::place(&site, "v", &format!("benchmarks/BM-20260401-{MANY}/index.html"));
+    let log =
+        tags(&fs::read_to_string(&page).expect("text")).into_iter().find(|tag| tag.attribute("class") == Some("log"));
+    let log = log.as_ref().and_then(|tag| tag.attribute("data-src")).expect("a script").to_owned();
+    let log = fs::read_to_string(page.with_file_name(log)).expect("a script");
     assert!(log.len() > 40_000);
 }
 

@@ -102,7 +102,7 @@ fn every_text_of_the_archive_is_inert() {
         let name = path.strip_prefix(&site).expect("below the site").display().to_string();
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         // The sealed bytes, and a report for programs, are what was archived.
-        let is_exact = name.contains("/api/benchmarks/") || name.ends_with("report.json");
+        let is_exact = ["run.json", "summary.json", "report.json"].iter().any(|end| name.ends_with(end));
         assert!(is_exact || !text.chars().any(is_hidden), "{name}: {:?}", text.chars().find(|c| is_hidden(*c)));
         match extension {
             "html" => {
@@ -132,12 +132,13 @@ fn every_text_of_the_archive_is_inert() {
     assert_eq!(unseen, BTreeSet::new(), "attacks that no page shows");
     assert!(drawings > 200, "{drawings} drawings");
     for (kind, least) in [
-        ("benchmarks/x", 100),
-        ("campaigns/x", 9),
-        ("campaigns/x/x", 8),
-        ("diffs/x/x", 8),
-        ("trends/x", 8),
-        ("reports/x", 100),
+        ("benchmark index.html", 100),
+        ("benchmark report.html", 100),
+        ("execution index.html", 17),
+        ("execution report.html", 17),
+        ("diff index.html", 8),
+        ("campaign index.html", 9),
+        ("campaign trend.html", 8),
     ] {
         assert!(kinds.get(kind).is_some_and(|count| *count >= least), "{kind}: {kinds:?}");
     }
@@ -156,12 +157,19 @@ fn is_hidden(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// `v/benchmarks/BM-…/index.html` → `benchmarks/x`.
+/// What the object of a page is, and which of its pages: `benchmark index.html`.
 fn kind_of(name: &str) -> String {
-    let path = name.trim_start_matches("v/").trim_end_matches("index.html").trim_end_matches('/');
-    let mut parts = path.split('/');
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |kind, _| format!("{kind}/x"))
+    let Some((object, page)) = name.strip_prefix("o/").and_then(|rest| rest.split_once('/')) else {
+        return "version".to_owned();
+    };
+    let object = match object {
+        _ if object.starts_with("BM-") => "benchmark",
+        _ if object.contains(".diff.") => "diff",
+        _ if object.contains(".campaign.") => "campaign",
+        _ if object.starts_with("docs.") || object.starts_with("run.") => "docs",
+        _ => "execution",
+    };
+    format!("{object} {page}")
 }
 
 /// The policy stands before anything that it has to judge, and allows nothing but files of the site.
@@ -188,8 +196,8 @@ fn assert_inert(path: &Path, tag: &Tag) {
     assert!(!names.iter().any(|name| name.starts_with("on") || *name == "style" || *name == "srcdoc"), "{place}");
     if tag.name == "img" {
         let source = tag.attribute("src").expect("a source").trim_start_matches("../");
-        let folders = ["plots/", "data/", "reports/", "docs/"];
-        assert!(folders.iter().any(|folder| source.starts_with(folder)) && source.ends_with(".svg"), "{place}");
+        let is_beside = !source.contains('/') || ["plots/", "data/", "docs/"].iter().any(|f| source.starts_with(f));
+        assert!(is_beside && source.ends_with(".svg"), "{place}");
     }
     for attribute in ["href", "src", "data-src", "content"] {
         let Some(value) = tag.attribute(attribute) else { continue };

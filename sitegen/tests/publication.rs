@@ -2,6 +2,8 @@
 
 #[path = "synthetic/archive.rs"]
 mod synthetic;
+#[path = "synthetic/place.rs"]
+mod where_pages_are;
 
 use std::{
     collections::BTreeMap,
@@ -138,12 +140,15 @@ fn each_deployment_holds_the_versions_before_it() {
                 assert!(said.contains("taken for the first"), "{said}");
             }
             let commit = list[0]["commit"].as_str().expect("a commit");
-            let page = site.join(&names[0]).join("benchmarks").join(made[0].id.to_string()).join("index.html");
+            let page = where_pages_are::place(&site, &names[0], &format!("benchmarks/{}/index.html", made[0].id));
             let page = fs::read_to_string(page).expect("a page");
-            let raw = format!("href=\"{REPOSITORY}/raw/{commit}/results/{}/requests.jsonl.zst\"", made[0].id);
-            assert!(page.contains(&raw) && page.contains(&format!("href=\"{REPOSITORY}/commit/{commit}\"")), "{page}");
-            let sitemap = fs::read_to_string(site.join(&names[0]).join("sitemap.xml")).expect("a sitemap");
-            assert!(sitemap.contains(&format!("<loc>{address}/{}/index.html</loc>", names[0])), "{sitemap}");
+            assert!(
+                page.contains(&format!("href=\"{REPOSITORY}/raw/HEAD/results/{}/requests.jsonl.zst\"", made[0].id))
+            );
+            let page = fs::read_to_string(site.join(&names[0]).join("index.html")).expect("a page");
+            assert!(page.contains(&format!("href=\"{REPOSITORY}/commit/{commit}\"")), "{page}");
+            let sitemap = fs::read_to_string(site.join("sitemap.xml")).expect("a sitemap");
+            assert!(sitemap.contains(&format!("<loc>{address}/")), "{sitemap}");
             assert!(!site.join(".cache").exists(), "what builds keep for themselves is not deployed");
             versions = names;
             last = Some(site);

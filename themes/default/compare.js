@@ -1,7 +1,7 @@
 // Compares two benchmarks, or two executions of campaigns, from data scripts of the site. The choice is in the address.
 (function () {
   "use strict";
-  var state, parts = Object.create(null), form, answer, to;
+  var state, parts = Object.create(null), form, answer, to, toSite;
   var MOST_OFFERED = 50;
 
   window.siteCompare = function (key, value) { parts[key] = value; };
@@ -18,7 +18,7 @@
   }
   function link(text, href) {
     var made = element("a", text);
-    made.href = href;
+    window.site.placeOf(window.site.versionShown(), href, function (place) { if (place) made.href = toSite + place; });
     return made;
   }
   function table(columns, rows) {
@@ -87,7 +87,7 @@
   function heading(text) { return element("h2", text); }
   function side(word, one) {
     var line = element("p");
-    append(line, word + ": ", link(one.id, to + one.page), " · " + one.title + " · ended " + one.ended + " UTC · " + one.standing + (one.reason ? ": " + one.reason : ""));
+    append(line, word + ": ", link(one.id, one.page), " · " + one.title + " · ended " + one.ended + " UTC · " + one.standing + (one.reason ? ": " + one.reason : ""));
     return line;
   }
 
@@ -184,7 +184,7 @@
     answer.append(element("p", "Medians of the repetitions, and their range in brackets (of latencies in ms). Whether a difference is more than chance is not told here:"));
     answer.append(element("pre", "runner compare " + a.id + " " + b.id, "command"));
     [[a, b], [b, a]].forEach(function (pair) {
-      if (pair[1].diff && pair[1].diff.base === pair[0].id) append(answer, append(element("p"), "The verdict for these two stands in the ", link("regression diff", to + pair[1].diff.page), "."));
+      if (pair[1].diff && pair[1].diff.base === pair[0].id) append(answer, append(element("p"), "The verdict for these two stands in the ", link("regression diff", pair[1].diff.page), "."));
     });
     append(answer, side("A", a), side("B", b));
     if (labels.length > 1) {
@@ -205,7 +205,11 @@
     if (!keys.every(function (key) { return /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(key); })) return void answer.append(element("p", "The address names no benchmark of this site.", "lead"));
     var waiting = 2;
     keys.forEach(function (key) {
-      window.site.loadData(to + "data/compare/" + key + ".js", function () {
+      window.site.placeOf(window.site.versionShown(), "data/compare/" + key + ".js", function (place) {
+       if (!place) return loaded();
+       window.site.loadData(toSite + place, loaded);
+      });
+      function loaded() {
         if (--waiting) return;
         var a = parts[keys[0]], b = parts[keys[1]];
         if (!a || !b) return void answer.append(element("p", "This version of the site has no " + (a ? keys[1] : keys[0]) + ".", "lead"));
@@ -215,7 +219,7 @@
         answer.append(heading("Recipe and environment"));
         answer.append(rows.length ? table([["what"], ["A"], ["B"], ["remark"]], rows) : element("p", "Nothing that is recorded differs."));
         document.documentElement.dataset.compared = keys.join(" ");
-      });
+      }
     });
   }
 
@@ -252,6 +256,7 @@
     form = document.getElementById("compare");
     answer = document.getElementById("answer");
     to = form.dataset.toVersion;
+    toSite = document.getElementById("versions").dataset.toSite;
     form.addEventListener("submit", function (event) {
       event.preventDefault();
       state.set("a", names[form.a.value] || form.a.value.trim());

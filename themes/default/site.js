@@ -212,7 +212,11 @@
       echarts.connect(this.view.group);
     }
     this.view.on("click", function (event) {
-      if (event.data && typeof event.data.href === "string" && !/^[a-z]+:/i.test(event.data.href)) location.href = event.data.href;
+      if (!event.data || typeof event.data.href !== "string" || /^[a-z]+:/i.test(event.data.href)) return;
+      var link = document.createElement("a");
+      link.href = event.data.href;
+      document.body.append(link);
+      link.click();
     });
     this.addTools();
     this.restore();
@@ -488,7 +492,7 @@
   var list = null;
   // The rows of the list of benchmarks that do not stand in the page.
   function benchmarkRow(values, count, perSecond) {
-    var known = { id: values[0] }, number = { 4: true, 6: true, 7: true, 8: true }, made = {};
+    var number = { 4: true, 6: true, 7: true, 8: true }, made = {};
     function shown(value, factor) { return value == null ? "–" : significant(value * factor); }
     // Ten thousand rows come at once: what few of them need is made when they do.
     function words() {
@@ -508,7 +512,7 @@
           if (i === 5 && text !== "valid") cell.className = text === "cancelled" ? "muted" : "bad";
           if (i > 1 || (i === 1 && !values[10])) return void (cell.textContent = text);
           var link = document.createElement("a");
-          link.href = i === 0 ? known.id + "/index.html" : "../" + values[10];
+          link.href = control().dataset.toSite + (i === 0 ? values[11] : values[10]);
           link.textContent = text;
           cell.append(link);
         });
@@ -589,9 +593,73 @@
 
   // Versions and theme
 
+  // Pages of objects belong to no version: the one that the reader came from stands in the address, as `v`.
+  var latest = "";
+  function control() { return document.getElementById("versions"); }
+  function versionShown() { return control().dataset.own || state.get("v") || latest; }
+
+  // Where a version has a page, from the folder of all versions: `done(place)`, or `done("")`.
+  function hash(path) {
+    var value = 0x811c9dc5;
+    for (var i = 0; i < path.length; i++) value = Math.imul(value ^ path.charCodeAt(i), 0x01000193) >>> 0;
+    return value;
+  }
+  function placeOf(version, path, done) {
+    var toSite = control().dataset.toSite, own = null, list = null;
+    if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(version)) return done("");
+    window.sitePages = function (data) { pagesOf[version] = data; };
+    loadData(toSite + version + "/data/pages.js", function () {
+      own = pagesOf[version];
+      if (!own) return done("");
+      if (own.pages.indexOf(path) >= 0) return done(version + "/" + path);
+      list = own.places[hash(path) % own.places.length];
+      window.sitePlaces = function (entries) { placesOf[list] = entries; };
+      loadData(toSite + "assets/" + list, function () {
+        var found = (placesOf[list] || []).filter(function (entry) { return entry[0] === path; })[0];
+        done(found ? found[1] : "");
+      });
+    });
+  }
+  var pagesOf = {}, placesOf = {};
+  // The same page and state of another version; where it does not have the page, its dashboard.
+  function go(version, path, stateText) {
+    if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(version)) return;
+    placeOf(version, path, function (place) {
+      location.href = control().dataset.toSite + (place ? place + withVersion(place, stateText, version) : version + "/index.html");
+    });
+  }
+  // The state of an address, with the version that an object is looked at in; an anchor stays one.
+  function withVersion(place, stateText, version) {
+    if (place.slice(0, 2) !== "o/" || (stateText && stateText.slice(0, 2) !== "#?")) return stateText;
+    var all = new URLSearchParams((stateText || "").slice(2));
+    if (version === latest) all.delete("v"); else all.set("v", version);
+    var text = all.toString();
+    return text ? "#?" + text : "";
+  }
+  // What a link leads to, from the folder of all versions; "" when it leads elsewhere.
+  function placeIn(link) {
+    var root = new URL(control().dataset.toSite, location.href).href;
+    return link.href.slice(0, root.length) === root ? link.href.slice(root.length).split(/[?#]/)[0] : "";
+  }
+  // Links to objects take the version along; links from objects to pages of versions lead to that version.
+  function startVersionLinks() {
+    document.addEventListener("click", function (event) {
+      var link = event.target.closest && event.target.closest("a[href]"), version = versionShown();
+      if (!link || !version) return;
+      var place = placeIn(link);
+      if (place.slice(0, 2) === "o/" && version !== latest) {
+        link.href = link.href.split("#")[0] + withVersion(place, link.hash, version);
+      } else if (place.slice(0, 7) === "latest/" && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+        event.preventDefault();
+        go(version, place.slice(7), link.hash);
+      }
+    });
+  }
+
   window.siteVersions = function (versions) {
-    var select = document.getElementById("versions");
-    var shown = select.value;
+    var select = control();
+    latest = versions.filter(function (entry) { return entry.aliases.indexOf("latest") >= 0; }).map(function (entry) { return entry.version; })[0] || "";
+    var shown = versionShown();
     select.textContent = "";
     versions.forEach(function (entry) {
       var option = document.createElement("option");
@@ -600,26 +668,20 @@
       option.selected = entry.version === shown;
       select.append(option);
     });
-    // The same page and state of another version; where it does not have the page, its dashboard.
-    select.addEventListener("change", function () {
-      if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(select.value)) return;
-      var to = select.dataset.toSite + select.value + "/", path = select.dataset.path;
-      window.sitePages = function (pages) {
-        location.href = to + (pages.indexOf(path) >= 0 ? path + location.hash : "index.html");
-      };
-      loadData(to + "data/pages.js", function (found) { if (!found) location.href = to + "index.html"; });
-    });
-    var latest = versions.filter(function (entry) { return entry.aliases.indexOf("latest") >= 0; })[0];
+    select.addEventListener("change", function () { go(select.value, select.dataset.path, location.hash); });
     var banner = document.getElementById("old");
-    if (latest && latest.version !== shown && banner) {
+    if (latest && latest !== shown && banner) {
       banner.hidden = false;
-      banner.querySelector("b").textContent = latest.version;
+      document.getElementById("shown").textContent = shown;
+      banner.querySelector("b").textContent = latest;
     }
   };
   function startSearch() {
     var form = document.getElementById("search");
     form.addEventListener("submit", function (event) {
       event.preventDefault();
+      var words = "#?q=" + encodeURIComponent(form.querySelector("input").value), version = versionShown();
+      if (!control().dataset.own && version) return go(version, "benchmarks/index.html", words);
       location.href = form.dataset.to + "#?q=" + encodeURIComponent(form.querySelector("input").value);
     });
   }
@@ -633,11 +695,12 @@
   }
 
   // What the scripts of single pages use.
-  window.site = { state: state, significant: significant, percentile: percentile, loadData: loadData, startCharts: startCharts, Chart: Chart, drawn: drawn, texts: texts };
+  window.site = { state: state, significant: significant, percentile: percentile, loadData: loadData, startCharts: startCharts, Chart: Chart, drawn: drawn, texts: texts, placeOf: placeOf, versionShown: versionShown };
 
   document.addEventListener("DOMContentLoaded", function () {
     startTheme();
     startSearch();
+    startVersionLinks();
     startTables();
     startCharts();
   });

@@ -52,6 +52,9 @@ pub struct Request {
     /// Share of the true nearest neighbours that a search found, 0–1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recall: Option<f64>,
+    /// Vectors that were uploaded, where these are what is asked for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub vectors: u64,
     /// What a request of several round trips is made of, such as the statements of a transaction: name → its time.
     /// They follow each other without a gap.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -67,6 +70,9 @@ pub struct Request {
     pub chunk_gaps_us: Vec<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_tokens: Option<u64>,
+    /// Input tokens that a drawn prompt was meant to have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_input_tokens: Option<u64>,
     /// Input tokens that the server had in its prompt cache, where it says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u64>,

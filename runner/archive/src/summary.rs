@@ -66,6 +66,10 @@ pub struct Summary {
     pub avg_output_tokens: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub avg_input_tokens: Option<f64>,
+    /// Input tokens that drawn prompts were meant to have, on average over the requests of which the server says how many it had;
+    /// their own average beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avg_asked_input_tokens: Option<[f64; 2]>,
     /// Input tokens that the server had in its prompt cache, on average over the requests that say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub avg_cached_tokens: Option<f64>,
@@ -171,8 +175,19 @@ pub struct OperationSummary {
     /// Requests in the window, successful or not.
     pub count: u64,
     pub failed: u64,
+    /// The time in which this operation was driven, within the window: from its first start to its last end. Of the only one, the
+    /// whole window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driven_s: Option<f64>,
     /// Successful operations per second, over the time in which this operation was driven.
     pub throughput: Option<f64>,
+    /// Payload bytes and vectors of successful operations per second, over the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_sent_per_second: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_received_per_second: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vectors_per_second: Option<f64>,
     pub latency_s: Percentiles,
 }
 

@@ -137,7 +137,7 @@ impl Compare {
             .map(|run| run.recipe_hash.as_str())
             .collect();
         let mut neighbours = Vec::new();
-        for point in past.neighbours(matched[0].0.runs[0], &recipes) {
+        for point in past.neighbours(matched[0].0.runs[0], &recipes, matched[0].1.runs[0]) {
             neighbours.push(runs.repetitions(&point, &thresholds)?.0);
         }
         let comparison = analysis::compare::compare(&pairs, &neighbours, &thresholds);

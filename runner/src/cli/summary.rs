@@ -220,7 +220,8 @@ fn figures(out: &mut String, summary: &archive::Summary) {
         add(&format!("server: {name}"), Some(&Distribution { figures: figures.clone(), histogram: None }));
     }
     _ = writeln!(out, "{}", table::fitted(rows));
-    if summary.operations.len() > 1 {
+    let has_vectors = summary.operations.values().any(|operation| operation.vectors_per_second.is_some());
+    if summary.operations.len() > 1 || has_vectors {
         _ = writeln!(out, "{}", operations(summary));
     }
     if let Some(recall) = &summary.recall {
@@ -249,18 +250,28 @@ fn figures(out: &mut String, summary: &archive::Summary) {
 /// Each kind of operation, over the time in which it was driven.
 fn operations(summary: &archive::Summary) -> comfy_table::Table {
     let mut rows = table::new_table();
-    rows.set_header(["operation", "n", "failed", "per second", "p50", "p99", "max"]);
+    let vectors = summary.operations.values().any(|operation| operation.vectors_per_second.is_some());
+    let mut header = vec!["operation", "n", "failed", "driven", "per second", "sent", "received"];
+    header.extend(vectors.then_some("vectors/s"));
+    rows.set_header(header.into_iter().chain(["p50", "p99", "max"]));
+    let rate = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), units::figure);
+    let bytes = |value: Option<f64>| {
+        value.map_or_else(|| "–".to_owned(), |value| format!("{}/s", units::bytes(value.round() as u64)))
+    };
     let time = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), units::seconds);
     for (name, operation) in &summary.operations {
-        rows.add_row([
+        let mut row = vec![
             name.clone(),
             units::grouped(operation.count as i64),
             units::grouped(operation.failed as i64),
-            operation.throughput.map_or_else(|| "–".to_owned(), units::figure),
-            time(operation.latency_s.p50),
-            time(operation.latency_s.p99),
-            time(operation.latency_s.max),
-        ]);
+            time(operation.driven_s),
+            rate(operation.throughput),
+            bytes(operation.bytes_sent_per_second),
+            bytes(operation.bytes_received_per_second),
+        ];
+        row.extend(vectors.then(|| rate(operation.vectors_per_second)));
+        row.extend([operation.latency_s.p50, operation.latency_s.p99, operation.latency_s.max].map(time));
+        rows.add_row(row);
     }
     rows
 }

@@ -38,6 +38,8 @@ pub struct Streamed {
     /// Between consecutive chunks with content, in microseconds.
     pub gaps_us: Vec<u32>,
     pub input_tokens: Option<u64>,
+    /// What a drawn prompt was meant to have of them.
+    pub asked_tokens: Option<u64>,
     /// Of these, what the server had in its prompt cache.
     pub cached_tokens: Option<u64>,
     pub output_tokens: Option<u64>,
@@ -70,6 +72,8 @@ pub struct Exchange {
     pub server_ns: Vec<Option<u64>>,
     /// Only for searches whose right answer is known.
     pub recall: Option<Recall>,
+    /// Only of uploads of vectors: how many.
+    pub vectors: u64,
     /// Only for streamed answers.
     pub streamed: Option<Streamed>,
 }
@@ -208,4 +212,7 @@ pub trait Client {
     /// Every exchange has an outcome at the end. The driver drops the future when time is up: exchanges that
     /// are complete by then count as such.
     async fn send(&mut self, batch: &mut [Exchange]) -> Connection;
+
+    /// Open loop: a request that is sent next, told when there may be time left until it is due.
+    fn get_ready(&mut self, _place: Place) {}
 }

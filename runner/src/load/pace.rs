@@ -186,6 +186,9 @@ impl<W: Workload> PacedClient<W> {
             let Some(Due { index, at_ns }) = due else { break };
             let intended = event_loop.at(at_ns);
             let place = Place { sequence: 0, index, warmup: index < bounds.first_measured };
+            if let Some(client) = &mut self.client {
+                client.get_ready(place);
+            }
             event_loop.timer.sleep_until(intended).await;
             let now = Instant::now();
             // Precision ended the window before this arrival.

@@ -241,6 +241,7 @@ impl SpoolReader {
         line.bytes_received = request.bytes_received;
         line.ttfb_s = request.first_byte_ns.map(seconds);
         line.recall = request.recall.map(|recall| f64::from(recall.found) / f64::from(recall.of));
+        line.vectors = request.vectors;
         line.steps_s.clear();
         if let Some(steps) = &request.steps {
             let names = self.names.get(usize::from(steps.first)..).unwrap_or_default();
@@ -257,6 +258,7 @@ impl SpoolReader {
         line.ttft_s = streamed.and_then(|streamed| streamed.first_ns).map(seconds);
         line.ttft_first_chunk_s = streamed.and_then(|streamed| streamed.first_chunk_ns).map(seconds);
         line.input_tokens = streamed.and_then(|streamed| streamed.input_tokens);
+        line.asked_input_tokens = streamed.and_then(|streamed| streamed.asked_tokens);
         line.cached_tokens = streamed.and_then(|streamed| streamed.cached_tokens);
         line.output_tokens = streamed.and_then(|streamed| streamed.output_tokens);
         let chunks = streamed.map(|streamed| {
@@ -343,6 +345,7 @@ mod tests {
             first_ns: Some(2_000_000),
             gaps_us: vec![5, 0, 7],
             input_tokens: Some(3),
+            asked_tokens: Some(4),
             cached_tokens: Some(2),
             output_tokens: Some(9),
             tokens_by_chunk: true,
@@ -361,6 +364,7 @@ mod tests {
             bytes_received: 20,
             first_byte_ns: Some(3_000_000),
             recall: Some(crate::load::Recall { found: 9, of: 10 }),
+            vectors: 64,
             steps: Some(record::StepsRecord { first: 2, ns: vec![1_000_000, 2_000_000] }),
             server: Some(record::ServerRecord { first: 4, ns: vec![None, Some(5_000_000)] }),
             streamed: Some(streamed),
@@ -386,11 +390,13 @@ mod tests {
             bytes_received: 20,
             ttfb_s: Some(0.003),
             recall: Some(0.9),
+            vectors: 64,
             steps_s: [("one".to_owned(), 0.001), ("two".to_owned(), 0.002)].into(),
             ttft_s: Some(0.002),
             ttft_first_chunk_s: Some(0.001),
             chunk_gaps_us: vec![5, 0, 7],
             input_tokens: Some(3),
+            asked_input_tokens: Some(4),
             cached_tokens: Some(2),
             output_tokens: Some(9),
             content_chunks: Some(4),
@@ -402,7 +408,7 @@ mod tests {
 
     #[test]
     fn something_else_is_refused() {
-        for (bytes, reason) in [(&b"spool-9\n"[..], "not a spool"), (b"spool-2\n\0\0", "an empty record")] {
+        for (bytes, reason) in [(&b"spool-9\n"[..], "not a spool"), (b"spool-3\n\0\0", "an empty record")] {
             let folder = tempfile::tempdir().expect("a folder");
             std::fs::write(path(folder.path(), 0), bytes).expect("written");
             let err = to_requests(folder.path(), &folder.path().join("out")).expect_err("refused");

@@ -187,6 +187,7 @@ impl Recorder {
                 first_ns: since(streamed.first),
                 gaps_us: std::mem::take(&mut streamed.gaps_us),
                 input_tokens: streamed.input_tokens,
+                asked_tokens: streamed.asked_tokens,
                 cached_tokens: streamed.cached_tokens,
                 output_tokens: streamed.output_tokens,
                 tokens_by_chunk: streamed.tokens_by_chunk,
@@ -206,6 +207,7 @@ impl Recorder {
             bytes_received: exchange.bytes_received,
             first_byte_ns: exchange.first_byte.map(|time| time.saturating_duration_since(start).as_nanos() as u64),
             recall: exchange.recall,
+            vectors: exchange.vectors,
             steps: (!exchange.steps_ns.is_empty())
                 .then(|| StepsRecord { first: self.first_step, ns: std::mem::take(&mut exchange.steps_ns) }),
             server: (!exchange.server_ns.is_empty())

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use crate::load::LoadJob;
-use prompts::{Lengths, Prompts};
+use prompts::{Drawn, Form, Lengths, Prompts};
 
 pub mod prompts;
 pub mod stream;
@@ -20,6 +20,7 @@ pub struct Asked {
     pub prompt_length: u32,
     pub prompt_lengths: Option<Lengths>,
     pub shared_prefix_length: Option<u32>,
+    pub form: Form,
     /// Whether conversations can be asked.
     pub chat: bool,
 }
@@ -35,9 +36,9 @@ impl Asked {
         if let Some(prompt) = self.prompt {
             return Ok(Prompts::Fixed(prompt));
         }
-        let words = f64::from(self.prompt_length);
-        let lengths = self.prompt_lengths.unwrap_or(Lengths { mean: Some(words), ..Lengths::default() });
-        Ok(Prompts::drawn(job.spec.seed, lengths, self.shared_prefix_length.unwrap_or(0)))
+        let length = f64::from(self.prompt_length);
+        let lengths = self.prompt_lengths.unwrap_or(Lengths { mean: Some(length), ..Lengths::default() });
+        Ok(Prompts::Drawn(Drawn::new(&job.spec, lengths, self.shared_prefix_length.unwrap_or(0), self.form)))
     }
 }
 

@@ -153,9 +153,7 @@ fn names(schema: schemars::Schema) -> BTreeSet<String> {
 
 #[test]
 fn every_setting_of_a_service_changes_its_start() {
-    let tables = tables();
-    assert_eq!(tables.len(), SERVICES.len());
-    for (name, besides, settings) in tables {
+    for (name, besides, settings) in tables() {
         let service = service_type(name).expect("a service");
         let without = launched(service, &[&besides]);
         for (setting, value) in &settings {
@@ -172,6 +170,8 @@ fn every_setting_of_a_service_changes_its_start() {
 
 #[test]
 fn clients_have_the_settings_that_recipes_give() {
+    let of_services: BTreeSet<&str> =
+        SERVICES.iter().flat_map(|service| service.clients()).map(|client| client.name()).collect();
     for (client, settings) in [
         ("postgres_smoke", &["query", "warmup_delay", "db_name"][..]),
         ("postgres_stress", &["num_inserts", "num_selects", "table_name", "warmup_delay", "db_name"]),
@@ -195,8 +195,6 @@ fn clients_have_the_settings_that_recipes_give() {
         for setting in settings {
             assert!(known.contains(*setting), "{client} has no {setting}");
         }
+        assert!(of_services.contains(client), "no service offers {client}");
     }
-    let of_services: BTreeSet<&str> =
-        SERVICES.iter().flat_map(|service| service.clients()).map(|client| client.name()).collect();
-    assert_eq!(of_services.len(), 14, "{of_services:?}");
 }

@@ -155,6 +155,8 @@ impl ServiceType for Vllm {
             let name = if shared { "--enable-prefix-caching" } else { "--no-enable-prefix-caching" };
             name.to_owned()
         }));
+        // Without it the answer says nothing of what came from the prompt cache.
+        args.push("--enable-prompt-tokens-details".to_owned());
         args.extend(settings.extra_args.unwrap_or_default());
         let env = [("HF_HOME", settings.hf_home), ("HF_TOKEN", settings.hf_token), ("VLLM_API_KEY", settings.api_key)];
         let env = env.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();

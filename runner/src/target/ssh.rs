@@ -36,6 +36,8 @@ use transport::{Transport, Trouble};
 const CONNECT: Duration = Duration::from_secs(150);
 /// How long a command may say nothing before its connection counts as lost.
 const SILENCE: Duration = Duration::from_secs(1800);
+/// So many times in a row a connection may carry no SFTP before the host counts as one without it.
+const SFTP_ATTEMPTS: u32 = 3;
 /// An SSH configuration of the user's for clusters alone; holds for the hosts that it names.
 const OWN_CONFIG: &str = ".melussh";
 
@@ -46,6 +48,7 @@ const CHANGED_KEY: &str =
 const NO_KEY_TAKEN: &str =
     "the host takes none of your keys: check `User` and `IdentityFile` of the host, or add the key to your agent";
 const TOO_MANY_KEYS: &str = "your agent offers too many keys: set `IdentitiesOnly yes` and `IdentityFile` for the host";
+const NO_SFTP: &str = "files go by SFTP: ask the site for it";
 const UNRESOLVED: &str = "give the host a `HostName` in your SSH configuration";
 
 /// A login node, and how to speak to it.
@@ -167,12 +170,18 @@ impl Ssh {
         mut work: impl AsyncFnMut(&dyn Transport) -> Result<T, Trouble>,
     ) -> Result<T> {
         let Self { host, transport, background, patience, commands } = self;
-        let (mut begun, mut pause, mut before) = (Instant::now(), Duration::from_secs(1), 0);
+        let (mut begun, mut pause, mut before, mut without) = (Instant::now(), Duration::from_secs(1), 0, 0);
         loop {
             let attempt = async {
                 transport.connect().await?;
                 *commands += 1;
-                work(&**transport).await
+                match work(&**transport).await {
+                    // Without SFTP is a host only whose connection carries something else.
+                    Err(Trouble::NoFiles(said)) if transport.run("true", b"").await.is_err() => {
+                        Err(Trouble::Lost(said))
+                    }
+                    done => done,
+                }
             };
             let said = match background.handle.block_on(attempt) {
                 Ok(done) => return Ok(done),
@@ -180,11 +189,20 @@ impl Ssh {
                 Err(Trouble::Hopeless { said, cure }) => {
                     return Err(Unreachable(format!("cannot connect to {}: {said}: {cure}", host.name)).into());
                 }
+                Err(Trouble::NoFiles(said)) => {
+                    without += 1;
+                    if without == SFTP_ATTEMPTS {
+                        return Err(
+                            Unreachable(format!("cannot copy files of {}: {said}: {NO_SFTP}", host.name)).into()
+                        );
+                    }
+                    said
+                }
                 Err(Trouble::Lost(said)) => said,
             };
             if moved.get() > before {
                 before = moved.get();
-                (begun, pause) = (Instant::now(), Duration::from_secs(1));
+                (begun, pause, without) = (Instant::now(), Duration::from_secs(1), 0);
             }
             let since = begun.elapsed();
             if since + pause > *patience {

@@ -88,13 +88,14 @@ fn strict_tells_an_invalid_benchmark_by_its_exit_code() {
 #[test]
 fn strict_tells_a_client_bound_benchmark_by_its_exit_code() {
     let project = Project::new();
-    // Four processes answer one thread that compares every byte: it always has something to do, with a core or waiting for one.
+    // Four processes send what the kernel has, and one thread takes in and compares 128 MiB: there is always some of it to do, with a core
+    // or waiting for one.
     project.write(
         "bound.yaml",
         "configuration: {target: local}\n\
          service: {type: nginx, settings: {worker_processes: 4}}\n\
-         client: {type: http_stress, settings: {size_bytes: 1024, threads: 1}}\n\
-         benchmarks: {num_clients: 64, warmup: 200ms, duration: 2s, calibration: 0}\n",
+         client: {type: http_stress, settings: {size_bytes: 1048576, threads: 1}}\n\
+         benchmarks: {num_clients: 128, warmup: 200ms, duration: 2s, calibration: 0}\n",
     );
     let strict = project.runner(&["run", "bound.yaml", "--strict"]);
     strict.code(1);

@@ -80,7 +80,7 @@ impl Cluster {
         let project = Project::new();
         fs::create_dir(project.root().join("targets")).expect("made");
         let config = self.folder.join("ssh_config");
-        let transport = std::env::var("TESTBED_TRANSPORT").unwrap_or_else(|_| "system".to_owned());
+        let transport = std::env::var("TESTBED_TRANSPORT").unwrap_or_else(|_| "native".to_owned());
         let usual = format!(
             "host: testbed\ntransport: {transport}\nssh_config: {}\naccount: p200000\nqos: test\npartition: cpu\ngpu_partition: gpu\n\
              time_limit: 10\nexclusive: false\nclient_cpus: 2\npoll: 1s\nsilence: 20s\nclient_patience: 60s\n",
@@ -97,6 +97,30 @@ impl Cluster {
     /// What an SSH configuration says of the host `testbed`.
     pub fn ssh_config(&self) -> String {
         fs::read_to_string(self.folder.join("ssh_config")).expect("readable")
+    }
+
+    /// The home of the user there.
+    pub fn home(&self) -> PathBuf {
+        self.folder.join("home/bench")
+    }
+
+    /// Does something while the login node offers no SFTP.
+    pub fn without_sftp(&self, work: impl FnOnce() + std::panic::UnwindSafe) {
+        let path = self.folder.join("etc/sshd_config");
+        let usual = fs::read_to_string(&path).expect("readable");
+        let restart = |config: String| {
+            fs::write(&path, config).expect("written");
+            self.testbed(&["stop", "sshd"]);
+            self.testbed(&["start", "sshd"]);
+            // Until it takes a login.
+            self.testbed(&["up"]);
+        };
+        restart(usual.lines().filter(|line| !line.starts_with("Subsystem")).map(|line| format!("{line}\n")).collect());
+        let result = std::panic::catch_unwind(work);
+        restart(usual);
+        if let Err(panic) = result {
+            std::panic::resume_unwind(panic);
+        }
     }
 
     /// Makes a key that the login node takes, in a file of that name in the project.

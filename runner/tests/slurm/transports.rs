@@ -114,6 +114,53 @@ fn a_collection_that_broke_off_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn an_upload_that_broke_off_goes_on_where_it_stopped_and_is_done_once() {
+    let cluster = Cluster::alone();
+    for transport in TRANSPORTS {
+        let name = format!("upload-{transport}-{}", std::process::id());
+        let project = cluster.project(&format!("transport: {transport}\nfolder: {name}\n"));
+        project.write("redis.yaml", &redis("1", 0.5));
+        let running = project.start(&["-v", "run", "redis.yaml"]);
+        let bin = cluster.home().join(&name).join("bin");
+        project.wait_until("a part of the program", || {
+            let folders = fs::read_dir(&bin).into_iter().flatten().flatten();
+            let parts = folders.flat_map(|folder| fs::read_dir(folder.path()).into_iter().flatten().flatten());
+            parts.filter_map(|part| part.metadata().ok()).any(|facts| facts.len() >= 1 << 20)
+        });
+        cluster.testbed(&["kill-logins"]);
+        let finished = running.finish();
+        finished.code(0);
+        let said = finished.stderr();
+        assert!(
+            said.contains("goes on at byte ") && said.contains("uploading the agents' program"),
+            "{transport}: {said}"
+        );
+        project.assert_in_order();
+        let again = project.runner(&["-v", "run", "redis.yaml"]);
+        again.code(0);
+        assert!(!again.stderr().contains("uploading the agents' program"), "{transport}: {}", again.stderr());
+        cluster.login(&format!("rm -rf {name}"));
+    }
+}
+
+#[test]
+fn a_host_without_sftp_is_named_so() {
+    let cluster = Cluster::alone();
+    cluster.without_sftp(|| {
+        for transport in TRANSPORTS {
+            let project = cluster.project(&format!("folder: no-sftp-{}\n", std::process::id()));
+            let path = project.root().join("ssh_config");
+            fs::write(&path, cluster.ssh_config()).expect("written");
+            describe(&project, &format!("host: testbed\ntransport: {transport}\nssh_config: {}\n", path.display()));
+            let finished = doctor(&project, &[]);
+            finished.code(1);
+            assert!(finished.stdout().contains("files go by SFTP"), "{transport}: {}", finished.stdout());
+        }
+    });
+    cluster.login(&format!("rm -rf no-sftp-{}", std::process::id()));
+}
+
+#[test]
 fn a_host_that_is_not_known_by_its_key_is_refused_with_the_cure() {
     let cluster = Cluster::shared();
     for transport in TRANSPORTS {

@@ -1,6 +1,6 @@
 //! How often the comparison errs and how much it sees, in full: `cargo run --release -p analysis --example
-//! regression_power [CAMPAIGNS [DIR]]` prints the tables of `docs/methodology.md` and draws the curves into DIR
-//! (`docs` unless given).
+//! regression_power [CAMPAIGNS [DIR]]` prints the tables of `docs/methodology.md` as they stand there, and draws the
+//! curves into DIR (`docs` unless given). CAMPAIGNS a cell are 2,000 unless given.
 
 #[path = "../tests/regression/count.rs"]
 mod count;
@@ -29,10 +29,10 @@ const NOISES: [(&str, [f64; 2]); 5] = [
 
 fn main() -> std::io::Result<()> {
     let mut args = std::env::args().skip(1);
-    let campaigns: u64 = args.next().and_then(|text| text.parse().ok()).unwrap_or(10_000);
+    let campaigns: u64 = args.next().and_then(|text| text.parse().ok()).unwrap_or(2_000);
     let folder = PathBuf::from(args.next().unwrap_or_else(|| "docs".to_owned()));
 
-    println!("### Nothing changed: campaigns with a wrong verdict, in percent / intervals that hold the truth\n");
+    println!("#### Nothing changed: campaigns with a wrong verdict, in percent / intervals that hold the truth\n");
     println!("| points | earlier executions | noise is | {} |", NOISES.map(|(name, _)| name).join(" | "));
     println!("|---|---|---|{}", "---|".repeat(NOISES.len()));
     for (points, history) in [(1, 0), (3, 0), (5, 0), (10, 0), (1, 3), (5, 3)] {
@@ -49,11 +49,24 @@ fn main() -> std::io::Result<()> {
         }
     }
 
+    println!("\n#### Nothing changed, 10 % noise of p99: campaigns with a wrong verdict, in percent\n");
+    println!("| noise of throughput over that of p99 | correlation | 1 point | 3 points |\n|---|---|---|---|");
+    for unequal in [0.2, 0.5, 1.0, 2.0, 5.0] {
+        for together in [0.0, 0.5, 0.9] {
+            let cells = [1, 3].map(|points| {
+                let world = World { points, noise: [0.1; 2], unequal, together, ..World::default() };
+                let counted = tally(world, campaigns, 5);
+                format!("{:.2}", percent(counted.changed, counted.campaigns))
+            });
+            println!("| {unequal} | {together} | {} |", cells.join(" | "));
+        }
+    }
+
     println!(
-        "\n### Nothing changed, in harder worlds: wrong verdict / beyond a threshold of 10 %, percent of campaigns\n"
+        "\n#### Nothing changed, in harder worlds: wrong verdict / beyond a threshold of 10 %, percent of campaigns\n"
     );
     println!("| world | by evidence | by threshold |\n|---|---|---|");
-    let fewer = campaigns.div_ceil(10);
+    let fewer = campaigns.div_ceil(4);
     let requests = World { requests: 500, correlation: 0.8, ..World::default() };
     let failing = World { failing: 0.02, bursts: 0.7, ..World::default() };
     let drifting = World { drift: 0.02, ..World::default() };
@@ -75,7 +88,7 @@ fn main() -> std::io::Result<()> {
         );
     }
 
-    println!("\n### 10 % slower at 2 % noise: campaigns that fail / figures called regressed, in percent\n");
+    println!("\n#### 10 % slower at 2 % noise: campaigns that fail / figures called regressed, in percent\n");
     println!(
         "| points | earlier executions | repetitions | normal | skewed | heavy tails |\n|---|---|---|---|---|---|"
     );

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Raised when the same data may give another answer.
-pub const BOTTLENECK_METHOD: &str = "exhausted where throughput stops, version 2";
+pub const BOTTLENECK_METHOD: &str = "exhausted where throughput stops, version 3";
 
 /// A load from which on throughput is within this share of its peak is one at which it has stopped.
 const PLATEAU: f64 = 0.9;

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::random::Random;
 
 /// Name and version of the method, to be shown beside every answer.
-pub const METHOD: &str = "permutation segmentation, version 1";
+pub const METHOD: &str = "permutation segmentation, version 2";
 
 /// Chance of any answer on a history that has no change.
 pub const ALPHA: f64 = 0.01;
@@ -31,6 +31,11 @@ const SHORT: usize = 64;
 const VERY_SHORT: usize = 14;
 const FAR_BEYOND_CHANCE: f64 = 1e-3;
 const NOT_REFUTED: f64 = 0.05;
+
+/// Up to so many values a step at the edge has no more than one permutation in twenty against it; above, so much is asked
+/// of permutations that noise with two modes is seldom taken for two levels.
+const SHORTEST: usize = 10;
+const NOT_REFUTED_ABOVE: f64 = 0.02;
 
 /// Values on each side of a change that tell how noisy it is there, at least, if there are as many; and how many values
 /// in all it takes for permutations of them to be able to tell.
@@ -108,7 +113,8 @@ impl History {
         let mut histories = Histories::new(bounds, within);
         let best = histories.best_addition(&residuals)?;
         let p = permutation_p(&residuals, best.evidence, &mut histories);
-        let plain = residuals.len() <= VERY_SHORT && p <= NOT_REFUTED && best.evidence >= -FAR_BEYOND_CHANCE.ln();
+        let refuted_from = if residuals.len() <= SHORTEST { NOT_REFUTED } else { NOT_REFUTED_ABOVE };
+        let plain = residuals.len() <= VERY_SHORT && p <= refuted_from && best.evidence >= -FAR_BEYOND_CHANCE.ln();
         (p <= ALPHA || plain).then_some((p, best.addition))
     }
 

@@ -6,11 +6,13 @@
 
 use serde::Serialize;
 
+mod correct;
 pub mod differences;
 pub(crate) mod distribution;
 pub mod facts;
 mod failures;
 pub mod history;
+mod joint;
 pub mod metric;
 mod noise;
 pub mod past;
@@ -20,18 +22,24 @@ mod verdict;
 
 use self::{
     failures::Counts,
+    joint::Own,
     metric::{Metric, Thresholds},
     noise::Variance,
     repetition::Repetition,
 };
 
 /// Stands with every verdict, with the version of this method.
-pub const METHOD: &str = "moderated t test of log means, Holm's correction, equivalence within the threshold";
-pub const VERSION: u32 = 2;
+pub const METHOD: &str = "moderated t tests of log means, closed over the figures of a point, Holm's correction over points, \
+                          equivalence within the threshold";
+pub const VERSION: u32 = 3;
 
 /// What corrected p values are held against. At most 1 % of the campaigns without any change may have a wrong verdict; the
 /// rest is for what the noise model only approximates.
-pub const SIGNIFICANCE: f64 = 0.007;
+pub const SIGNIFICANCE: f64 = 0.009;
+
+/// Share of that error that changes for the worse may take: a comparison is there to find these. Corrected p values are
+/// multiplied accordingly, so that one bound holds for both.
+pub const FOR_WORSE: f64 = 0.9;
 
 /// Of the intervals: 95 %.
 const OUTSIDE: f64 = 0.05;
@@ -61,6 +69,12 @@ impl Verdict {
         let all: Vec<_> = verdicts.into_iter().collect();
         let ranked = [Self::Regressed, Self::CannotTell, Self::Improved, Self::Same];
         ranked.into_iter().find(|verdict| all.contains(verdict)).unwrap_or(Self::CannotTell)
+    }
+}
+
+impl Verdict {
+    pub fn is_change(self) -> bool {
+        matches!(self, Self::Regressed | Self::Improved)
     }
 }
 
@@ -97,6 +111,8 @@ pub struct PointComparison {
     /// Earlier executions that the noise was learnt from.
     pub earlier_executions: usize,
     pub metrics: Vec<MetricComparison>,
+    /// All times and rates with a threshold together; `None` when there are fewer than two, or nothing is repeated.
+    pub joint: Option<JointComparison>,
     /// Figures with a threshold that only one side has: they cannot be compared, so that the point cannot be told.
     pub one_sided: Vec<OneSided>,
 }
@@ -142,37 +158,68 @@ pub struct MetricComparison {
     pub unsupported: bool,
 }
 
+/// The times and rates of one point taken together: the mean of their changes, each in units of its own threshold and
+/// positive for the worse, so that 1 is as much worse as all thresholds allow.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct JointComparison {
+    pub metrics: Vec<Metric>,
+    pub change: f64,
+    /// 95 % interval of the change.
+    pub interval: [f64; 2],
+    pub noise_df: f64,
+    pub p_value: f64,
+    /// The same, corrected for all tests of the comparison.
+    pub p_corrected: Option<f64>,
+    pub verdict: Verdict,
+    pub reason: String,
+}
+
 /// Compares all points at once: they share what is known of the noise, and the correction for many tests.
 /// `neighbours`: repetitions of other points of the same executions, each point's apart; they add to what is known of
 /// the noise, and nothing else.
 pub fn compare(pairs: &[Pair], neighbours: &[Vec<Repetition>], thresholds: &Thresholds) -> Comparison {
-    let mut effects: Vec<Vec<Effect>> = pairs.iter().map(|_| Vec::new()).collect();
-    for (metric, threshold) in thresholds.iter().filter(|(metric, _)| !metric.is_proportion()) {
-        let own: Vec<_> = pairs.iter().map(|pair| Logs::of(pair, metric)).collect();
-        let variances: Vec<_> = own.iter().map(|logs| logs.as_ref().and_then(Logs::variance)).collect();
-        let beside: Vec<Variance> = neighbours
-            .iter()
-            .filter_map(|point| {
-                let values: Vec<f64> = point.iter().filter_map(|repetition| log(repetition, metric)).collect();
-                noise::of_difference(&values, &[], &[])
-            })
-            .collect();
-        for (index, logs) in own.iter().enumerate() {
-            if let Some(logs) = logs {
-                let others = variances.iter().enumerate().filter(|(other, _)| *other != index);
-                let others: Vec<_> =
-                    others.filter_map(|(_, variance)| *variance).chain(beside.iter().copied()).collect();
-                let borrowed = noise::borrowed(variances[index], &others);
-                let variance = noise::moderated(variances[index], borrowed, logs.floor);
-                effects[index].push(verdict::of_figure(metric, threshold, logs, variance));
+    let figures: Vec<_> = thresholds.iter().filter(|(metric, _)| !metric.is_proportion()).collect();
+    let logs: Vec<Vec<Option<Logs>>> =
+        pairs.iter().map(|pair| figures.iter().map(|(metric, _)| Logs::of(pair, *metric)).collect()).collect();
+    let owns: Vec<Vec<Own<'_>>> = logs.iter().map(|point| own(point, &figures)).collect();
+    let beside: Vec<Vec<Vec<f64>>> =
+        neighbours.iter().map(|point| figures.iter().map(|(metric, _)| logs_of(point, *metric)).collect()).collect();
+    let alone = |values: &[f64]| noise::of_difference(values, &[], &[]);
+
+    let mut tests: Vec<Tests> = pairs.iter().map(|_| Tests::default()).collect();
+    for (place, (metric, threshold)) in figures.iter().enumerate() {
+        let variance_at = |point: &Vec<Own<'_>>| point.iter().find(|own| own.metric == *metric)?.variance;
+        let variances: Vec<Option<Variance>> = owns.iter().map(variance_at).collect();
+        let beside: Vec<Variance> = beside.iter().filter_map(|point| alone(&point[place])).collect();
+        for (index, point) in owns.iter().enumerate() {
+            if let Some(own) = point.iter().find(|own| own.metric == *metric) {
+                let of_points = noise::borrowed(own.variance, &others(&variances, index, &beside));
+                let of_figures = joint::lent_to_figure(&owns, index, *metric);
+                let variance = noise::moderated(own.variance, &[of_points, of_figures], own.logs.floor);
+                tests[index].figures.push(verdict::of_figure(*metric, *threshold, own.logs, variance));
             }
         }
     }
-    for (effects, pair) in effects.iter_mut().zip(pairs) {
-        effects.extend(verdict::of_failures(thresholds, &counts(&pair.base), &counts(&pair.candidate)));
+    let means: Vec<_> = owns.iter().map(|point| joint::mean(point)).collect();
+    let variances: Vec<Option<Variance>> =
+        means.iter().map(|mean| mean.as_ref().and_then(|(logs, _)| logs.variance())).collect();
+    for (index, mean) in means.iter().enumerate() {
+        if let Some((logs, metrics)) = mean {
+            let same = means.iter().zip(&variances).map(|(other, variance)| {
+                // Means of other figures are other things.
+                variance.filter(|_| other.as_ref().is_some_and(|(_, of)| of == metrics))
+            });
+            let of_points = noise::borrowed(variances[index], &others(&same.collect::<Vec<_>>(), index, &[]));
+            let of_figures = joint::lent_to_mean(&owns[index]);
+            let variance = noise::moderated(variances[index], &[of_points, of_figures], logs.floor);
+            tests[index].joint = variance.map(|variance| verdict::of_mean(metrics.clone(), logs, variance));
+        }
     }
-    verdict::correct(&mut effects);
-    let points: Vec<_> = pairs.iter().zip(effects).map(|(pair, effects)| point(pair, effects, thresholds)).collect();
+    for (tests, pair) in tests.iter_mut().zip(pairs) {
+        tests.failures = verdict::of_failures(thresholds, &counts(&pair.base), &counts(&pair.candidate));
+    }
+    correct::correct(&mut tests);
+    let points: Vec<_> = pairs.iter().zip(tests).map(|(pair, tests)| point(pair, tests, thresholds)).collect();
     Comparison {
         method: METHOD,
         version: VERSION,
@@ -183,7 +230,19 @@ pub fn compare(pairs: &[Pair], neighbours: &[Vec<Repetition>], thresholds: &Thre
     }
 }
 
-fn point(pair: &Pair, effects: Vec<Effect>, thresholds: &Thresholds) -> PointComparison {
+/// The figures that both sides of a point have.
+fn own<'l>(point: &'l [Option<Logs>], figures: &[(Metric, f64)]) -> Vec<Own<'l>> {
+    let known = point.iter().zip(figures).filter_map(|(logs, figure)| Some((logs.as_ref()?, figure)));
+    known.map(|(logs, (metric, threshold))| Own::new(*metric, *threshold, logs)).collect()
+}
+
+/// The variances of all points but one, and those beside the comparison.
+fn others(variances: &[Option<Variance>], except: usize, beside: &[Variance]) -> Vec<Variance> {
+    let others = variances.iter().enumerate().filter(|(other, _)| *other != except);
+    others.filter_map(|(_, variance)| *variance).chain(beside.iter().copied()).collect()
+}
+
+fn point(pair: &Pair, tests: Tests, thresholds: &Thresholds) -> PointComparison {
     let has = |side: &[Repetition], metric: Metric| side.iter().any(|repetition| log(repetition, metric).is_some());
     let one_sided = |(metric, _): (Metric, f64)| match (has(&pair.base, metric), has(&pair.candidate, metric)) {
         (true, false) => Some(OneSided { metric, only: "base" }),
@@ -193,10 +252,17 @@ fn point(pair: &Pair, effects: Vec<Effect>, thresholds: &Thresholds) -> PointCom
     let one_sided: Vec<_> =
         thresholds.iter().filter(|(metric, _)| !metric.is_proportion()).filter_map(one_sided).collect();
     let ids = |side: &[Repetition]| side.iter().map(|repetition| repetition.id.to_string()).collect();
-    let metrics: Vec<_> = effects.into_iter().map(|effect| effect.row).collect();
+    let metrics: Vec<_> = tests.figures.into_iter().chain(tests.failures).map(|effect| effect.row).collect();
+    let joint = tests.joint.map(|effect| effect.row);
+    // What the figures say together adds to what each says; it takes nothing away from it.
+    let together = joint.iter().map(|joint| joint.verdict).filter(|verdict| verdict.is_change());
     PointComparison {
         verdict: Verdict::of_all(
-            metrics.iter().map(|metric| metric.verdict).chain(one_sided.iter().map(|_| Verdict::CannotTell)),
+            metrics
+                .iter()
+                .map(|metric| metric.verdict)
+                .chain(together)
+                .chain(one_sided.iter().map(|_| Verdict::CannotTell)),
         ),
         within_thresholds: metrics.iter().all(|metric| metric.within_threshold)
             // What is no longer there is within nothing.
@@ -205,12 +271,17 @@ fn point(pair: &Pair, effects: Vec<Effect>, thresholds: &Thresholds) -> PointCom
         candidate: ids(&pair.candidate),
         earlier_executions: pair.history.len(),
         metrics,
+        joint,
         one_sided,
     }
 }
 
 fn counts(side: &[Repetition]) -> Vec<Counts> {
     side.iter().map(|repetition| Counts { attempts: repetition.attempts, failed: repetition.failed }).collect()
+}
+
+fn logs_of(point: &[Repetition], metric: Metric) -> Vec<f64> {
+    point.iter().filter_map(|repetition| log(repetition, metric)).collect()
 }
 
 fn log(repetition: &Repetition, metric: Metric) -> Option<f64> {
@@ -255,14 +326,22 @@ impl Logs {
     }
 }
 
-/// A row in the making: the correction for many tests needs all of them.
-struct Effect {
-    row: MetricComparison,
+/// The tests of one point: the correction for many needs all of them.
+#[derive(Default)]
+struct Tests {
+    figures: Vec<Effect<MetricComparison>>,
+    joint: Option<Effect<JointComparison>>,
+    failures: Vec<Effect<MetricComparison>>,
+}
+
+/// A row in the making.
+struct Effect<Row> {
+    row: Row,
+    /// Whether the change found is one for the worse.
+    worse: bool,
     /// What the row is when its test is not significant, and when it is.
     otherwise: Verdict,
     if_significant: Option<(Verdict, String)>,
-    /// Shares its test with the row before it.
-    shares_test: bool,
     needed: Option<verdict::Planning>,
 }
 

@@ -104,7 +104,9 @@ pub struct Efficiency {
     pub load: f64,
     /// Median throughput over the load.
     pub per_load: f64,
-    /// That over the same at the smallest load.
+    /// 95 %, with the spread that all loads share; absent without repetitions.
+    pub interval: Option<[f64; 2]>,
+    /// `per_load` over the same at the smallest load.
     pub relative: f64,
 }
 
@@ -113,13 +115,18 @@ pub struct Efficiency {
 pub struct UslAnswer {
     pub lambda: f64,
     pub lambda_se: Option<f64>,
+    /// 95 % of Student's t with n − 3 degrees of freedom, as the intervals below; absent where there is no standard error.
+    pub lambda_interval: Option<[f64; 2]>,
     pub sigma: f64,
     pub sigma_se: Option<f64>,
+    pub sigma_interval: Option<[f64; 2]>,
     pub kappa: f64,
     pub kappa_se: Option<f64>,
+    pub kappa_interval: Option<[f64; 2]>,
     /// Load and height of the modelled peak, where the curve has one.
     pub n_max: Option<f64>,
     pub n_max_se: Option<f64>,
+    pub n_max_interval: Option<[f64; 2]>,
     pub x_max: Option<f64>,
     /// Whether the data carry the model; else these figures describe nothing.
     pub supported: bool,
@@ -228,6 +235,15 @@ impl Groups {
     fn half_width(&self, repetitions: usize) -> Option<f64> {
         (self.freedom > 0.0).then(|| student(self.freedom) * self.spread * median_error(repetitions))
     }
+
+    /// The same at one of the loads.
+    fn half_width_at(&self, load: f64) -> Option<f64> {
+        self.half_width(self.repetitions(load))
+    }
+
+    fn repetitions(&self, load: f64) -> usize {
+        self.loads.iter().find(|(known, _)| *known == load).map_or(1, |(_, values)| values.len())
+    }
 }
 
 /// Standard error of the median of `n` normal values over their standard deviation: that of the mean for one and two,
@@ -243,17 +259,16 @@ fn median_error(n: usize) -> f64 {
 fn peak(points: &[(f64, f64)]) -> Option<Peak> {
     let groups = Groups::new(points);
     let best = groups.medians().reduce(|best, one| if one.1 > best.1 { one } else { best })?;
-    let repetitions = |load: f64| groups.loads.iter().find(|(known, _)| *known == load).map_or(1, |(_, y)| y.len());
-    let half = groups.half_width(repetitions(best.0));
+    let half = groups.half_width_at(best.0);
     let alike = groups.medians().filter(|(load, value)| {
         let apart = (best.1 - value) / best.1;
         // Of two medians with errors of their own, the difference has both.
-        let error = half.unwrap_or(0.0).hypot(groups.half_width(repetitions(*load)).unwrap_or(0.0));
+        let error = half.unwrap_or(0.0).hypot(groups.half_width_at(*load).unwrap_or(0.0));
         apart <= error
     });
     let alike = range(alike.map(|(load, _)| load)).unwrap_or([best.0; 2]);
     let interval = half.map(|half| [best.1 * (1.0 - half), best.1 * (1.0 + half)]);
-    let count = repetitions(best.0);
+    let count = groups.repetitions(best.0);
     let reason = match (count, alike[0] == alike[1]) {
         (1, _) => "the largest of single benchmarks: without repetitions its noise is not known".to_owned(),
         (_, true) => format!("the largest median, of {count} repetitions; every other load is told from it"),
@@ -263,11 +278,13 @@ fn peak(points: &[(f64, f64)]) -> Option<Peak> {
 }
 
 fn efficiency(points: &[(f64, f64)]) -> Vec<Efficiency> {
-    let medians: Vec<(f64, f64)> = Groups::new(points).medians().filter(|(load, _)| *load > 0.0).collect();
+    let groups = Groups::new(points);
+    let medians: Vec<(f64, f64)> = groups.medians().filter(|(load, _)| *load > 0.0).collect();
     let Some(first) = medians.first().map(|(load, value)| value / load) else { return Vec::new() };
     let at = |(load, value): &(f64, f64)| Efficiency {
         load: *load,
         per_load: value / load,
+        interval: groups.half_width_at(*load).map(|half| [1.0 - half, 1.0 + half].map(|share| share * value / load)),
         relative: if first == 0.0 { f64::NAN } else { value / load / first },
     };
     medians.iter().map(at).collect()
@@ -290,15 +307,24 @@ fn usl_answer(points: &[(f64, f64)]) -> Option<UslAnswer> {
         None => reason,
     };
     let carried = matches!(support, UslSupport::Peak | UslSupport::Extrapolated | UslSupport::Contention);
+    let freedom = points.len() as f64 - 3.0;
+    let interval = |value: f64, error: Option<f64>| {
+        let half = student(freedom) * error.filter(|_| freedom > 0.0)?;
+        Some([value - half, value + half])
+    };
     Some(UslAnswer {
         lambda: bounded.lambda,
         lambda_se: bounded.lambda_se,
+        lambda_interval: interval(bounded.lambda, bounded.lambda_se),
         sigma: bounded.sigma,
         sigma_se: bounded.sigma_se,
+        sigma_interval: interval(bounded.sigma, bounded.sigma_se),
         kappa: bounded.kappa,
         kappa_se: bounded.kappa_se,
+        kappa_interval: interval(bounded.kappa, bounded.kappa_se),
         n_max: bounded.n_max,
         n_max_se: bounded.n_max_se,
+        n_max_interval: bounded.n_max.and_then(|n_max| interval(n_max, bounded.n_max_se)),
         x_max: bounded.x_max,
         supported: carried && misses.is_none(),
         reason,

@@ -3,7 +3,7 @@
 //! The configuration is what was swept, the resolved recipe, and what is known of software and machines. How long or
 //! how often it was measured is no part of it, and neither are limits and names of clients.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use archive::Run;
 use serde_json::{Map, Value};
@@ -97,6 +97,7 @@ pub fn series(runs: &[&Run], along: Along<'_>) -> Vec<Series> {
         environment(member.run).into_iter().for_each(|(name, value)| _ = known.entry(name).or_default().insert(value));
     }
     let mut groups: Vec<Group> = Vec::new();
+    let mut of_key: HashMap<&str, Vec<usize>> = HashMap::new();
     for (index, (member, key)) in members.iter().zip(&keys).enumerate() {
         let own = &environments[&(member.run.campaign.execution.as_str(), key.clone())];
         let place = member.place(along);
@@ -109,12 +110,12 @@ pub fn series(runs: &[&Run], along: Along<'_>) -> Vec<Series> {
                 a.execution == b.execution && a.point != b.point
             };
             let at = group.points.iter().find(|(known, _)| *known == place);
-            keys[group.first] == *key
-                && own.iter().all(agrees)
-                && !at.is_some_and(|(_, point)| point.members.iter().any(is_other_point))
+            own.iter().all(agrees) && !at.is_some_and(|(_, point)| point.members.iter().any(is_other_point))
         };
-        let known = groups.iter().position(fits).unwrap_or_else(|| {
+        let alike = of_key.entry(key).or_default();
+        let known = alike.iter().copied().find(|place| fits(&groups[*place])).unwrap_or_else(|| {
             groups.push(Group { first: index, environment: BTreeMap::new(), points: Vec::new() });
+            alike.push(groups.len() - 1);
             groups.len() - 1
         });
         let group = &mut groups[known];

@@ -197,6 +197,8 @@ struct Tally {
     output_tokens: TokenSum,
     input_tokens: TokenSum,
     cached_tokens: TokenSum,
+    /// What drawn prompts were meant to have, and what the server says they had.
+    asked_tokens: [TokenSum; 2],
     /// Tokens of the requests whose server counts them, and these requests' chunks.
     chunked: [u64; 2],
     counted_by_chunk: u64,
@@ -215,7 +217,25 @@ struct Answered {
     /// Of these, those that kept every limit.
     good: u64,
     tokens: u64,
-    operations: BTreeMap<String, u64>,
+    operations: BTreeMap<String, Amount>,
+}
+
+/// What successful requests of one operation came to.
+#[derive(Clone, Copy, Default)]
+struct Amount {
+    requests: u64,
+    bytes_sent: u64,
+    bytes_received: u64,
+    vectors: u64,
+}
+
+impl Amount {
+    fn add(&mut self, request: &Request) {
+        self.requests += 1;
+        self.bytes_sent += request.bytes_sent;
+        self.bytes_received += request.bytes_received;
+        self.vectors += request.vectors;
+    }
 }
 
 impl Answered {
@@ -224,8 +244,8 @@ impl Answered {
         self.good += u64::from(limits.met_by(request));
         self.tokens += request.output_tokens.unwrap_or(0);
         match self.operations.get_mut(&request.operation) {
-            Some(count) => *count += 1,
-            None => _ = self.operations.insert(request.operation.clone(), 1),
+            Some(amount) => amount.add(request),
+            None => self.operations.entry(request.operation.clone()).or_default().add(request),
         }
     }
 }
@@ -252,6 +272,7 @@ impl TokenSum {
 struct OperationTally {
     count: u64,
     failed: u64,
+    succeeded: Amount,
     /// First start and last end, in seconds from the benchmark's start.
     driven_s: [f64; 2],
 }
@@ -290,6 +311,7 @@ impl Tally {
             None => self.operations.entry(request.operation.clone()).or_insert(OperationTally {
                 count: 0,
                 failed: 0,
+                succeeded: Amount::default(),
                 driven_s: [start, end],
             }),
         };
@@ -311,6 +333,7 @@ impl Tally {
             }
             return;
         }
+        operation.succeeded.add(request);
         self.successful += 1;
         self.good += u64::from(limits.met_by(request));
         self.bytes_sent += request.bytes_sent;
@@ -318,6 +341,10 @@ impl Tally {
         self.output_tokens.add(request.output_tokens);
         self.input_tokens.add(request.input_tokens);
         self.cached_tokens.add(request.cached_tokens);
+        if let (Some(_), Some(had)) = (request.asked_input_tokens, request.input_tokens) {
+            self.asked_tokens[0].add(request.asked_input_tokens);
+            self.asked_tokens[1].add(Some(had));
+        }
         self.counted_by_chunk += u64::from(request.tokens_by_chunk);
         if let (Some(tokens), Some(_), false) = (request.output_tokens, request.ttft_s, request.tokens_by_chunk) {
             self.chunked[0] += tokens;
@@ -470,24 +497,29 @@ fn assemble(facts: &Facts, limits: &Limits, tally: Tally, samples: Samples, time
     let has_tokens = tally.output_tokens.requests > 0;
     let tokens_per_second = has_tokens.then(|| per_second(tally.output_tokens.tokens)).flatten();
     let only_one_operation = tally.operations.len() == 1;
-    // Throughput of each operation, should the service turn out to be past its capacity.
-    let mut past_capacity: BTreeMap<String, Option<f64>> = BTreeMap::new();
+    // Each operation, should the service turn out to be past its capacity.
+    let mut past_capacity: BTreeMap<String, OperationSummary> = BTreeMap::new();
     let operations = tally.operations.iter().map(|(name, operation)| {
         // With one operation the whole window was its own; with several, each may have had its turn.
         let driven = match only_one_operation {
             true => window,
             false => operation.driven_s[1].min(facts.window_s[1]) - operation.driven_s[0].max(facts.window_s[0]),
         };
-        let succeeded = operation.count - operation.failed;
         let rate = |count: u64| (driven > 0.0).then(|| count as f64 / driven);
-        let summary = OperationSummary {
+        let if_any = |count: u64| if count > 0 { rate(count) } else { None };
+        let summary = |amount: &Amount| OperationSummary {
             count: operation.count,
             failed: operation.failed,
-            throughput: rate(succeeded),
+            driven_s: Some(driven.max(0.0)),
+            throughput: rate(amount.requests),
+            bytes_sent_per_second: if_any(amount.bytes_sent),
+            bytes_received_per_second: if_any(amount.bytes_received),
+            vectors_per_second: if_any(amount.vectors),
             latency_s: samples.operations.get(name).map(Sample::percentiles).unwrap_or_default(),
         };
-        past_capacity.insert(name.clone(), rate(tally.answered.operations.get(name).copied().unwrap_or(0)));
-        (name.clone(), summary)
+        let answered = tally.answered.operations.get(name).copied().unwrap_or_default();
+        past_capacity.insert(name.clone(), summary(&answered));
+        (name.clone(), summary(&operation.succeeded))
     });
     let operations: BTreeMap<String, OperationSummary> = operations.collect();
     // A limit on a figure that no request has says nothing about any request.
@@ -525,6 +557,10 @@ fn assemble(facts: &Facts, limits: &Limits, tally: Tally, samples: Samples, time
         tokens_per_second,
         avg_output_tokens: tally.output_tokens.average(),
         avg_input_tokens: tally.input_tokens.average(),
+        avg_asked_input_tokens: match [0, 1].map(|place| tally.asked_tokens[place].average()) {
+            [Some(asked), Some(had)] => Some([asked, had]),
+            _ => None,
+        },
         avg_cached_tokens: tally.cached_tokens.average(),
         counted_by_chunk: tally.counted_by_chunk,
         tokens_per_chunk: (tally.chunked[1] > 0).then(|| tally.chunked[0] as f64 / tally.chunked[1] as f64),
@@ -556,9 +592,7 @@ fn assemble(facts: &Facts, limits: &Limits, tally: Tally, samples: Samples, time
     // Past capacity the answers to a window's requests come long after it: what came within it is what the service does.
     if summary.findings.iter().any(|finding| finding.code == "saturated") {
         summary.tokens_per_second = has_tokens.then(|| per_second(tally.answered.tokens)).flatten();
-        for (name, throughput) in past_capacity {
-            summary.operations.entry(name).and_modify(|operation| operation.throughput = throughput);
-        }
+        summary.operations = past_capacity;
         if let Some(goodput) = &mut summary.goodput {
             goodput.requests_per_second = per_second(tally.answered.good);
         }

@@ -1,25 +1,17 @@
 //! `sitegen build`: archive → `site/<version>`.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use rayon::prelude::*;
 
 use crate::{
-    api,
-    cache::{Cache, Made},
-    feeds,
-    load::{self, Contents, Loaded},
-    model::Model,
-    pages::{self, Page},
-    render::{File, Renderer},
+    load::{self, Contents},
+    make::{Order, write_version},
+    objects, pages,
     repository::Repository,
     theme::Theme,
-    write::{Outcome, Site, VersionEntry},
+    write::Outcome,
 };
 
 /// Builds a version of the site from the archive.
@@ -63,7 +55,17 @@ impl Build {
         };
         let base_url = self.base_url.map(address).transpose()?;
         let theme = Theme::load(self.theme.as_deref())?;
-        let outcome = write_version(&contents, &self.results, theme, &version, base_url.as_deref(), &self.out)?;
+        let outcome = write_version(
+            &contents,
+            Order {
+                results: &self.results,
+                theme,
+                version: &version,
+                base_url: base_url.as_deref(),
+                out: &self.out,
+                replaces: false,
+            },
+        )?;
         let words = match outcome {
             Outcome::Written => "written",
             Outcome::Unchanged => "unchanged",
@@ -74,124 +76,13 @@ impl Build {
     }
 }
 
-/// Makes all pages of one version of the site and puts it in its place below `out`. `results` is where the contents are
-/// from; `base_url` is where `out` will be published.
-pub fn write_version(
-    contents: &Contents,
-    results: &Path,
-    theme: Theme,
-    version: &str,
-    base_url: Option<&str>,
-    out: &Path,
-) -> Result<Outcome> {
-    let address = base_url.map(|url| format!("{url}/{version}/")).unwrap_or_default();
-    let model = Model::new(contents);
-    let (docs, pictures) = pages::docs::pages();
-    let mut pages = vec![
-        pages::dashboard::page(&model),
-        pages::campaigns::page(&model),
-        pages::benchmarks::page(&model),
-        pages::compare::page(&model),
-        pages::regressions::page(&model),
-        pages::services::page(&model),
-        pages::reports::page(&model),
-        pages::monitoring::page(&model),
-        pages::run::page(),
-    ];
-    pages.extend(docs);
-    pages.extend(pages::trends::pages(&model));
-    pages.par_extend(model.diffs.par_iter().map(|diff| pages::diffs::page(&model, diff)));
-    let campaigns: Vec<Vec<Page>> =
-        model.campaigns.par_iter().map(|campaign| pages::campaign::pages(&model, campaign)).collect();
-    pages.extend(campaigns.into_iter().flatten());
-
-    let mut site = Site::open(out)?;
-    let renderer = Renderer::new(theme, version, &address, contents)?;
-    let staged = site.stage(version)?;
-    pages.par_iter().try_for_each(|page| staged.write_all(renderer.render(page)?))?;
-    let with_report = |(page, files): (Page, Vec<File>)| {
-        staged.write_all(renderer.render(&page)?)?;
-        staged.write_all(files)
-    };
-    let executions: Vec<_> = model
-        .campaigns
-        .iter()
-        .flat_map(|campaign| campaign.executions.iter().map(move |execution| (campaign, execution)))
-        .collect();
-    executions.par_iter().try_for_each(|(campaign, execution)| {
-        staged.write_all(vec![api::of_execution(&model, campaign, execution)])?;
-        with_report(pages::reports::of_execution(campaign, execution))
-    })?;
-    // One at a time in each thread: the pages of a large archive would not fit together.
-    let cache = Cache::open(out)?;
-    contents.benchmarks.par_iter().try_for_each(|benchmark| {
-        let (pages, files) = of_benchmark(&model, results, benchmark, &cache)?;
-        pages.iter().try_for_each(|page| staged.write_all(renderer.render(page)?))?;
-        staged.write_all(files)
-    })?;
-    cache.prune()?;
-    staged.write_all(api::files(&model, version))?;
-    staged.write_all(pictures)?;
-    staged.write_all(pages::monitoring::files())?;
-    staged.write_all(vec![pages::run::data(), ("card.png".to_owned(), feeds::card(&model)?)])?;
-    staged.write_all(feeds::files(&model, version, &address, &staged.pages()))?;
-
-    let entry = VersionEntry {
-        version: version.to_owned(),
-        title: format!(
-            "{} of {} campaigns",
-            pages::plural(contents.benchmarks.len(), "benchmark"),
-            model.campaigns.len()
-        ),
-        date: contents.benchmarks.iter().map(|benchmark| benchmark.run.ended_at).max(),
-        commit: contents.commit.clone(),
-        digest: contents.digest.clone(),
-        files_digest: Some(staged.digest()),
-        built_by: Some(format!("sitegen {}", env!("CARGO_PKG_VERSION"))),
-        base_url: base_url.map(str::to_owned),
-        repository: contents.repository.clone(),
-        aliases: Vec::new(),
-    };
-    site.publish(staged, entry, renderer.assets(), &renderer)
-}
-
-/// The pages and files of one benchmark, kept from an earlier build where nothing that they are made from has changed.
-fn of_benchmark(
-    model: &Model<'_>,
-    results: &Path,
-    benchmark: &Loaded,
-    cache: &Cache,
-) -> Result<(Vec<Page>, Vec<File>)> {
-    // What of the rest of the archive stands on its page.
-    let place = model.place_of(benchmark);
-    let title = place.map_or("", |(campaign, _)| campaign.title());
-    let campaign = place.map(|(campaign, execution)| pages::execution_path(campaign, execution));
-    let key = cache.key(&[&benchmark.digest, title, campaign.as_deref().unwrap_or_default()]);
-    if let Some(made) = cache.find(&key) {
-        return Ok(made.into_files());
-    }
-    let (report, mut files) = pages::reports::of_benchmark(benchmark);
-    let folder = report.path.trim_end_matches("index.html");
-    let names = files.iter().filter_map(|(path, _)| path.strip_prefix(folder)).map(str::to_owned).collect();
-    let page = pages::benchmark::page(model, benchmark, &load::load_own(results, benchmark)?, &names);
-    files.extend(api::of_benchmark(results, benchmark)?);
-    let pages = vec![page, report];
-    match Made::new(pages, &files) {
-        Some(made) => {
-            cache.keep(&key, &made)?;
-            Ok(made.into_files())
-        }
-        None => bail!("{}: a sealed JSON file is no text: `runner verify {}` tells more", benchmark.id, benchmark.id),
-    }
-}
-
 /// Refuses a name that is no plain folder name, or that the site uses itself.
 fn checked(name: String) -> Result<String> {
-    if crate::model::slug::slug(&name) != name || ["latest", "assets"].contains(&name.as_str()) || name.contains(".js")
-    {
+    let taken = ["latest", "assets", "sitemap.xml", objects::FOLDER];
+    if crate::model::slug::slug(&name) != name || taken.contains(&name.as_str()) || name.contains(".js") {
         bail!(
             "`{name}` cannot name a version: use letters, digits, `.`, `_` and `-`, beginning with a letter or digit, \
-             and not `latest` or `assets`"
+             and not `latest`, `assets` or `o`"
         );
     }
     Ok(name)
@@ -237,7 +128,7 @@ mod tests {
         for name in ["2026-03-01-1a2b3c4d", "v1.0", "test"] {
             assert!(checked(name.to_owned()).is_ok(), "{name}");
         }
-        for name in ["", "latest", "assets", "../x", "a/b", ".x", "versions.json", "index.html"] {
+        for name in ["", "latest", "assets", "o", "../x", "a/b", ".x", "versions.json", "index.html"] {
             assert!(checked(name.to_owned()).is_err(), "{name}");
         }
     }

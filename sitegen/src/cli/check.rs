@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::Args;
 
-use crate::check::megabytes;
+use crate::{check::megabytes, objects};
 
 /// Checks a built site: dead links, missing anchors, assets and versions that are not as they were published, its size.
 #[derive(Debug, Args)]
@@ -21,8 +21,15 @@ impl Check {
         for finding in &report.findings {
             println!("{finding}");
         }
-        for (version, size) in &report.sizes {
-            eprintln!("{version}: {}", megabytes(*size));
+        for size in &report.sizes {
+            eprintln!("{}: {} and shows {}", size.version, megabytes(size.own), megabytes(size.shared));
+        }
+        if !report.unused.is_empty() {
+            let all = report.unused.iter().map(|(_, size)| size).sum();
+            eprintln!("no version shows these, {} in all; they can be removed:", megabytes(all));
+        }
+        for (object, size) in &report.unused {
+            eprintln!("  {}/{object} {}", objects::FOLDER, megabytes(*size));
         }
         eprintln!(
             "{} pages, {} links, {} in all, {} findings",

@@ -9,9 +9,11 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::build::write_version;
 use crate::{
     load,
+    make::{Order, write_version},
+    objects,
+    pages::plural,
     theme::Theme,
     write::{Site, digest_of},
 };
@@ -37,7 +39,7 @@ pub struct Rebuild {
 
 impl Rebuild {
     pub fn execute(self) -> Result<ExitCode> {
-        let site = Site::open(&self.out)?;
+        let mut site = Site::open(&self.out)?;
         let Some(entry) = site.entry(&self.version).cloned() else {
             bail!("{} has no version `{}`: versions.json lists them", self.out.display(), self.version);
         };
@@ -57,8 +59,11 @@ impl Rebuild {
             bail!("the archive at {commit} has the digest {}, the version names {}", contents.digest, entry.digest);
         }
         let theme = Theme::load(self.theme.as_deref())?;
-        write_version(&contents, &results, theme, &self.version, entry.base_url.as_deref(), &work.join("site"))?;
-        let made = work.join("site").join(&self.version);
+        let again = work.join("site");
+        let base_url = entry.base_url.as_deref();
+        let order = Order { results: &results, theme, version: &self.version, base_url, out: &again, replaces: false };
+        write_version(&contents, order)?;
+        let made = again.join(&self.version);
         let digest = digest_of(&made)?;
         let there = self.out.join(&self.version);
         let expected = match &entry.files_digest {
@@ -70,17 +75,58 @@ impl Rebuild {
             println!("{}: differs; it was published by {by}", self.version);
             return Ok(ExitCode::from(1));
         }
-        if !there.exists() {
+        let was_there = there.exists();
+        if !was_there {
             fs::rename(&made, &there).with_context(|| format!("cannot create {}", there.display()))?;
-            println!("{}: put back, the same byte for byte", self.version);
         } else if digest_of(&there)? != expected {
             println!("{}: was edited after it was published; remove its folder to have it put back", self.version);
             return Ok(ExitCode::from(1));
-        } else {
-            println!("{}: the same byte for byte", self.version);
+        }
+        // The version names what it shares with others, so that it is the same wherever it is there.
+        let mut put_back = 0;
+        for (name, from) in shared(&again)? {
+            let to = self.out.join(&name);
+            if !to.exists() {
+                put_back += 1;
+                fs::create_dir_all(to.parent().unwrap_or(&self.out))?;
+                fs::rename(&from, &to).with_context(|| format!("cannot create {}", to.display()))?;
+            } else if !is_as_published(&to)? {
+                println!("{}: {name} was edited after it was published; remove it to have it put back", self.version);
+                return Ok(ExitCode::from(1));
+            }
+        }
+        site.write_lists()?;
+        match (was_there, put_back) {
+            (true, 0) => println!("{}: the same byte for byte", self.version),
+            (true, count) => {
+                println!("{}: the same byte for byte; {} put back", self.version, plural(count, "missing part"));
+            }
+            (false, _) => println!("{}: put back, the same byte for byte", self.version),
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What the versions of a site share: name from its root, and path.
+fn shared(site: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let mut parts = Vec::new();
+    for folder in [objects::FOLDER, "assets"] {
+        for entry in fs::read_dir(site.join(folder))? {
+            let entry = entry?;
+            parts.push((format!("{folder}/{}", entry.file_name().to_string_lossy()), entry.path()));
+        }
+    }
+    parts.sort();
+    Ok(parts)
+}
+
+/// Whether an object or an asset is what its name says.
+fn is_as_published(path: &Path) -> Result<bool> {
+    if path.is_dir() {
+        return objects::is_as_named(path);
+    }
+    let digest = archive::sha256_hex(&fs::read(path)?);
+    Ok(path.file_stem().is_some_and(|stem| *stem == *digest))
 }
 
 struct Removed<'a>(&'a Path);

@@ -8,15 +8,25 @@ use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Component, Path, PathBuf},
     process::ExitCode,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
 
-use super::build::write_version;
-use crate::{load, theme::Theme};
+use crate::{
+    load,
+    make::{Order, write_version},
+    theme::Theme,
+};
 
 /// Name of the version that is served.
 const PREVIEW: &str = "preview";
@@ -42,43 +52,64 @@ pub struct Serve {
     port: u16,
 }
 
+/// Why serving ends.
+enum End {
+    Asked,
+    Failed(anyhow::Error),
+}
+
+/// The folder of the preview; removed with it.
+struct Preview(PathBuf);
+
+impl Drop for Preview {
+    fn drop(&mut self) {
+        // A build that is under way may write into it until this process ends.
+        if fs::remove_dir_all(&self.0).is_err() {
+            _ = fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
 impl Serve {
     pub fn execute(self) -> Result<ExitCode> {
-        let out = std::env::temp_dir().join(format!("sitegen-serve-{}", std::process::id()));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port))
             .with_context(|| format!("cannot listen on port {}: choose another with --port", self.port))?;
-        self.build(&out)?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen to signals")?;
+        let preview = Preview(std::env::temp_dir().join(format!("sitegen-serve-{}", std::process::id())));
+        let (end, ended) = mpsc::channel();
+        let asked = end.clone();
+        // Whoever receives it may be gone already.
+        std::thread::spawn(move || signals.forever().for_each(|_| _ = asked.send(End::Asked)));
+        let out = preview.0.clone();
+        std::thread::spawn(move || _ = self.run(&listener, &out).map_err(|err| end.send(End::Failed(err))));
+        match ended.recv() {
+            Ok(End::Failed(err)) => Err(err),
+            Ok(End::Asked) | Err(_) => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    fn run(self, listener: &TcpListener, out: &Path) -> Result<()> {
+        self.build(out)?;
         println!("http://{}/{PREVIEW}/index.html", listener.local_addr()?);
         eprintln!("rebuilt when {} changes; Ctrl-C ends it", self.results.display());
         let builds = AtomicU64::new(1);
         std::thread::scope(|scope| {
-            scope.spawn(|| self.watch(&out, &builds));
+            scope.spawn(|| self.watch(out, &builds));
             for stream in listener.incoming().flatten() {
-                let (out, builds) = (&out, &builds);
+                let builds = &builds;
                 // A reader that goes away is its own matter.
                 scope.spawn(move || _ = answer(stream, out, builds));
             }
         });
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 
     fn build(&self, out: &Path) -> Result<()> {
         let contents = load::load(&self.results)?;
         let theme = Theme::load(self.theme.as_deref())?;
-        // Beside the old one, which is read until the new one is whole.
-        let next = out.with_extension("next");
-        _ = fs::remove_dir_all(&next);
-        // What the last build kept goes along.
-        fs::create_dir_all(&next).with_context(|| format!("cannot create {}", next.display()))?;
-        _ = fs::rename(out.join(crate::cache::FOLDER), next.join(crate::cache::FOLDER));
-        write_version(&contents, &self.results, theme, PREVIEW, None, &next)?;
-        let old = out.with_extension("old");
-        _ = fs::remove_dir_all(&old);
-        if out.exists() {
-            fs::rename(out, &old)?;
-        }
-        fs::rename(&next, out).with_context(|| format!("cannot create {}", out.display()))?;
-        _ = fs::remove_dir_all(&old);
+        let (results, version) = (self.results.as_path(), PREVIEW);
+        // What was made before stays, also when this build fails.
+        write_version(&contents, Order { results, theme, version, base_url: None, out, replaces: true })?;
         Ok(())
     }
 

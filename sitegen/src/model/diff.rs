@@ -2,7 +2,7 @@
 //!
 //! The same functions as `runner compare`, over the same benchmarks, so that both say the same.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use analysis::compare::{
     Comparison, MetricComparison, Pair, Verdict, compare,
@@ -182,7 +182,7 @@ fn diff<'a>(
         .flat_map(|(base, candidate)| base.runs.iter().chain(&candidate.runs))
         .map(|run| run.recipe_hash.as_str())
         .collect();
-    let neighbours = past.neighbours(matched[0].0.runs[0], &recipes);
+    let neighbours = past.neighbours(matched[0].0.runs[0], &recipes, first.runs[0]);
     let neighbours: Vec<_> = neighbours.iter().map(|runs| figures(&usable(runs))).collect();
     diff.comparison = Some(compare(&pairs, &neighbours, &thresholds));
     diff
@@ -198,23 +198,32 @@ fn matched<'a>(
     candidate: Vec<Point<'a>>,
     remarks: &mut Vec<String>,
 ) -> Vec<(Point<'a>, Point<'a>)> {
-    let count = |side: &[Point<'_>], swept: &Map<String, Value>| side.iter().filter(|p| p.swept == *swept).count();
+    let by_swept = |side: &[Point<'a>]| {
+        let mut places: HashMap<String, (usize, usize)> = HashMap::new();
+        for (place, point) in side.iter().enumerate() {
+            places.entry(swept_key(point)).or_insert((place, 0)).1 += 1;
+        }
+        places
+    };
+    let (of_base, of_candidate) = (by_swept(&base), by_swept(&candidate));
     let mut matched = Vec::new();
     for point in &base {
-        match (count(&base, &point.swept), count(&candidate, &point.swept)) {
-            (1, 1) => {
-                let other = candidate.iter().find(|other| other.swept == point.swept);
-                matched.extend(other.map(|other| (point.clone(), other.clone())));
-            }
-            (_, 0) => remarks.push(format!("only the earlier execution has {}", label(&point.swept))),
+        let key = swept_key(point);
+        match (of_base[&key].1, of_candidate.get(&key)) {
+            (1, Some((place, 1))) => matched.push((point.clone(), candidate[*place].clone())),
+            (_, None) => remarks.push(format!("only the earlier execution has {}", label(&point.swept))),
             _ => remarks.push(format!("{} stands for several configurations: not compared", label(&point.swept))),
         }
     }
-    for point in candidate.iter().filter(|point| count(&base, &point.swept) == 0) {
+    for point in candidate.iter().filter(|point| !of_base.contains_key(&swept_key(point))) {
         remarks.push(format!("only the later execution has {}", label(&point.swept)));
     }
     remarks.dedup();
     matched
+}
+
+fn swept_key(point: &Point<'_>) -> String {
+    Value::Object(point.swept.clone()).to_string()
 }
 
 /// `num_clients = 8, pipeline = 4`.
@@ -224,33 +233,43 @@ pub fn label(swept: &Map<String, Value>) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
+/// A figure that regressed or improved, by its places.
+pub struct Changed {
+    pub diff: usize,
+    /// Among the points of the diff.
+    pub point: usize,
+    /// Among the figures compared at the point.
+    pub metric: usize,
+    pub state: State,
+}
+
 /// All figures that regressed or improved, in the order of the diffs.
-pub fn changes<'m, 'a>(diffs: &'m [Diff<'a>]) -> Vec<Change<'m, 'a>> {
+pub fn changed(diffs: &[Diff<'_>]) -> Vec<Changed> {
     let mut changes = Vec::new();
-    for diff in diffs {
+    // What happened to a figure of a point of a campaign: the candidate's place, and which way.
+    type Happened<'m> = HashMap<(usize, &'m str, Metric), Vec<(usize, Verdict)>>;
+    let mut happened = Happened::new();
+    for (place, diff) in diffs.iter().enumerate() {
         let Some(comparison) = &diff.comparison else { continue };
-        for (point, compared) in diff.points.iter().zip(&comparison.points) {
-            for metric in &compared.metrics {
-                if matches!(metric.verdict, Verdict::Regressed | Verdict::Improved) {
-                    let state = state(diffs, diff, &point.label, metric.metric, metric.verdict);
-                    changes.push(Change { diff, label: &point.label, metric, state });
+        for (point, (of_diff, compared)) in diff.points.iter().zip(&comparison.points).enumerate() {
+            for (metric, figure) in compared.metrics.iter().enumerate() {
+                if matches!(figure.verdict, Verdict::Regressed | Verdict::Improved) {
+                    let key = (diff.campaign, of_diff.label.as_str(), figure.metric);
+                    happened.entry(key).or_default().push((diff.candidate, figure.verdict));
+                    changes.push((key, figure.verdict, Changed { diff: place, point, metric, state: State::Stands }));
                 }
             }
         }
     }
-    changes
-}
-
-fn state(diffs: &[Diff<'_>], of: &Diff<'_>, label: &str, metric: Metric, verdict: Verdict) -> State {
-    let opposite = if verdict == Verdict::Regressed { Verdict::Improved } else { Verdict::Regressed };
-    let later = diffs.iter().filter(|diff| diff.campaign == of.campaign && diff.candidate < of.candidate);
-    let reversed = later.filter(|diff| {
-        let Some(comparison) = &diff.comparison else { return false };
-        let points = diff.points.iter().zip(&comparison.points).filter(|(point, _)| point.label == label);
-        points.flat_map(|(_, point)| &point.metrics).any(|one| one.metric == metric && one.verdict == opposite)
-    });
-    // The first of the later ones.
-    reversed.map(|diff| diff.candidate).max().map_or(State::Stands, State::Reversed)
+    let with_state = |((campaign, label, metric), verdict, mut change): (_, Verdict, Changed)| {
+        let candidate = diffs[change.diff].candidate;
+        let known = happened.get(&(campaign, label, metric)).into_iter().flatten();
+        let reversed = known.filter(|(later, other)| *later < candidate && *other != verdict);
+        // The first of the later ones.
+        change.state = reversed.map(|(later, _)| *later).max().map_or(State::Stands, State::Reversed);
+        change
+    };
+    changes.into_iter().map(with_state).collect()
 }
 
 /// `+14 % [+9, +20]`, in the metric's unit.

@@ -1,6 +1,6 @@
 //! One configuration over the executions of its campaign: the figures of each, and where their level changed. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use analysis::compare::{
     differences::conditions,
@@ -45,7 +45,9 @@ pub fn trends<'a>(campaign: &Campaign<'a>) -> Vec<Trend<'a>> {
     if campaign.executions.len() < 2 {
         return Vec::new();
     }
-    let mut found: Vec<((String, String), Trend<'a>)> = Vec::new();
+    let mut found: Vec<Trend<'a>> = Vec::new();
+    // By name and conditions.
+    let mut places: HashMap<(String, String), usize> = HashMap::new();
     let mut thresholds = Thresholds::default();
     for (name, number) in &campaign.newest().first().run.campaign.thresholds {
         _ = thresholds.set(name, *number);
@@ -65,18 +67,18 @@ pub fn trends<'a>(campaign: &Campaign<'a>) -> Vec<Trend<'a>> {
             }
             let key = (label(&point.swept), conditions(point.runs[0]));
             let member = TrendExecution { place, benchmarks };
-            match found.iter_mut().find(|(known, _)| *known == key) {
+            match places.get(&key) {
                 // A second configuration of the same name in one execution is not this one's past.
-                Some((_, trend)) if trend.executions.last().is_some_and(|last| last.place == place) => {}
-                Some((_, trend)) => trend.executions.push(member),
+                Some(known) if found[*known].executions.last().is_some_and(|last| last.place == place) => {}
+                Some(known) => found[*known].executions.push(member),
                 None => {
-                    let trend = Trend { label: key.0.clone(), executions: vec![member], figures: Vec::new() };
-                    found.push((key, trend));
+                    found.push(Trend { label: key.0.clone(), executions: vec![member], figures: Vec::new() });
+                    places.insert(key, found.len() - 1);
                 }
             }
         }
     }
-    let mut trends: Vec<Trend<'a>> = found.into_iter().map(|(_, trend)| trend).collect();
+    let mut trends = found;
     trends.retain(|trend| trend.executions.len() > 1);
     for trend in &mut trends {
         trend.executions.reverse();

@@ -14,13 +14,13 @@ use self::origin::Span;
 use super::{
     Link, Page, benchmarks,
     bottleneck::{self, Limit, LogSummary},
-    execution_path,
+    execution_path_of,
     table::Table,
 };
 use crate::{
     charts::{self, Chart},
     load::{Loaded, Own},
-    model::{Model, Standing},
+    model::Standing,
     text::script_json,
     units::{self, TimeUnit},
 };
@@ -29,7 +29,7 @@ use crate::{
 struct Context {
     title: String,
     subtitle: String,
-    campaign: Option<Link>,
+    campaign: Link,
     validity: String,
     /// The validity in one word: a class of the style sheet.
     standing: &'static str,
@@ -96,7 +96,7 @@ const LOGS_BYTES: usize = 16 << 10;
 const TEXT_BYTES: usize = 16 << 10;
 
 /// `report_files` are those that stand in the folder of its report.
-pub fn page(model: &Model<'_>, benchmark: &Loaded, own: &Own, report_files: &BTreeSet<String>) -> Page {
+pub fn page(benchmark: &Loaded, own: &Own, report_files: &BTreeSet<String>) -> Page {
     let run = &benchmark.run;
     let summary = benchmark.summary.as_ref();
     let charts: Vec<Chart> = summary.map_or_else(Vec::new, |summary| {
@@ -126,10 +126,10 @@ pub fn page(model: &Model<'_>, benchmark: &Loaded, own: &Own, report_files: &BTr
         })
         .collect();
     let id = benchmark.id.to_string();
-    let campaign = model.place_of(benchmark).map(|(campaign, execution)| Link {
-        text: campaign.title().to_owned(),
-        href: format!("../../{}", execution_path(campaign, execution)),
-    });
+    let campaign = Link {
+        text: run.campaign.title.as_deref().unwrap_or(&run.campaign.name).to_owned(),
+        href: format!("../../{}", execution_path_of(run)),
+    };
     let point = benchmarks::point(benchmark);
     let subtitle = [
         run.service.kind.clone(),

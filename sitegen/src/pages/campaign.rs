@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{
     Link, Page, benchmarks,
     bottleneck::{self, Limit},
-    diffs, execution_path, plural,
+    campaign_path, diffs, execution_path, plural,
     table::{Cell, Column, Table},
 };
 use crate::{
@@ -84,11 +84,6 @@ struct EarlierExecution {
     shown: bool,
 }
 
-/// The pages of all executions of a campaign.
-pub fn pages(model: &Model<'_>, campaign: &Campaign<'_>) -> Vec<Page> {
-    campaign.executions.iter().map(|execution| page(model, campaign, execution)).collect()
-}
-
 /// What an execution says: a sentence for each of its series.
 pub fn says(execution: &Execution<'_>) -> Vec<String> {
     let sweep = &execution.sweep;
@@ -151,10 +146,53 @@ fn capitalised(text: &str) -> String {
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
-fn page(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>) -> Page {
+/// The page of a campaign: its newest execution, and all executions.
+pub fn page(model: &Model<'_>, campaign: &Campaign<'_>) -> Page {
+    let execution = campaign.newest();
+    let path = campaign_path(campaign);
+    let to_version = to_version(&path);
+    let all = campaign.executions.iter().map(|other| EarlierExecution {
+        link: Link {
+            text: format!("{} UTC", benchmarks::minute(other.ended())),
+            href: format!("{to_version}{}", execution_path(campaign, other)),
+        },
+        count: format!("{} valid of {}", other.count_of("valid"), plural(other.benchmarks.len(), "benchmark")),
+        says: says_in_short(other),
+        shown: other.key() == execution.key(),
+    });
+    let context = Context {
+        executions: all.collect(),
+        diff: diff(model, campaign, execution, &to_version),
+        trend: (campaign.executions.len() > 1).then(|| format!("{to_version}trends/{}/index.html", campaign.slug)),
+        ..context(model, campaign, execution, &to_version)
+    };
+    Page::with_charts(path, "campaign.html", &context.charts, &context)
+}
+
+/// The page of an execution alone: nothing of it changes when the campaign is run again.
+pub fn execution_page(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>) -> Page {
     let path = execution_path(campaign, execution);
-    let to_version = "../".repeat(path.matches('/').count());
-    let charts = charts::sweep::charts(&execution.sweep, &to_version);
+    let to_version = to_version(&path);
+    let whole = EarlierExecution {
+        link: Link {
+            text: "The campaign, with all its executions".to_owned(),
+            href: format!("{to_version}{}", campaign_path(campaign)),
+        },
+        count: String::new(),
+        says: Vec::new(),
+        shown: false,
+    };
+    let context = Context { executions: vec![whole], ..context(model, campaign, execution, &to_version) };
+    Page::with_charts(path, "campaign.html", &context.charts, &context)
+}
+
+fn to_version(path: &str) -> String {
+    "../".repeat(path.matches('/').count())
+}
+
+/// What both have; without what depends on other executions.
+fn context(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>, to_version: &str) -> Context {
+    let charts = charts::sweep::charts(&execution.sweep, to_version);
     let left_out = execution.benchmarks.iter().filter_map(|benchmark| {
         let standing = benchmark.standing();
         let id = benchmark.id.to_string();
@@ -169,40 +207,30 @@ fn page(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>) -
     let more_left_out = left_out.len().saturating_sub(MOST_LISTED);
     left_out.truncate(MOST_LISTED);
     let many = execution.sweep.series.len() > MOST_SERIES;
-    let earlier = campaign.executions.iter().take(MOST_LISTED).map(|other| EarlierExecution {
-        link: Link {
-            text: format!("{} UTC", benchmarks::minute(other.ended())),
-            href: format!("{to_version}{}", execution_path(campaign, other)),
-        },
-        count: format!("{} valid of {}", other.count_of("valid"), plural(other.benchmarks.len(), "benchmark")),
-        says: says_in_short(other),
-        shown: other.key() == execution.key(),
-    });
-    let context = Context {
-        title: campaign.title().to_owned(),
+    Context {
+        title: execution.title().to_owned(),
         name: campaign.name.to_owned(),
         says: says_in_short(execution),
         series: many.then(|| series(execution)),
         facts: facts(execution),
         left_out,
         more_left_out,
-        limits: if many { Vec::new() } else { limits(execution, &to_version) },
+        limits: if many { Vec::new() } else { limits(execution, to_version) },
         along: along(execution),
-        search: search(execution, &to_version),
-        diff: diff(model, campaign, execution, &to_version),
-        trend: (campaign.executions.len() > 1).then(|| format!("{to_version}trends/{}/index.html", campaign.slug)),
+        search: search(execution, to_version),
+        diff: None,
+        trend: None,
         models: if many { Vec::new() } else { models(execution) },
-        points: points(execution, &to_version),
-        benchmarks: benchmarks::table(model, &execution.benchmarks, &to_version),
-        executions: earlier.collect(),
-        more_executions: campaign.executions.len().saturating_sub(MOST_LISTED),
+        points: points(execution, to_version),
+        benchmarks: benchmarks::table(model, &execution.benchmarks, to_version),
+        executions: Vec::new(),
+        more_executions: 0,
         method: analysis::KNEE_METHOD,
         shows_knee: execution.sweep.is_load(),
         rerun: format!("runner rerun {}", execution.key()),
         report: format!("{to_version}reports/{}/index.html", folder_of(campaign.name, execution.key())),
         charts,
-    };
-    Page::with_charts(path, "campaign.html", &context.charts, &context)
+    }
 }
 
 /// What each of many series says, and what limits it.
@@ -328,11 +356,7 @@ fn search(execution: &Execution<'_>, to_version: &str) -> Option<Search> {
 
 /// The page against the execution before, and what it says in short.
 fn diff(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>, to_version: &str) -> Option<Link> {
-    let of_this = |diff: &&crate::model::diff::Diff<'_>| {
-        model.campaigns[diff.campaign].name == campaign.name
-            && campaign.executions[diff.candidate].key() == execution.key()
-    };
-    let diff = model.diffs.iter().find(of_this)?;
+    let diff = model.diff_of(execution)?;
     Some(Link { text: diffs::says(diff).join(" "), href: format!("{to_version}{}", diffs::path(campaign, execution)) })
 }
 

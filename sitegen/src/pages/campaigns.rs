@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    Page, benchmarks, campaign, diffs, execution_path, plural,
+    Page, benchmarks, campaign, campaign_path, diffs, plural,
     table::{Cell, Column, Table},
 };
 use crate::model::Model;
@@ -27,18 +27,18 @@ pub fn page(model: &Model<'_>) -> Page {
         Column::text("against the one before"),
         Column::text("ended (UTC)"),
     ];
-    let rows = model.campaigns.iter().enumerate().map(|(place, one)| {
+    let rows = model.campaigns.iter().map(|one| {
         let newest = one.newest();
         let run = &newest.first().run;
         let version = run.service.version.as_deref().unwrap_or("version unknown");
-        let diff = model.diffs.iter().find(|diff| diff.campaign == place && diff.candidate == 0);
+        let diff = model.diff_of(newest);
         let mut says = campaign::says(newest).into_iter();
         let more = match newest.sweep.series.len() {
             0 | 1 => String::new(),
             count => format!("; and {} more", plural(count - 1, "configuration")),
         };
         vec![
-            Cell::link(one.title(), execution_path(one, newest).replacen("campaigns/", "", 1)),
+            Cell::link(one.title(), format!("../{}", campaign_path(one))),
             Cell::text(one.name),
             Cell::text(&format!("{} {version}", run.service.kind)),
             Cell::text(&run.target.name),

@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use super::{Link, Page, benchmarks, diffs, execution_path, plural, regressions, services, table::Table};
+use super::{Link, Page, benchmarks, campaign_path, diffs, plural, regressions, services, table::Table};
 use crate::{
     load::Loaded,
     model::{
         Campaign, Execution, Model, Standing,
-        diff::{self, State, changes},
+        diff::{self, State},
         metric::Metric,
     },
 };
@@ -93,7 +93,7 @@ pub fn page(model: &Model<'_>) -> Page {
     let more_troubles = troubles.len().saturating_sub(MOST_TROUBLES);
     troubles.truncate(MOST_TROUBLES);
     // What is open, whenever it began; and what the newest executions improved.
-    let all = changes(&model.diffs);
+    let all = model.changes();
     let shown = |change: &&diff::Change<'_, '_>| match change.is_regression() {
         true => change.state == State::Stands,
         false => change.diff.candidate == 0,
@@ -111,7 +111,7 @@ pub fn page(model: &Model<'_>) -> Page {
     improvements.truncate(MOST_TROUBLES);
     let once = newest.iter().filter(|(campaign, _)| campaign.executions.len() == 1);
     let new = once.take(MOST_NEW).map(|(campaign, execution)| New {
-        campaign: Link { text: campaign.title().to_owned(), href: execution_path(campaign, execution) },
+        campaign: Link { text: campaign.title().to_owned(), href: campaign_path(campaign) },
         ended: benchmarks::minute(execution.ended()),
         says: super::campaign::says(execution).into_iter().take(1).collect(),
     });
@@ -219,7 +219,7 @@ fn entry(campaign: &Campaign<'_>, execution: &Execution<'_>) -> Entry {
     let version = service.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
     let valid = execution.count_of("valid");
     Entry {
-        campaign: Link { text: campaign.title().to_owned(), href: execution_path(campaign, execution) },
+        campaign: Link { text: campaign.title().to_owned(), href: campaign_path(campaign) },
         name: campaign.name.to_owned(),
         service: format!("{}{version} on {}", service.kind, execution.first().run.target.name),
         ended: benchmarks::minute(execution.ended()),

@@ -1,6 +1,6 @@
 //! An execution against the one before it: the verdict, the figures with their intervals, and what else differs.
 
-use analysis::compare::{self, MetricComparison, Verdict, metric::Metric};
+use analysis::compare::{self, Comparison, MetricComparison, Verdict, metric::Metric};
 use serde::Serialize;
 
 use super::{
@@ -48,9 +48,9 @@ pub fn page(model: &Model<'_>, diff: &Diff<'_>) -> Page {
     };
     let charts = charts::overlay::charts(diff, to_version);
     let context = Context {
-        title: format!("{}: {} against {}", campaign.title(), ended(candidate), ended(base)),
+        title: format!("{}: {} against {}", candidate.title(), ended(candidate), ended(base)),
         campaign: Link {
-            text: campaign.title().to_owned(),
+            text: candidate.title().to_owned(),
             href: format!("{to_version}campaigns/{}/index.html", campaign.slug),
         },
         verdict: verdict_class(diff),
@@ -125,6 +125,9 @@ pub fn says(diff: &Diff<'_>) -> Vec<String> {
         }
     }
     if says.is_empty() {
+        says.extend(together(diff, comparison));
+    }
+    if says.is_empty() {
         let all: Vec<&MetricComparison> = comparison.points.iter().flat_map(|point| &point.metrics).collect();
         let untold = all.iter().filter(|metric| metric.verdict == Verdict::CannotTell).count();
         says.push(match untold {
@@ -136,6 +139,19 @@ pub fn says(diff: &Diff<'_>) -> Vec<String> {
         });
     }
     says
+}
+
+/// Points whose figures changed as a whole, without any of them being sure by itself.
+fn together(diff: &Diff<'_>, comparison: &Comparison) -> Vec<String> {
+    let points = diff.points.iter().zip(&comparison.points);
+    let changed = points.filter_map(|(point, compared)| {
+        let joint = compared.joint.as_ref().filter(|joint| joint.verdict.is_change())?;
+        Some(format!(
+            "The figures at {} {} together beyond chance; which of them cannot be told.",
+            point.label, joint.verdict
+        ))
+    });
+    changed.collect()
 }
 
 /// How much executions differ by themselves is part of the evidence, if there is any.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::model::{
     Model,
-    diff::{Change, State, change_in_words, changes, metric_in_words},
+    diff::{Change, State, change_in_words, metric_in_words},
 };
 
 #[derive(Serialize)]
@@ -21,7 +21,7 @@ struct Context {
 }
 
 pub fn page(model: &Model<'_>) -> Page {
-    let all = changes(&model.diffs);
+    let all = model.changes();
     let (regressions, improvements): (Vec<_>, Vec<_>) = all.iter().partition(|change| change.is_regression());
     let open = regressions.iter().filter(|change| change.state == State::Stands).count();
     let lead = match regressions.len() {

@@ -103,12 +103,12 @@ pub fn of_benchmark(benchmark: &Loaded) -> (Page, Vec<File>) {
 pub fn of_execution(campaign: &Campaign<'_>, execution: &Execution<'_>) -> (Page, Vec<File>) {
     let report = report::sweep::report(&Subject {
         folder: folder_of(campaign.name, execution.key()),
-        title: campaign.title().to_owned(),
+        title: execution.title().to_owned(),
         execution,
         slo: None,
     });
     let href = format!("../../{}", execution_path(campaign, execution));
-    of(&report, Link { href, text: "Page of the campaign".to_owned() }, format!("Report: {}", campaign.title()))
+    of(&report, Link { href, text: "Page of the campaign".to_owned() }, format!("Report: {}", execution.title()))
 }
 
 fn of(report: &Report, page: Link, title: String) -> (Page, Vec<File>) {

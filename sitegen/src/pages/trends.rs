@@ -12,7 +12,7 @@ use crate::{
     model::{
         Campaign, Execution, Model,
         diff::{metric_in_words, signed},
-        trend::{Trend, trends},
+        trend::Trend,
     },
 };
 
@@ -35,18 +35,16 @@ struct Context {
     method: &'static str,
 }
 
-/// The list, and a page for each campaign with several executions.
-pub fn pages(model: &Model<'_>) -> Vec<Page> {
-    let mut pages = Vec::new();
+/// The list of all campaigns; `trends` are theirs.
+pub fn list(model: &Model<'_>, trends: &[Vec<Trend<'_>>]) -> Page {
     let mut rows = Vec::new();
-    for campaign in &model.campaigns {
-        let trends = trends(campaign);
+    for (campaign, trends) in model.campaigns.iter().zip(trends) {
         let several = campaign.executions.len() > 1;
         let name = match several {
             false => Cell::text(campaign.title()),
             true => Cell::link(campaign.title(), format!("{}/index.html", campaign.slug)),
         };
-        let changes = changes(&trends);
+        let changes = changes(trends);
         let newest = changes.iter().max_by_key(|(trend, index, _)| std::cmp::Reverse(trend.executions[*index].place));
         let newest = newest.map(|change| in_words(campaign, change));
         rows.push(vec![
@@ -57,9 +55,6 @@ pub fn pages(model: &Model<'_>) -> Vec<Page> {
             Cell::count(changes.len() as u64),
             Cell::text(newest.as_deref().unwrap_or("–")),
         ]);
-        if several {
-            pages.push(page(model, campaign, &trends));
-        }
     }
     let columns = vec![
         Column::text("campaign"),
@@ -69,13 +64,12 @@ pub fn pages(model: &Model<'_>) -> Vec<Page> {
         Column::number("changes of level", ""),
         Column::text("newest change"),
     ];
-    let lead = match pages.len() {
+    let lead = match model.campaigns.iter().filter(|campaign| campaign.executions.len() > 1).count() {
         0 => "No campaign was run more than once, so there is nothing to follow over time.".to_owned(),
         count => format!("{} with several executions.", plural(count, "campaign")),
     };
     let list = List { title: "Trends".to_owned(), lead, table: Table::new(columns, rows) };
-    pages.push(Page::new("trends/index.html".to_owned(), "benchmarks.html", false, list));
-    pages
+    Page::new("trends/index.html".to_owned(), "benchmarks.html", false, list)
 }
 
 type Found<'t, 'a> =
@@ -100,7 +94,8 @@ fn in_words(campaign: &Campaign<'_>, (trend, index, (metric, change, _)): &Found
     format!("{} {} % at {} from {when}", metric_in_words(*metric), signed(*change), trend.label)
 }
 
-fn page(model: &Model<'_>, campaign: &Campaign<'_>, trends: &[Trend<'_>]) -> Page {
+/// The page of a campaign with several executions.
+pub fn page(model: &Model<'_>, campaign: &Campaign<'_>, trends: &[Trend<'_>]) -> Page {
     let names = names(campaign);
     let found = changes(trends);
     let columns = vec![

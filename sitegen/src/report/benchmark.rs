@@ -249,19 +249,38 @@ fn performance(out: &mut Document, summary: &Summary, assessment: &Assessment) {
             .iter()
             .map(|(name, operation)| {
                 let time = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), units::duration);
+                let bytes = |value: Option<f64>| {
+                    value.map_or_else(|| "–".to_owned(), |value| format!("{}/s", units::bytes(value)))
+                };
                 let latency = &operation.latency_s;
                 vec![
                     escaped(name),
                     units::count(operation.count),
                     units::count(operation.failed),
+                    time(operation.driven_s),
                     per_second(operation.throughput),
+                    bytes(operation.bytes_sent_per_second),
+                    bytes(operation.bytes_received_per_second),
+                    per_second(operation.vectors_per_second),
                     time(latency.p50),
                     time(latency.p95),
                     time(latency.p99),
                 ]
             })
             .collect();
-        let columns = ["operation", "requests", "failed", "throughput", "p50", "p95", "p99"];
+        let columns = [
+            "operation",
+            "requests",
+            "failed",
+            "driven",
+            "throughput",
+            "sent",
+            "received",
+            "vectors",
+            "p50",
+            "p95",
+            "p99",
+        ];
         out.table(&columns.map(|name| (name, name != "operation")), &rows);
     }
     if !summary.error_summary.is_empty() {

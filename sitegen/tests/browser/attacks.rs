@@ -8,7 +8,7 @@ use crate::{
     build, drawn,
     driver::Browser,
     hostile::{self, payloads::payloads},
-    until,
+    page, until,
 };
 
 /// What no page of the site has: an element that only an attack can have brought, or a link out of it.
@@ -30,12 +30,13 @@ const FOREIGN: &str = "
     return wrong;
 ";
 
-/// All pages of a folder, one level below it.
-fn pages_in(folder: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
-        .unwrap_or_else(|err| panic!("{}: {err}", folder.display()))
-        .map(|entry| entry.expect("an entry").path().join("index.html"))
-        .filter(|page| page.exists())
+/// All pages in objects, by their paths.
+fn pages_in(site: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(site.join("o"))
+        .expect("objects")
+        .flat_map(|entry| std::fs::read_dir(entry.expect("an entry").path()).expect("an object"))
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "html"))
         .collect();
     found.sort();
     found
@@ -45,7 +46,7 @@ fn pages_in(folder: &Path) -> Vec<PathBuf> {
 fn attacks_in_the_archive_do_nothing_on_any_kind_of_page() {
     let folder = tempfile::tempdir().expect("temporary folder");
     hostile::write(&folder.path().join("results"));
-    let site = build(folder.path()).join("v");
+    let site = build(folder.path());
     let mut browser = Browser::start();
     let mut pages: Vec<PathBuf> = [
         "",
@@ -63,26 +64,14 @@ fn attacks_in_the_archive_do_nothing_on_any_kind_of_page() {
         "cli",
     ]
     .iter()
-    .map(|name| site.join(name).join("index.html"))
+    .map(|name| page(&site, name))
     .collect();
-    let campaigns = pages_in(&site.join("campaigns"));
-    assert_eq!(campaigns.len(), hostile::CAMPAIGNS + 1);
-    for campaign in &campaigns {
-        pages.push(campaign.clone());
-        pages.extend(pages_in(campaign.parent().expect("a folder")));
-    }
-    for folder in pages_in(&site.join("trends")) {
-        pages.push(folder);
-    }
-    for entry in std::fs::read_dir(site.join("diffs")).expect("diffs") {
-        pages.extend(pages_in(&entry.expect("an entry").path()));
-    }
+    let (of_benchmarks, others): (Vec<PathBuf>, Vec<PathBuf>) =
+        pages_in(&site).into_iter().partition(|path| path.to_string_lossy().contains("/o/BM-"));
+    // Campaigns, executions, diffs, trends and their reports.
+    pages.extend(others);
     // A page a benchmark shows the same fields: of every third, each field is some twenty of the attacks.
-    pages.extend(pages_in(&site.join("benchmarks")).into_iter().step_by(3));
-    let reports = pages_in(&site.join("reports"));
-    let of_campaigns = reports.iter().filter(|page| !page.to_string_lossy().contains("/BM-"));
-    pages.extend(of_campaigns.cloned());
-    pages.extend(reports.iter().step_by(16).cloned());
+    pages.extend(of_benchmarks.into_iter().step_by(3));
     assert!(pages.len() > 100, "{}", pages.len());
 
     let mut charts = 0;
@@ -103,22 +92,22 @@ fn attacks_in_the_archive_do_nothing_on_any_kind_of_page() {
 
 /// What the scripts make of data and of the address.
 fn compare_and_addresses(browser: &mut Browser, site: &Path) {
-    let keys: Vec<String> = std::fs::read_dir(site.join("data/compare"))
-        .expect("data")
-        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().trim_end_matches(".js").to_owned())
-        .collect();
-    let (benchmarks, executions): (Vec<&String>, Vec<&String>) = keys.iter().partition(|key| key.starts_with("BM-"));
+    browser.open(&page(site, "compare"));
+    until(browser, "return window.siteIndex ? true : null");
+    let listed = browser
+        .run("return [window.siteIndex.rows.map(row => row[0]), window.siteIndex.executions.map(one => one[4])]");
+    let [benchmarks, executions]: [Vec<String>; 2] = serde_json::from_value(listed).expect("names");
     for pair in benchmarks.chunks_exact(2).step_by(6).chain(executions.chunks_exact(2)) {
-        browser.open(&site.join("index.html"));
-        let page = site.join("compare/index.html");
-        browser.go(&format!("file://{}#?a={}&b={}", page.display(), pair[0], pair[1]));
+        browser.open(&page(site, ""));
+        let address = page(site, "compare");
+        browser.go(&format!("file://{}#?a={}&b={}", address.display(), pair[0], pair[1]));
         let compared = until(browser, "return document.documentElement.dataset.compared || null");
         assert_eq!(compared, json!(format!("{} {}", pair[0], pair[1])));
         assert_eq!(browser.run(FOREIGN), json!([]), "{pair:?}");
         assert_eq!(browser.complaints(), Vec::<String>::new(), "{pair:?}");
     }
-    for page in ["benchmarks/index.html", "compare/index.html", "campaigns/index.html", "run/index.html"] {
-        browser.open(&site.join(page));
+    for name in ["benchmarks", "compare", "campaigns", "run"] {
+        browser.open(&page(site, name));
         for text in payloads().iter().filter(|text| text.len() < 1_000) {
             let state = json!(text).to_string();
             browser.run(&format!(
@@ -128,21 +117,27 @@ fn compare_and_addresses(browser: &mut Browser, site: &Path) {
             ));
             browser.wait_for("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))");
         }
-        assert_eq!(browser.run(FOREIGN), json!([]), "{page}");
+        assert_eq!(browser.run(FOREIGN), json!([]), "{name}");
         // A plain name in the address may be that of a benchmark: the site is asked for it, and has none.
-        let asked = |one: &String| one.contains("/v/data/compare/") && one.ends_with("net::ERR_FILE_NOT_FOUND");
+        let asked = |one: &String| one.ends_with("net::ERR_FILE_NOT_FOUND");
         let complaints: Vec<String> = browser.complaints().into_iter().filter(|one| !asked(one)).collect();
-        assert_eq!(complaints, Vec::<String>::new(), "{page}");
+        assert_eq!(complaints, Vec::<String>::new(), "{name}");
     }
 }
 
 fn xml_is_well_formed(browser: &mut Browser, site: &Path) {
-    browser.open(&site.join("index.html"));
-    let mut files = vec![site.join("feed.xml")];
-    for folder in ["badges", "data"] {
-        let entries =
-            std::fs::read_dir(site.join(folder)).expect("a folder").map(|entry| entry.expect("an entry").path());
-        files.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "svg")));
+    browser.open(&page(site, ""));
+    let mut files = vec![site.join("v/feed.xml")];
+    let mut folders = vec![site.join("v/badges"), site.join("o")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.extension().is_some_and(|extension| extension == "svg") => files.push(path),
+                false => {}
+            }
+        }
     }
     let texts: Vec<Value> = files
         .iter()
@@ -162,9 +157,9 @@ fn xml_is_well_formed(browser: &mut Browser, site: &Path) {
 fn the_policy_of_a_page_from_a_disk_stops_what_got_into_it() {
     let folder = tempfile::tempdir().expect("temporary folder");
     hostile::write_some(&folder.path().join("results"), 1);
-    let site = build(folder.path()).join("v");
+    let site = build(folder.path());
     let mut browser = Browser::start();
-    browser.open(&site.join("index.html"));
+    browser.open(&page(&site, ""));
     assert_eq!(browser.complaints(), Vec::<String>::new());
     // As if an escape had been forgotten.
     browser.run(

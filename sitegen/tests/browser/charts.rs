@@ -4,13 +4,13 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::{build, drawn, driver::Browser, synthetic, until, write_history};
+use crate::{build, drawn, driver::Browser, page, synthetic, until, write_history};
 
 fn site(folder: &Path) -> std::path::PathBuf {
     let results = folder.join("results");
     synthetic::made().iter().for_each(|made| synthetic::write_benchmark(&results, made, |_, _| {}));
     write_history(&results);
-    build(folder).join("v")
+    build(folder)
 }
 
 /// For every chart of the page: its id, how many values it draws, and those that its table does not have.
@@ -69,7 +69,7 @@ fn a_table_has_every_value_that_its_chart_draws() {
         "diffs/quickstart/2026-03-02T0930-ab12",
         "diffs/03_history/2026-03-09T0900-ab12",
     ] {
-        browser.open(&site.join(path).join("index.html"));
+        browser.open(&page(&site, path));
         drawn(&mut browser);
         let twins = browser.wait_for(TWINS);
         for twin in twins.as_array().expect("a list") {
@@ -98,10 +98,10 @@ fn bands_of_several_series_have_patterns_that_are_painted() {
                 for (let i = 3; i < data.length; i += 4) if (data[i] > 0) painted++;
                 return painted > 0 && painted < data.length / 4;
             })";
-    browser.open(&site.join("campaigns/02_pipeline/index.html"));
+    browser.open(&page(&site, "campaigns/02_pipeline"));
     drawn(&mut browser);
     assert_eq!(browser.run(patterns), json!([true, true]));
-    browser.open(&site.join("campaigns/quickstart/index.html"));
+    browser.open(&page(&site, "campaigns/quickstart"));
     drawn(&mut browser);
     assert_eq!(browser.run(patterns), json!([]), "one band needs no pattern");
 }
@@ -111,7 +111,7 @@ fn what_is_not_valid_is_hollow_and_in_no_line() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let site = site(folder.path());
     let mut browser = Browser::start();
-    browser.open(&site.join("campaigns/quickstart/index.html"));
+    browser.open(&page(&site, "campaigns/quickstart"));
     drawn(&mut browser);
     let found = browser.run(
         "const option = echarts.getInstanceByDom(document.querySelector('#throughput .canvas')).getOption();
@@ -129,7 +129,7 @@ fn several_series_have_their_signs_on_their_own_lines() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let site = site(folder.path());
     let mut browser = Browser::start();
-    browser.open(&site.join("campaigns/02_pipeline/index.html"));
+    browser.open(&page(&site, "campaigns/02_pipeline"));
     drawn(&mut browser);
     let signs = browser.run(
         "const option = echarts.getInstanceByDom(document.querySelector('#throughput .canvas')).getOption();
@@ -172,7 +172,7 @@ fn a_tooltip_says_how_many_and_how_sure_and_cursors_are_linked() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let site = site(folder.path());
     let mut browser = Browser::start();
-    browser.open(&site.join("campaigns/quickstart/2026-03-01T0900-ab12/index.html"));
+    browser.open(&page(&site, "campaigns/quickstart/2026-03-01T0900-ab12"));
     drawn(&mut browser);
     browser.run(
         "const view = echarts.getInstanceByDom(document.querySelector('#throughput .canvas'));
@@ -191,7 +191,7 @@ fn charts_are_saved_as_picture_drawing_and_table() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let site = site(folder.path());
     let mut browser = Browser::start();
-    browser.open(&site.join("campaigns/02_pipeline/index.html"));
+    browser.open(&page(&site, "campaigns/02_pipeline"));
     drawn(&mut browser);
     browser.run(
         "window.saved = {};

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{build, drawn, driver::Browser, synthetic, until, write_history};
+use crate::{build, drawn, driver::Browser, page, synthetic, until, write_history};
 
 const TAB: &str = "\u{e004}";
 const ENTER: &str = "\u{e007}";
@@ -27,9 +27,9 @@ fn tab_to(browser: &mut Browser, selector: &str) -> usize {
 fn two_benchmarks_are_compared_without_a_pointer_from_the_top_of_the_page() {
     let folder = tempfile::tempdir().expect("temporary folder");
     write_history(&folder.path().join("results"));
-    let site = build(folder.path()).join("v");
+    let site = build(folder.path());
     let mut browser = Browser::start();
-    browser.open(&site.join("compare/index.html"));
+    browser.open(&page(&site, "compare"));
     until(&mut browser, "return window.siteIndex ? true : null");
     assert_eq!(tab_to(&mut browser, "a.skip"), 1, "the way past the header comes first");
     tab_to(&mut browser, "header nav a");
@@ -49,7 +49,7 @@ fn two_benchmarks_are_compared_without_a_pointer_from_the_top_of_the_page() {
     assert_eq!(compared(&mut browser), json!("BM-20260311-143 BM-20260304-101"));
     tab_to(&mut browser, "#answer a");
     browser.keys(ENTER);
-    let arrived = until(&mut browser, "return location.href.includes('/benchmarks/BM-20260311-143/') || null");
+    let arrived = until(&mut browser, "return location.href.includes('/o/BM-20260311-143') || null");
     assert_eq!(arrived, json!(true));
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
@@ -66,11 +66,11 @@ fn lines_of_logs_are_found_and_the_search_stays_in_the_address() {
                 .into_bytes();
         });
     }
-    let site = build(folder.path()).join("v");
+    let site = build(folder.path());
     let mut browser = Browser::start();
-    let page = site.join("benchmarks/BM-20260301-003/index.html");
-    browser.open(&page);
-    let text = std::fs::read_to_string(&page).expect("a page");
+    let log_page = page(&site, "benchmarks/BM-20260301-003");
+    browser.open(&log_page);
+    let text = std::fs::read_to_string(&log_page).expect("a page");
     assert!(text.contains("line 2999 of a log") && !text.contains("line 2007 of a log"), "the page has the end only");
     browser.run(
         "const s = document.getElementById('log-search'); s.value = 'odd LINE'; s.dispatchEvent(new Event('input'))",
@@ -88,7 +88,7 @@ fn lines_of_logs_are_found_and_the_search_stays_in_the_address() {
     );
     let address = browser.run("return location.href");
     assert!(address.as_str().is_some_and(|address| address.contains("log=odd+LINE")), "{address}");
-    browser.open(&site.join("index.html"));
+    browser.open(&page(&site, ""));
     browser.go(address.as_str().expect("an address"));
     assert_eq!(until(&mut browser, found), count);
     browser.run(
@@ -110,9 +110,9 @@ fn paper_is_white_and_more_contrast_is_more() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let results = folder.path().join("results");
     synthetic::made().iter().take(21).for_each(|made| synthetic::write_benchmark(&results, made, |_, _| {}));
-    let site = build(folder.path()).join("v");
+    let site = build(folder.path());
     let mut browser = Browser::start();
-    browser.open(&site.join("campaigns/quickstart/index.html"));
+    browser.open(&page(&site, "campaigns/quickstart"));
     drawn(&mut browser);
     let look = "const of = (selector, what) => getComputedStyle(document.querySelector(selector))[what];
         return [of('body', 'color'), of('body', 'backgroundColor'), of('.note', 'color'), of('header.top', 'display'), of('.chart-tools', 'display')]";
@@ -145,7 +145,7 @@ fn no_page_scrolls_sideways_on_a_phone_or_on_a_wall() {
     let results = folder.path().join("results");
     synthetic::made().iter().for_each(|made| synthetic::write_benchmark(&results, made, |_, _| {}));
     write_history(&results);
-    let site = build(folder.path()).join("v");
+    let site = build(folder.path());
     let mut browser = Browser::start();
     for (width, height) in [(390, 844), (1280, 900), (2560, 1440), (3840, 2160)] {
         browser.resize(width, height);
@@ -171,7 +171,7 @@ fn no_page_scrolls_sideways_on_a_phone_or_on_a_wall() {
             "docs/recipes",
             "cli",
         ] {
-            browser.open(&site.join(path).join("index.html"));
+            browser.open(&page(&site, path));
             drawn(&mut browser);
             let seen = browser.run(
                 "const box = document.querySelector('main').getBoundingClientRect();

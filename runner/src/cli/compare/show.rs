@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use analysis::compare::{MetricComparison, Verdict, differences::Difference, metric::Metric};
+use analysis::compare::{JointComparison, MetricComparison, Verdict, differences::Difference, metric::Metric};
 
 use super::{Answer, PointHistory};
 use crate::{cli::table, console, units};
@@ -51,6 +51,9 @@ pub(super) fn text(answer: &Answer<'_>) -> String {
 
     for (point, swept) in comparison.points.iter().zip(&answer.swept) {
         let place = if several { format!("{}: ", console::label(swept)) } else { String::new() };
+        if let Some(joint) = point.joint.as_ref().filter(|joint| joint.verdict.is_change()) {
+            _ = writeln!(out, "{place}{}", together(joint));
+        }
         for metric in point.metrics.iter().filter(|metric| metric.verdict == Verdict::CannotTell) {
             let advice = match metric.repetitions_needed {
                 Some(repetitions) => format!("; {repetitions} repetitions a side probably tell"),
@@ -121,6 +124,21 @@ pub(super) fn histories(histories: &[PointHistory<'_>], remarks: &[String]) -> S
     };
     let remarks: String = remarks.iter().map(|remark| format!("note: {remark}\n")).collect();
     format!("{rows}\n\n{remarks}{few}method: {method}\n")
+}
+
+/// What the figures of a point say as a whole.
+fn together(joint: &JointComparison) -> String {
+    let names: Vec<String> = joint.metrics.iter().map(|metric| short(*metric)).collect();
+    let [low, high] = joint.interval;
+    format!(
+        "{} together: {} ({} thresholds worse on average, 95 % {} to {}, p {})",
+        names.join(", "),
+        joint.verdict,
+        signed(joint.change),
+        signed(low),
+        signed(high),
+        p_value(joint.p_corrected.unwrap_or(1.0)),
+    )
 }
 
 fn row(metric: &MetricComparison) -> Vec<String> {

@@ -119,7 +119,7 @@ fn of_group<'r>(runs: &'r Runs<'_>, group: &[(&'r Run, &'r Run)], given: &[(Stri
         swept.push(&original.campaign.swept);
     }
     let mut neighbours = Vec::new();
-    for point in past.neighbours(first_original, &recipes) {
+    for point in past.neighbours(first_original, &recipes, first) {
         neighbours.push(runs.repetitions(&point, &thresholds)?.0);
     }
     let comparison = (!pairs.is_empty()).then(|| compare::compare(&pairs, &neighbours, &thresholds));

@@ -6,7 +6,7 @@
 use crate::load::Recall;
 
 /// Identifies a spool and its version; every spool begins with it.
-pub const MAGIC: &[u8; 8] = b"spool-2\n";
+pub const MAGIC: &[u8; 8] = b"spool-3\n";
 
 /// Longest record that is believed: longer ones are a broken spool.
 pub const LONGEST: usize = 1 << 26;
@@ -26,6 +26,7 @@ const FIRST_BYTE: u64 = 1 << 6;
 const RECALL: u64 = 1 << 7;
 const STEPS: u64 = 1 << 8;
 const SERVER: u64 = 1 << 9;
+const VECTORS: u64 = 1 << 10;
 
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "nearly every record is a request, and none shall allocate a box")]
@@ -64,6 +65,8 @@ pub struct RequestRecord {
     /// From `start_ns`.
     pub first_byte_ns: Option<u64>,
     pub recall: Option<Recall>,
+    /// Uploaded ones; 0 where these are not what is asked for.
+    pub vectors: u64,
     pub steps: Option<StepsRecord>,
     pub server: Option<ServerRecord>,
     pub streamed: Option<StreamedRecord>,
@@ -99,6 +102,7 @@ pub struct StreamedRecord {
     pub first_ns: Option<u64>,
     pub gaps_us: Vec<u32>,
     pub input_tokens: Option<u64>,
+    pub asked_tokens: Option<u64>,
     pub cached_tokens: Option<u64>,
     pub output_tokens: Option<u64>,
     pub tokens_by_chunk: bool,
@@ -113,8 +117,8 @@ fn put(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// What all records have, as far as lists do not come: three single bytes and up to thirteen numbers.
-const LONGEST_HEAD: usize = 3 + 13 * 10;
+/// What all records have, as far as lists do not come: three single bytes and up to fourteen numbers.
+const LONGEST_HEAD: usize = 3 + 14 * 10;
 
 struct Head {
     bytes: [u8; LONGEST_HEAD],
@@ -176,7 +180,8 @@ impl RequestRecord {
             | flag(self.first_byte_ns.is_some(), FIRST_BYTE)
             | flag(self.recall.is_some(), RECALL)
             | flag(self.steps.is_some(), STEPS)
-            | flag(self.server.is_some(), SERVER);
+            | flag(self.server.is_some(), SERVER)
+            | flag(self.vectors > 0, VECTORS);
         head.push(REQUEST);
         head.put(flags);
         head.push(self.operation);
@@ -202,6 +207,9 @@ impl RequestRecord {
             head.put(u64::from(recall.found));
             head.put(u64::from(recall.of));
         }
+        if self.vectors > 0 {
+            head.put(self.vectors);
+        }
         framed(out, |out| {
             out.extend_from_slice(&head.bytes[..head.length]);
             if let Some(steps) = &self.steps {
@@ -218,6 +226,7 @@ impl RequestRecord {
                 put_option(out, streamed.first_chunk_ns);
                 put_option(out, streamed.first_ns);
                 put_option(out, streamed.input_tokens);
+                put_option(out, streamed.asked_tokens);
                 put_option(out, streamed.cached_tokens);
                 put_option(out, streamed.output_tokens);
                 put(out, streamed.gaps_us.len() as u64);
@@ -353,6 +362,10 @@ fn parse_request(bytes: &mut Bytes<'_>) -> Option<RequestRecord> {
         0 => None,
         _ => Some(Recall { found: u32::try_from(bytes.number()?).ok()?, of: u32::try_from(bytes.number()?).ok()? }),
     };
+    let vectors = match flags & VECTORS {
+        0 => 0,
+        _ => bytes.number()?,
+    };
     let steps = match flags & STEPS {
         0 => None,
         _ => {
@@ -371,7 +384,8 @@ fn parse_request(bytes: &mut Bytes<'_>) -> Option<RequestRecord> {
         0 => None,
         _ => {
             let (first_chunk_ns, first_ns) = (bytes.option()?, bytes.option()?);
-            let (input_tokens, cached_tokens, output_tokens) = (bytes.option()?, bytes.option()?, bytes.option()?);
+            let (input_tokens, asked_tokens) = (bytes.option()?, bytes.option()?);
+            let (cached_tokens, output_tokens) = (bytes.option()?, bytes.option()?);
             let gaps = bytes.number()?;
             let gaps_us = (0..gaps).map(|_| u32::try_from(bytes.number()?).ok()).collect::<Option<_>>()?;
             let tokens_by_chunk = flags & BY_CHUNK != 0;
@@ -380,6 +394,7 @@ fn parse_request(bytes: &mut Bytes<'_>) -> Option<RequestRecord> {
                 first_ns,
                 gaps_us,
                 input_tokens,
+                asked_tokens,
                 cached_tokens,
                 output_tokens,
                 tokens_by_chunk,
@@ -400,6 +415,7 @@ fn parse_request(bytes: &mut Bytes<'_>) -> Option<RequestRecord> {
         bytes_received,
         first_byte_ns,
         recall,
+        vectors,
         steps,
         server,
         streamed,
@@ -414,12 +430,14 @@ pub mod tests {
 
     fn streamed() -> impl Strategy<Value = StreamedRecord> {
         let times = (option::of(0..u64::MAX - 1), option::of(0..1u64 << 40));
-        let tokens = (option::of(0..1u64 << 50), option::of(0..1u64 << 20), any::<bool>(), option::of(0..u64::MAX - 1));
+        let count = || option::of(0..u64::MAX - 1);
+        let tokens = (option::of(0..1u64 << 50), option::of(0..1u64 << 20), any::<bool>(), count(), count());
         (times, vec(any::<u32>(), 0..200), tokens).prop_map(|(times, gaps_us, tokens)| StreamedRecord {
             first_chunk_ns: times.0,
             first_ns: times.1,
             gaps_us,
             input_tokens: tokens.0,
+            asked_tokens: tokens.4,
             cached_tokens: tokens.3,
             output_tokens: tokens.1,
             tokens_by_chunk: tokens.2,
@@ -434,7 +452,7 @@ pub mod tests {
         let server =
             (any::<u8>(), vec(option::of(0..u64::MAX - 1), 0..8)).prop_map(|(first, ns)| ServerRecord { first, ns });
         let recall = option::of((any::<u32>(), any::<u32>()));
-        let more = (option::of(any::<u64>()), recall, option::of(steps), option::of(server));
+        let more = (option::of(any::<u64>()), recall, option::of(steps), option::of(server), any::<u64>());
         (place, times, rest, more).prop_map(|(place, (start_ns, took, late_percent), rest, more)| RequestRecord {
             warmup: place.0,
             operation: place.1,
@@ -449,6 +467,7 @@ pub mod tests {
             bytes_received: rest.3,
             first_byte_ns: more.0,
             recall: more.1.map(|(found, of)| Recall { found, of }),
+            vectors: more.4,
             steps: more.2,
             server: more.3,
             streamed: rest.4,

@@ -47,6 +47,27 @@ fn uploads_then_searches_whatever_the_threads() {
 }
 
 #[test]
+fn two_loads_on_one_server_do_not_meet() {
+    let server = servers::chroma();
+    let settings = || json!({ "num_vectors": 60, "num_queries": 30, "dim": 8, "batch_size": 5, "top_k": 3 });
+    let drive = || {
+        drive(&ChromaStress, server.endpoint.clone(), LoadSpec { clients: 3, ..spec(4 + 10) }, settings())
+            .expect("driven")
+    };
+    let runs = std::thread::scope(|scope| {
+        let runs = [scope.spawn(drive), scope.spawn(drive)];
+        runs.map(|run| run.join().expect("ended"))
+    });
+    // The same seed, and so the same requests: only what each load calls its own keeps them apart.
+    assert_eq!(runs[0].report.sequence_digest, runs[1].report.sequence_digest);
+    for driven in &runs {
+        assert_eq!(servers::failures(&driven.requests), [].into());
+        assert_eq!((&driven.report.wrong_data, &driven.report.left_behind), (&None, &None));
+    }
+    assert_eq!(collections(&server.endpoint), json!([]));
+}
+
+#[test]
 fn searches_while_uploading_are_right() {
     let server = servers::chroma();
     let stop = Stop { requests: None, duration_s: Some(1.0) };

@@ -1,19 +1,21 @@
 //! What is asked of language models: one prompt for all, prompts of drawn lengths, or those of a file.
 //!
-//! A prompt is a function of the seed and the request's place. Lengths of drawn prompts are words; how many tokens these
-//! are is the server's to say.
+//! A prompt is a function of the seed and the request's place. Drawn prompts are token ids, whose number is exact, or words,
+//! which are about as many tokens: how many is the server's to say, and is compared with what was meant. Two
+//! drawn prompts of a load differ within their first tokens, and the first ones of as many as there are words or ids from the very first.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::load::{Draw, Place};
+use crate::load::{Draw, LoadSpec, Place};
 
 /// Streams of draws.
 const DRAW_PROMPT: u64 = 0x7072_6f6d_7074;
 const DRAW_PREFIX: u64 = 0x7072_6566_6978;
+const DRAW_OFFSET: u64 = 0x6f66_6673_6574;
 /// Longest drawn length.
 const LONGEST: u32 = 1_000_000;
 /// Most prompts of a file: they are held in memory.
@@ -21,11 +23,201 @@ const MOST: usize = 1_000_000;
 /// Draws outside the bounds that are thrown away before the bound itself is taken.
 const REDRAWS: u32 = 100;
 
+/// Token ids of drawn prompts: not the lowest, among which are special ones.
+const FIRST_ID: u32 = 1_000;
+const IDS: u64 = 30_000;
+
 /// Words of drawn prompts, each one token to most models.
-const WORDS: &str = "time year people way day man thing woman life child world school state family student group country \
-    problem hand part place case week company system program question work government number night point home water \
-    room mother area money story fact month lot right study book eye job word business issue side kind head house \
-    service friend father power hour game line end member law";
+const WORDS: [&str; 188] = [
+    "time",
+    "year",
+    "people",
+    "way",
+    "day",
+    "man",
+    "thing",
+    "woman",
+    "life",
+    "child",
+    "world",
+    "school",
+    "state",
+    "family",
+    "student",
+    "group",
+    "country",
+    "problem",
+    "hand",
+    "part",
+    "place",
+    "case",
+    "week",
+    "company",
+    "system",
+    "program",
+    "question",
+    "work",
+    "government",
+    "number",
+    "night",
+    "point",
+    "home",
+    "water",
+    "room",
+    "mother",
+    "area",
+    "money",
+    "story",
+    "fact",
+    "month",
+    "lot",
+    "right",
+    "study",
+    "book",
+    "eye",
+    "job",
+    "word",
+    "business",
+    "issue",
+    "side",
+    "kind",
+    "head",
+    "house",
+    "service",
+    "friend",
+    "father",
+    "power",
+    "hour",
+    "game",
+    "line",
+    "end",
+    "member",
+    "law",
+    "car",
+    "city",
+    "community",
+    "name",
+    "president",
+    "team",
+    "minute",
+    "idea",
+    "body",
+    "information",
+    "back",
+    "parent",
+    "face",
+    "others",
+    "level",
+    "office",
+    "door",
+    "health",
+    "person",
+    "art",
+    "war",
+    "history",
+    "party",
+    "result",
+    "change",
+    "morning",
+    "reason",
+    "research",
+    "girl",
+    "guy",
+    "moment",
+    "air",
+    "teacher",
+    "force",
+    "education",
+    "foot",
+    "boy",
+    "age",
+    "policy",
+    "music",
+    "market",
+    "sense",
+    "nation",
+    "plan",
+    "college",
+    "interest",
+    "death",
+    "experience",
+    "effect",
+    "class",
+    "control",
+    "field",
+    "development",
+    "role",
+    "effort",
+    "rate",
+    "heart",
+    "drug",
+    "show",
+    "leader",
+    "light",
+    "voice",
+    "wife",
+    "police",
+    "mind",
+    "price",
+    "report",
+    "decision",
+    "son",
+    "view",
+    "relationship",
+    "town",
+    "road",
+    "arm",
+    "difference",
+    "value",
+    "building",
+    "action",
+    "season",
+    "society",
+    "tax",
+    "director",
+    "position",
+    "player",
+    "record",
+    "paper",
+    "space",
+    "ground",
+    "form",
+    "event",
+    "official",
+    "matter",
+    "center",
+    "couple",
+    "site",
+    "project",
+    "activity",
+    "star",
+    "table",
+    "court",
+    "oil",
+    "situation",
+    "cost",
+    "industry",
+    "figure",
+    "street",
+    "image",
+    "phone",
+    "data",
+    "picture",
+    "practice",
+    "piece",
+    "land",
+    "product",
+    "doctor",
+    "wall",
+    "patient",
+    "worker",
+    "news",
+    "test",
+    "movie",
+    "north",
+    "love",
+    "step",
+];
 
 /// How a length is drawn for each request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -95,17 +287,18 @@ impl Lengths {
     pub fn draw(&self, draw: &mut Draw) -> u32 {
         let (min, max) = (self.min.unwrap_or(1), self.max.unwrap_or(LONGEST));
         let (mean, deviation) = (self.mean.unwrap_or(1.0), self.stddev.unwrap_or(0.0));
-        let mut one: Box<dyn FnMut(&mut Draw) -> f64> = match self.distribution {
+        // Parameters of the logarithm, from mean and deviation of the length itself.
+        let variance = (1.0 + (deviation / mean).powi(2)).ln();
+        let centre = mean.ln() - variance / 2.0;
+        let one = |draw: &mut Draw| match self.distribution {
+            Law::Lognormal => (centre + variance.sqrt() * draw.normal()).exp(),
+            _ => mean + deviation * draw.normal(),
+        };
+        match self.distribution {
             Law::Constant => return mean as u32,
             Law::Uniform => return min + draw.below(u64::from(max - min) + 1) as u32,
-            Law::Normal => Box::new(move |draw| mean + deviation * draw.normal()),
-            Law::Lognormal => {
-                // Parameters of the logarithm, from mean and deviation of the length itself.
-                let variance = (1.0 + (deviation / mean).powi(2)).ln();
-                let centre = mean.ln() - variance / 2.0;
-                Box::new(move |draw| (centre + variance.sqrt() * draw.normal()).exp())
-            }
-        };
+            Law::Normal | Law::Lognormal => {}
+        }
         let mut length = one(draw).round();
         for _ in 0..REDRAWS {
             if (f64::from(min)..=f64::from(max)).contains(&length) {
@@ -122,8 +315,8 @@ impl Lengths {
 pub enum Prompts {
     /// The same for every request.
     Fixed(String),
-    /// Drawn for each request; the first word occurs in no other request, unless all begin alike.
-    Drawn { lengths: Lengths, prefix: Arc<str> },
+    /// Drawn for each request.
+    Drawn(Drawn),
     /// Dealt out to the requests in turn: each once, before any comes again.
     File { prompts: Arc<[Prompt]>, clients: u64, closed: bool },
 }
@@ -142,51 +335,169 @@ pub enum Content {
     Messages(Value),
 }
 
+/// What a drawn prompt is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// Token ids: exact. Ids between 1,000 and 31,000, which are ordinary tokens of every model with at least as many.
+    Ids,
+    /// Words, each about a token.
+    #[default]
+    Text,
+}
+
+/// Prompts of drawn lengths.
+#[derive(Clone, Debug)]
+pub struct Drawn {
+    lengths: Lengths,
+    form: Form,
+    clients: u64,
+    closed: bool,
+    /// What all of them begin with, in both forms.
+    prefix: Arc<[u32]>,
+    prefix_text: Arc<str>,
+}
+
+/// Where a request's prompt is put together; kept for its allocations.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    text: String,
+    ids: Vec<u32>,
+}
+
 /// What one request asks.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ask<'a> {
-    pub text: Cow<'a, str>,
+    pub text: &'a str,
+    /// In place of `text`.
+    pub ids: Option<&'a [u32]>,
     /// In place of `text`.
     pub messages: Option<&'a Value>,
     /// That the prompt itself says.
     pub max_tokens: Option<u32>,
+    /// How many tokens the prompt was meant to have, if that was said.
+    pub tokens: Option<u32>,
 }
 
-impl Ask<'_> {
+/// A prompt as the APIs take it.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Wire<'a> {
+    Text(&'a str),
+    Ids(&'a [u32]),
+}
+
+/// A conversation as the APIs take it.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Conversation<'a> {
+    Alone([Turn<'a>; 1]),
+    Given(&'a Value),
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Turn<'a> {
+    role: &'static str,
+    content: &'a str,
+}
+
+impl<'a> Ask<'a> {
+    pub fn wire(&self) -> Wire<'a> {
+        self.ids.map_or(Wire::Text(self.text), Wire::Ids)
+    }
+
     /// The conversation that it is, or makes.
-    pub fn conversation(&self) -> Value {
-        let alone = || serde_json::json!([{ "role": "user", "content": self.text }]);
-        self.messages.cloned().unwrap_or_else(alone)
+    pub fn conversation(&self) -> Conversation<'a> {
+        let alone = || Conversation::Alone([Turn { role: "user", content: self.text }]);
+        self.messages.map_or_else(alone, Conversation::Given)
+    }
+}
+
+impl Drawn {
+    /// `prefix` is how many tokens all of them begin with.
+    pub fn new(job: &LoadSpec, lengths: Lengths, prefix: u32, form: Form) -> Self {
+        let mut draw = Draw::new(&[job.seed, DRAW_PREFIX]);
+        let prefix: Vec<u32> = (0..prefix).map(|_| draw.below(form.choice()) as u32).collect();
+        let mut prefix_text = String::new();
+        if form == Form::Text {
+            prefix.iter().for_each(|word| add_word(&mut prefix_text, *word));
+        }
+        Self {
+            lengths,
+            form,
+            clients: u64::from(job.clients),
+            closed: job.arrival.is_closed(),
+            prefix: prefix.into(),
+            prefix_text: prefix_text.into(),
+        }
+    }
+
+    fn write<'a>(&self, seed: u64, place: Place, recorded: Option<u32>, scratch: &'a mut Scratch) -> Ask<'a> {
+        let parts = [seed, DRAW_PROMPT, u64::from(place.sequence), place.index, u64::from(place.warmup)];
+        let mut draw = Draw::new(&parts);
+        let length = recorded.unwrap_or_else(|| self.lengths.draw(&mut draw));
+        // Its number among all requests, in the digits of the first tokens: no other has these.
+        let number = match self.closed {
+            true => place.index.wrapping_mul(self.clients).wrapping_add(u64::from(place.sequence)),
+            false => place.index,
+        };
+        let choice = self.form.choice();
+        let mut rest = number.wrapping_mul(2).wrapping_add(u64::from(place.warmup));
+        let mut offsets = Draw::new(&[seed, DRAW_OFFSET]);
+        scratch.text.clear();
+        scratch.ids.clear();
+        scratch.text.push_str(&self.prefix_text);
+        if self.form == Form::Ids {
+            scratch.ids.extend(self.prefix.iter().map(|id| FIRST_ID + id));
+        }
+        for at in 0..length {
+            let chosen = match at < self.form.digits() {
+                true => {
+                    let digit = rest % choice;
+                    rest /= choice;
+                    (digit + offsets.below(choice)) % choice
+                }
+                false => draw.below(choice),
+            };
+            match self.form {
+                Form::Text => add_word(&mut scratch.text, chosen as u32),
+                Form::Ids => scratch.ids.push(FIRST_ID + chosen as u32),
+            }
+        }
+        Ask {
+            text: &scratch.text,
+            ids: (self.form == Form::Ids).then_some(&scratch.ids),
+            messages: None,
+            max_tokens: None,
+            tokens: Some(length + self.prefix.len() as u32),
+        }
+    }
+}
+
+impl Form {
+    /// How many different tokens there are to choose from.
+    fn choice(self) -> u64 {
+        match self {
+            Self::Ids => IDS,
+            Self::Text => WORDS.len() as u64,
+        }
+    }
+
+    /// First tokens that number the prompts, up to at least 10¹¹ of them.
+    fn digits(self) -> u32 {
+        match self {
+            Self::Ids => 3,
+            Self::Text => 6,
+        }
     }
 }
 
 impl Prompts {
-    /// Prompts of drawn lengths; `prefix_words` words that all of them begin with.
-    pub fn drawn(seed: u64, lengths: Lengths, prefix_words: u32) -> Self {
-        let mut draw = Draw::new(&[seed, DRAW_PREFIX]);
-        let mut prefix = String::new();
-        add_words(&mut prefix, &mut draw, prefix_words);
-        Self::Drawn { lengths, prefix: prefix.into() }
-    }
-
     /// The prompt of a request; `recorded` is its length in a trace.
-    pub fn of(&self, seed: u64, place: Place, recorded: Option<u32>) -> Ask<'_> {
+    pub fn of<'a>(&'a self, seed: u64, place: Place, recorded: Option<u32>, scratch: &'a mut Scratch) -> Ask<'a> {
         let text = match self {
-            Self::Fixed(prompt) => prompt.into(),
-            Self::Drawn { lengths, prefix } => {
-                let parts = [seed, DRAW_PROMPT, u64::from(place.sequence), place.index, u64::from(place.warmup)];
-                let mut draw = Draw::new(&parts);
-                let first = draw.next_u64();
-                let words = recorded.unwrap_or_else(|| lengths.draw(&mut draw));
-                let mut text = String::with_capacity(prefix.len() + words as usize * 7);
-                text.push_str(prefix);
-                if !prefix.is_empty() {
-                    text.push(' ');
-                }
-                text.push_str(&format!("{first:x}"));
-                add_words(&mut text, &mut draw, words.saturating_sub(1));
-                text.into()
-            }
+            Self::Fixed(prompt) => prompt.as_str(),
+            Self::Drawn(drawn) => return drawn.write(seed, place, recorded, scratch),
             Self::File { prompts, clients, closed } => {
                 let count = prompts.len() as u64;
                 let turn = match closed {
@@ -202,21 +513,18 @@ impl Prompts {
                     Content::Text(text) => (text.as_str(), None),
                     Content::Messages(messages) => ("", Some(messages)),
                 };
-                return Ask { text: text.into(), messages, max_tokens: prompt.max_tokens };
+                return Ask { text, ids: None, messages, max_tokens: prompt.max_tokens, tokens: None };
             }
         };
-        Ask { text, messages: None, max_tokens: None }
+        Ask { text, ids: None, messages: None, max_tokens: None, tokens: None }
     }
 }
 
-fn add_words(text: &mut String, draw: &mut Draw, count: u32) {
-    let words: Vec<&str> = WORDS.split_ascii_whitespace().collect();
-    for _ in 0..count {
-        if !text.is_empty() {
-            text.push(' ');
-        }
-        text.push_str(words[draw.below(words.len() as u64) as usize]);
+fn add_word(text: &mut String, word: u32) {
+    if !text.is_empty() {
+        text.push(' ');
     }
+    text.push_str(WORDS[word as usize]);
 }
 
 /// The prompts of a JSONL file: an object a line with `prompt` or `messages`, and perhaps `max_tokens`; `chat` tells
@@ -345,25 +653,67 @@ mod tests {
         }
     }
 
-    #[test]
-    fn drawn_prompts_differ_from_the_first_word_unless_a_prefix_is_asked_for() {
-        let lengths = law(Law::Uniform, 0.0, 0.0, 2, 40);
-        let plain = Prompts::drawn(7, lengths.clone(), 0);
-        let alike = Prompts::drawn(7, lengths, 5);
-        let places: Vec<Place> =
-            (0..20).flat_map(|sequence| (0..20).map(move |index| place(sequence, index))).collect();
-        let first = |text: &str| text.split(' ').next().map(str::to_owned);
-        let texts = |prompts: &Prompts| -> Vec<String> {
-            places.iter().map(|place| prompts.of(7, *place, None).text.into_owned()).collect()
+    fn spec(clients: u32) -> LoadSpec {
+        serde_json::from_value(serde_json::json!({
+            "arrival": { "model": "closed", "think_time_s": 0 }, "clients": clients, "threads": 1,
+            "stop": { "requests": 1 }, "warmup": { "duration_s": 0, "requests": 0 }, "stagger_s": 0, "timeout_s": 1,
+            "pipeline": 1, "seed": 7,
+        }))
+        .expect("a load")
+    }
+
+    /// The tokens of a prompt, whatever their form.
+    fn tokens(prompts: &Prompts, place: Place, recorded: Option<u32>) -> Vec<String> {
+        let mut scratch = Scratch::default();
+        let ask = prompts.of(7, place, recorded, &mut scratch);
+        let tokens: Vec<String> = match ask.ids {
+            Some(ids) => ids.iter().map(u32::to_string).collect(),
+            None => ask.text.split(' ').map(str::to_owned).collect(),
         };
-        assert_eq!(texts(&plain).iter().map(|text| first(text)).collect::<BTreeSet<_>>().len(), places.len());
-        let prefixed = texts(&alike);
-        let head = |text: &String| text.split(' ').take(5).map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(prefixed.iter().map(head).collect::<BTreeSet<_>>().len(), 1);
-        for (with, without) in prefixed.iter().zip(texts(&plain)) {
-            assert!(with.ends_with(&without) && with.split(' ').count() == without.split(' ').count() + 5);
+        assert_eq!(ask.tokens.map(|count| count as usize), Some(tokens.len()));
+        tokens
+    }
+
+    #[test]
+    fn drawn_prompts_differ_from_their_first_tokens_unless_a_prefix_is_asked_for() {
+        for form in [Form::Ids, Form::Text] {
+            let lengths = law(Law::Uniform, 0.0, 0.0, 6, 40);
+            let plain = Prompts::Drawn(Drawn::new(&spec(20), lengths.clone(), 0, form));
+            let alike = Prompts::Drawn(Drawn::new(&spec(20), lengths, 5, form));
+            let places: Vec<Place> = (0..20)
+                .flat_map(|sequence| (0..200).map(move |index| place(sequence, index)))
+                .flat_map(|place| [place, Place { warmup: true, ..place }])
+                .collect();
+            let first = |count: usize, of: &[Place]| -> usize {
+                let heads = of.iter().map(|place| tokens(&plain, *place, None)[..count].to_vec());
+                heads.collect::<BTreeSet<_>>().len()
+            };
+            // As many as there are tokens differ from the very first one, all within those that number them.
+            let few: Vec<Place> =
+                (0..20).flat_map(|sequence| (0..4).map(move |index| place(sequence, index))).collect();
+            assert_eq!(first(1, &few), few.len(), "{form:?}");
+            assert_eq!(first(form.digits() as usize, &places), places.len(), "{form:?}");
+            if form == Form::Ids {
+                assert_eq!(first(1, &places), places.len());
+            }
+            for place in places.iter().take(50) {
+                let (with, without) = (tokens(&alike, *place, None), tokens(&plain, *place, None));
+                assert_eq!((&with[5..], &with[..5]), (&without[..], &tokens(&alike, places[60], None)[..5]));
+            }
+            for length in [1, 3, 1000] {
+                assert_eq!(tokens(&plain, place(0, 0), Some(length)).len(), length as usize);
+            }
         }
-        assert_eq!(plain.of(7, place(0, 0), Some(3)).text.split(' ').count(), 3);
+    }
+
+    #[test]
+    fn every_word_and_id_may_occur_and_no_other() {
+        let drawn = |form| Prompts::Drawn(Drawn::new(&spec(1), law(Law::Constant, 20_000.0, 0.0, 1, 1), 0, form));
+        let all = |form| -> BTreeSet<String> { tokens(&drawn(form), place(0, 0), None).into_iter().collect() };
+        assert_eq!(all(Form::Text), WORDS.iter().map(|word| (*word).to_owned()).collect());
+        let ids = all(Form::Ids);
+        assert!(ids.iter().all(|id| (1_000..31_000).contains(&id.parse::<u32>().expect("a number"))));
+        assert!(ids.len() > 14_000, "{}", ids.len());
     }
 
     #[test]
@@ -374,13 +724,14 @@ mod tests {
         let closed = Prompts::File { prompts: prompts.clone(), clients: 3, closed: true };
         let all: BTreeSet<String> = (0..3)
             .flat_map(|sequence| (0..4).map(move |index| place(sequence, index)))
-            .map(|place| closed.of(1, place, None).text.into_owned())
+            .map(|place| closed.of(1, place, None, &mut Scratch::default()).text.to_owned())
             .collect();
         assert_eq!(all.len(), 12);
         let warm = Place { warmup: true, ..place(0, 0) };
-        assert_eq!((closed.of(1, warm, None).text, closed.of(1, place(1, 1), None).text), ("p11".into(), "p4".into()));
+        let text = |prompts: &Prompts, place| prompts.of(1, place, None, &mut Scratch::default()).text.to_owned();
+        assert_eq!((text(&closed, warm), text(&closed, place(1, 1))), ("p11".into(), "p4".into()));
         let open = Prompts::File { prompts, clients: 3, closed: false };
-        assert_eq!(open.of(1, place(0, 13), None).text, "p1");
+        assert_eq!(text(&open, place(0, 13)), "p1");
     }
 
     #[test]

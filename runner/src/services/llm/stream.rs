@@ -4,6 +4,7 @@
 
 use std::{
     borrow::Cow,
+    io::Write,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,7 +13,7 @@ use serde_json::Value;
 
 use super::{
     message,
-    prompts::{Ask, Lengths, Prompts},
+    prompts::{Ask, Lengths, Prompts, Scratch},
 };
 use crate::{
     load::{
@@ -40,8 +41,14 @@ pub trait Dialect: Clone + Send + 'static {
     fn path(&self) -> &'static str;
     /// Header lines beside those of every request.
     fn headers(&self) -> &str;
-    /// The body of a request.
-    fn body(&self, model: &str, ask: &Ask<'_>, max_tokens: Option<u32>) -> Value;
+    /// Appends the body of a request.
+    fn write_body(
+        &self,
+        model: &str,
+        ask: &Ask<'_>,
+        max_tokens: Option<u32>,
+        out: &mut Vec<u8>,
+    ) -> serde_json::Result<()>;
     /// Before the load: until the server answers, as far as the settings want that.
     async fn await_server(&self, _endpoint: &Endpoint, _timeout: Duration) -> Result<(), String> {
         Ok(())
@@ -131,16 +138,20 @@ impl<D: Dialect> StreamLoad<D> {
         self.trace.as_ref()?.arrivals.get(usize::try_from(place.index).ok()?)
     }
 
-    fn body(&self, place: Place) -> String {
+    /// Appends the body of a request; returns how many tokens its prompt was meant to have.
+    fn write_body(&self, place: Place, scratch: &mut Scratch, out: &mut Vec<u8>) -> Result<Option<u32>, String> {
         let recorded = self.recorded(place);
-        let ask = self.question.prompts.of(self.seed, place, recorded.and_then(|recorded| recorded.input_tokens));
+        let length = recorded.and_then(|recorded| recorded.input_tokens);
+        let ask = self.question.prompts.of(self.seed, place, length, scratch);
         let drawn = || {
             let lengths = self.question.output_lengths.as_ref()?;
             let parts = [self.seed, DRAW_OUTPUT, u64::from(place.sequence), place.index, u64::from(place.warmup)];
             Some(lengths.draw(&mut Draw::new(&parts)))
         };
         let max_tokens = recorded.and_then(|recorded| recorded.output_tokens).or(ask.max_tokens).or_else(drawn);
-        self.dialect.body(&self.model, &ask, max_tokens.or(self.question.max_tokens)).to_string()
+        let max_tokens = max_tokens.or(self.question.max_tokens);
+        self.dialect.write_body(&self.model, &ask, max_tokens, out).map_err(|err| err.to_string())?;
+        Ok(ask.tokens)
     }
 }
 
@@ -180,7 +191,15 @@ impl<D: Dialect> Workload for StreamLoad<D> {
     async fn connect(&self, _client: u32) -> Result<StreamClient<D>, String> {
         let http = Http::connect(&self.endpoint).await?;
         let tape = self.truth.as_ref().map(Truth::tape);
-        Ok(StreamClient { load: self.clone(), http, request: Vec::new(), body: Vec::new(), tape })
+        Ok(StreamClient {
+            load: self.clone(),
+            http,
+            request: Vec::new(),
+            ready: None,
+            body: Vec::new(),
+            scratch: Scratch::default(),
+            tape,
+        })
     }
 
     async fn clean_up(&self) -> Result<(), String> {
@@ -191,12 +210,30 @@ impl<D: Dialect> Workload for StreamLoad<D> {
 pub struct StreamClient<D> {
     load: StreamLoad<D>,
     http: Http,
+    /// What is sent next, or was sent last.
     request: Vec<u8>,
+    /// Of a request that stands there and was not sent.
+    ready: Option<Ready>,
     body: Vec<u8>,
+    scratch: Scratch,
     tape: Option<Tape>,
 }
 
+/// What is known of a request before it is sent.
+#[derive(Clone, Copy)]
+struct Ready {
+    place: Place,
+    content: u64,
+    bytes: u64,
+    asked_tokens: Option<u32>,
+}
+
 impl<D: Dialect> Client for StreamClient<D> {
+    /// A long prompt takes longer to write than a request may be late.
+    fn get_ready(&mut self, place: Place) {
+        self.ready = self.write(place).ok();
+    }
+
     async fn send(&mut self, batch: &mut [Exchange]) -> Connection {
         let mut connection = Connection::Reusable;
         for exchange in batch {
@@ -210,20 +247,37 @@ impl<D: Dialect> Client for StreamClient<D> {
 }
 
 impl<D: Dialect> StreamClient<D> {
-    async fn ask(&mut self, exchange: &mut Exchange) -> Connection {
-        let body = self.load.body(exchange.place);
-        exchange.content = Some(content_mix(body.as_bytes(), 0));
-        exchange.bytes_sent = body.len() as u64;
+    /// Writes a request, without sending it.
+    fn write(&mut self, place: Place) -> Result<Ready, String> {
+        self.body.clear();
+        let asked_tokens = self.load.write_body(place, &mut self.scratch, &mut self.body)?;
         let (path, headers, endpoint) = (self.load.dialect.path(), self.load.dialect.headers(), &self.load.endpoint);
         self.request.clear();
-        self.request.extend_from_slice(
-            format!(
-                "POST {path} HTTP/1.1\r\nHost: {endpoint}\r\nContent-Type: application/json\r\n{headers}\
-                 Content-Length: {}\r\n\r\n{body}",
-                body.len()
-            )
-            .as_bytes(),
+        let written = write!(
+            self.request,
+            "POST {path} HTTP/1.1\r\nHost: {endpoint}\r\nContent-Type: application/json\r\n{headers}\
+             Content-Length: {}\r\n\r\n",
+            self.body.len()
         );
+        written.map_err(|err| err.to_string())?;
+        self.request.extend_from_slice(&self.body);
+        Ok(Ready { place, content: content_mix(&self.body, 0), bytes: self.body.len() as u64, asked_tokens })
+    }
+
+    async fn ask(&mut self, exchange: &mut Exchange) -> Connection {
+        let ready = match self.ready.take().filter(|ready| ready.place == exchange.place) {
+            Some(ready) => Ok(ready),
+            None => self.write(exchange.place),
+        };
+        let ready = match ready {
+            Ok(ready) => ready,
+            Err(reason) => {
+                exchange.fail(Instant::now(), reason);
+                return Connection::Reusable;
+            }
+        };
+        exchange.content = Some(ready.content);
+        exchange.bytes_sent = ready.bytes;
         if !self.http.is_idle() {
             // Closed by the server between two requests. Nothing was sent, so this is no retry.
             match Http::connect(&self.load.endpoint).await {
@@ -236,7 +290,11 @@ impl<D: Dialect> StreamClient<D> {
             }
         }
         exchange.start = Some(Instant::now());
-        match self.answer(exchange).await {
+        let answered = self.answer(exchange).await;
+        if let Some(streamed) = &mut exchange.streamed {
+            streamed.asked_tokens = ready.asked_tokens.map(u64::from);
+        }
+        match answered {
             Ok(connection) => connection,
             Err(reason) => {
                 exchange.fail(Instant::now(), reason);

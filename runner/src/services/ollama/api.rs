@@ -2,15 +2,15 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{models, ndjson, same_model};
 use crate::{
     load::Endpoint,
     services::llm::{
         error_text,
-        prompts::Ask,
+        prompts::{Ask, Conversation},
         stream::{Chunk, Dialect},
     },
 };
@@ -34,6 +34,36 @@ pub struct OllamaApi {
     pub think: Option<bool>,
     /// How often to ask again whether the server answers, before the first request.
     pub max_retries: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    stream: bool,
+    options: Options<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<Conversation<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_alive: Option<KeepAlive<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    think: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct Options<'a> {
+    #[serde(flatten)]
+    given: &'a Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    num_predict: Option<u32>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum KeepAlive<'a> {
+    Seconds(i64),
+    Text(&'a str),
 }
 
 impl Dialect for OllamaApi {
@@ -61,23 +91,28 @@ impl Dialect for OllamaApi {
         ""
     }
 
-    fn body(&self, model: &str, ask: &Ask<'_>, max_tokens: Option<u32>) -> Value {
-        let mut body = json!({ "model": model, "stream": true, "options": self.options });
-        match self.path {
-            Path::Generate => body["prompt"] = json!(ask.text),
-            Path::Chat => body["messages"] = ask.conversation(),
-        }
-        if let Some(max_tokens) = max_tokens {
-            body["options"]["num_predict"] = json!(max_tokens);
-        }
-        if let Some(keep_alive) = &self.keep_alive {
+    fn write_body(
+        &self,
+        model: &str,
+        ask: &Ask<'_>,
+        max_tokens: Option<u32>,
+        out: &mut Vec<u8>,
+    ) -> serde_json::Result<()> {
+        let is_chat = self.path == Path::Chat;
+        let body = Body {
+            model,
+            stream: true,
+            options: Options { given: &self.options, num_predict: max_tokens },
+            prompt: (!is_chat).then_some(ask.text),
+            messages: is_chat.then(|| ask.conversation()),
             // A number of seconds is a number in the API, a duration a text.
-            body["keep_alive"] = keep_alive.parse::<i64>().map_or_else(|_| json!(keep_alive), |seconds| json!(seconds));
-        }
-        if let Some(think) = self.think {
-            body["think"] = json!(think);
-        }
-        body
+            keep_alive: self.keep_alive.as_deref().map(|text| match text.parse() {
+                Ok(seconds) => KeepAlive::Seconds(seconds),
+                Err(_) => KeepAlive::Text(text),
+            }),
+            think: self.think,
+        };
+        serde_json::to_writer(out, &body)
     }
 
     async fn served_model(&self, endpoint: &Endpoint, service_settings: &Value) -> Result<String, String> {

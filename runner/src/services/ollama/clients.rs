@@ -12,7 +12,7 @@ use crate::{
         Calibrated, ClientType, FileSetting, LoadDefaults,
         llm::{
             self,
-            prompts::{self, Lengths, Prompts},
+            prompts::{self, Form, Lengths, Prompts},
             stream::{Question, StreamLoad},
         },
     },
@@ -82,7 +82,7 @@ pub struct OllamaStressSettings {
     /// What the file must have; found out when not given.
     #[schemars(length(min = 64, max = 64))]
     pub prompt_file_sha256: Option<String>,
-    /// Input length of generated prompts, in words (about as many tokens).
+    /// Input length of generated prompts, in words: about as many tokens, as the API takes none.
     #[schemars(range(min = 1, max = 1000000))]
     pub prompt_length: u32,
     /// Input lengths that differ from request to request, in place of `prompt_length`.
@@ -279,6 +279,7 @@ impl ClientType for OllamaStress {
             prompt_length: settings.prompt_length,
             prompt_lengths: settings.prompt_lengths,
             shared_prefix_length: settings.shared_prefix_length,
+            form: Form::Text,
             chat: settings.api == Api::Chat,
         };
         let question = Question {

@@ -61,6 +61,25 @@ fn searches_while_uploading_are_right() {
 }
 
 #[test]
+fn two_loads_on_one_server_do_not_meet() {
+    let server = servers::qdrant(json!({ "api_key": "a-secret-key" }));
+    let settings = || json!({ "num_points": 60, "num_queries": 30, "dim": 8, "batch_size": 5, "top_k": 3, "exact": true, "min_recall": 1.0 });
+    let drive =
+        || drive_with(&QdrantStress, &server, LoadSpec { clients: 3, ..spec(4 + 10) }, settings()).expect("driven");
+    let runs = std::thread::scope(|scope| {
+        let runs = [scope.spawn(drive), scope.spawn(drive)];
+        runs.map(|run| run.join().expect("ended"))
+    });
+    // The same seed, and so the same requests: only what each load calls its own keeps them apart.
+    assert_eq!(runs[0].report.sequence_digest, runs[1].report.sequence_digest);
+    for driven in &runs {
+        assert_eq!(servers::failures(&driven.requests), [].into());
+        assert_eq!((&driven.report.wrong_data, &driven.report.left_behind), (&None, &None));
+    }
+    assert_eq!(collections(&server), json!([]));
+}
+
+#[test]
 fn a_wrong_key_ends_before_the_load() {
     let mut server = servers::qdrant(json!({ "api_key": "a-secret-key" }));
     server.settings = json!({ "api_key": "another" });

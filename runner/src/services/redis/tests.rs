@@ -67,6 +67,25 @@ fn phases_are_recorded_whole_and_leave_nothing_behind() {
 }
 
 #[test]
+fn two_loads_on_one_server_do_not_meet() {
+    let server = RedisServer::start();
+    let drive = || {
+        let settings = json!({ "value_size_bytes": 100, "num_keys": 20, "operation_mix": "50:50" });
+        drive(&RedisStress, server.endpoint.clone(), LoadSpec { clients: 3, ..spec(400) }, settings).expect("driven")
+    };
+    let runs = std::thread::scope(|scope| {
+        let runs = [scope.spawn(drive), scope.spawn(drive)];
+        runs.map(|run| run.join().expect("ended"))
+    });
+    // The same seed, and so the same requests: only what each load calls its own keeps them apart.
+    assert_eq!(runs[0].report.sequence_digest, runs[1].report.sequence_digest);
+    for driven in &runs {
+        assert_eq!((driven.errors(), &driven.report.wrong_data), (vec![""; 0], &None));
+    }
+    assert_eq!(server.ask("DBSIZE"), ":0");
+}
+
+#[test]
 fn an_open_loop_sends_its_schedule_whatever_the_threads() {
     let server = RedisServer::start();
     let mut seen = BTreeSet::new();

@@ -43,6 +43,7 @@ impl<D: Database> VectorClient<D> {
         let target = match request {
             Request::Upload { first, count } => {
                 load.write_upload(first, count, &mut self.batch, &mut self.body);
+                exchange.vectors = count;
                 load.database.upload_target(warmup)
             }
             Request::Search { query } => {

@@ -1,6 +1,6 @@
 //! `vllm_smoke` and `vllm_stress`: streamed answers of any OpenAI-compatible server.
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use crate::{
         Calibrated, ClientType, FileSetting, LoadDefaults,
         llm::{
             self,
-            prompts::{self, Lengths, Prompts},
+            prompts::{self, Form, Lengths, Prompts},
             stream::{Question, StreamLoad},
         },
     },
@@ -70,12 +70,15 @@ pub struct VllmStressSettings {
     /// What the file must have; found out when not given.
     #[schemars(length(min = 64, max = 64))]
     pub prompt_file_sha256: Option<String>,
-    /// Input length of generated prompts, in words (about as many tokens).
+    /// What generated prompts are made of: `ids` (token ids; the length is exact; not for `chat`) or `text` (words, each about a
+    /// token). Without it `ids` for completions.
+    pub prompt_as: Option<Form>,
+    /// Input length of generated prompts, in tokens.
     #[schemars(range(min = 1, max = 1000000))]
     pub prompt_length: u32,
     /// Input lengths that differ from request to request, in place of `prompt_length`.
     pub prompt_lengths: Option<Lengths>,
-    /// Words that all generated prompts begin with, before those of their own: what a prefix cache can keep.
+    /// Tokens that all generated prompts begin with, before those of their own: what a prefix cache can keep.
     #[schemars(range(min = 1, max = 1000000))]
     pub shared_prefix_length: Option<u32>,
     /// Most output tokens of a request.
@@ -131,6 +134,7 @@ impl Default for VllmStressSettings {
             prompt: None,
             prompt_file: None,
             prompt_file_sha256: None,
+            prompt_as: None,
             prompt_length: 32,
             prompt_lengths: None,
             shared_prefix_length: None,
@@ -235,6 +239,10 @@ impl ClientType for VllmStress {
     fn load_defaults(&self, settings: &Value) -> Result<LoadDefaults> {
         let settings = VllmStressSettings::deserialize(settings)?;
         llm::check_lengths(&settings.prompt_lengths, &settings.output_lengths)?;
+        ensure!(
+            settings.prompt_as != Some(Form::Ids) || settings.api == Api::Completions,
+            "`prompt_as`: a conversation is text; use `api: completions`, or remove it"
+        );
         Ok(LoadDefaults {
             requests_per_client: settings.transactions.unwrap_or(settings.num_requests),
             concurrency_per_client: settings.concurrent_requests,
@@ -259,6 +267,10 @@ impl ClientType for VllmStress {
             prompt_length: settings.prompt_length,
             prompt_lengths: settings.prompt_lengths,
             shared_prefix_length: settings.shared_prefix_length,
+            form: settings.prompt_as.unwrap_or(match settings.api {
+                Api::Completions => Form::Ids,
+                Api::Chat => Form::Text,
+            }),
             chat: settings.api == Api::Chat,
         };
         let question = Question {

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Api, sse};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
         http,
         llm::{
             error_text, message,
-            prompts::Ask,
+            prompts::{Ask, Conversation, Wire},
             stream::{Chunk, Dialect},
         },
     },
@@ -60,30 +60,28 @@ impl Dialect for OpenAi {
         &self.headers
     }
 
-    fn body(&self, model: &str, ask: &Ask<'_>, max_tokens: Option<u32>) -> Value {
-        let mut body = json!({
-            "model": model,
-            "temperature": self.temperature,
-            "stream": true,
-            "stream_options": { "include_usage": true },
-        });
-        match self.api {
-            Api::Completions => body["prompt"] = json!(ask.text),
-            Api::Chat => body["messages"] = ask.conversation(),
-        }
-        if let Some(max_tokens) = max_tokens {
-            body["max_tokens"] = json!(max_tokens);
-        }
-        if self.ignore_eos {
-            body["ignore_eos"] = json!(true);
-        }
+    fn write_body(
+        &self,
+        model: &str,
+        ask: &Ask<'_>,
+        max_tokens: Option<u32>,
+        out: &mut Vec<u8>,
+    ) -> serde_json::Result<()> {
         let exact = max_tokens.filter(|_| self.ignore_eos);
-        if let Some(min_tokens) =
-            self.min_tokens.map(|least| max_tokens.map_or(least, |most| least.min(most))).or(exact)
-        {
-            body["min_tokens"] = json!(min_tokens);
-        }
-        body
+        let least = self.min_tokens.map(|least| max_tokens.map_or(least, |most| least.min(most)));
+        let is_chat = self.api == Api::Chat;
+        let body = Body {
+            model,
+            temperature: self.temperature,
+            stream: true,
+            stream_options: StreamOptions { include_usage: true },
+            prompt: (!is_chat).then(|| ask.wire()),
+            messages: is_chat.then(|| ask.conversation()),
+            max_tokens,
+            ignore_eos: self.ignore_eos,
+            min_tokens: least.or(exact),
+        };
+        serde_json::to_writer(out, &body)
     }
 
     /// What was started, if it is among what is served; else the first.
@@ -145,6 +143,29 @@ pub async fn served_models(endpoint: &Endpoint, headers: &str) -> Result<Vec<Str
     }
     let models: Models = serde_json::from_slice(&body).map_err(|err| format!("GET /v1/models: {err}"))?;
     Ok(models.data.into_iter().map(|model| model.id).collect())
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    temperature: f64,
+    stream: bool,
+    stream_options: StreamOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt: Option<Wire<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<Conversation<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    ignore_eos: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_tokens: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct StreamOptions {
+    include_usage: bool,
 }
 
 #[derive(Deserialize)]

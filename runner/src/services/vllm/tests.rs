@@ -520,7 +520,8 @@ fn settings_become_arguments() {
         LaunchRequest { settings: &settings, host: "0.0.0.0", port: 8000, scratch: "/tmp".as_ref(), command: None };
     assert_eq!(
         Vllm.launch(&request).expect("a launch").args.join(" "),
-        "serve m --host 0.0.0.0 --port 8000 --tensor-parallel-size 4 --max-model-len 4096 --dtype bfloat16"
+        "serve m --host 0.0.0.0 --port 8000 --tensor-parallel-size 4 --max-model-len 4096 --dtype bfloat16 \
+         --enable-prompt-tokens-details"
     );
     let settings = json!({
         "model": "m", "served_model_name": "n", "pipeline_parallel_size": 2, "gpu_memory_utilization": 0.9,
@@ -533,7 +534,7 @@ fn settings_become_arguments() {
         all.args.join(" "),
         "serve m --host 0.0.0.0 --port 8000 --gpu-memory-utilization 0.9 --quantization awq --served-model-name n \
          --pipeline-parallel-size 2 --kv-cache-dtype fp8 --max-num-seqs 64 --max-num-batched-tokens 8192 \
-         --no-enable-prefix-caching --swap-space 4"
+         --no-enable-prefix-caching --enable-prompt-tokens-details --swap-space 4"
     );
     let env = [("HF_HOME", "/hub"), ("HF_TOKEN", "${HF_TOKEN}"), ("VLLM_API_KEY", "${VLLM_API_KEY}")];
     assert_eq!(all.env, env.map(|(name, value)| (name.to_owned(), value.to_owned())).into());

@@ -118,11 +118,15 @@ const OUTPUTS: &str = "for path in events service points serve.log load.log; do 
 /// is here already of a large file is not fetched again.
 pub fn get(ssh: &mut Ssh, there: &str, folder: &Path) -> Result<()> {
     // What cannot be read there must not pass for absent.
-    let find = format!("{}\n{OUTPUTS}\nfind \"$@\" -path service/scratch -prune -o -type f", enter(there)?);
-    let sizes = format!("{find} -printf '%s %p\\0' || exit 4");
-    let digests = format!("{find} -exec sha256sum -z {{}} + || exit 4");
+    let find = format!("{}\n{OUTPUTS}\nfind \"$@\" -path service/scratch -prune -o", enter(there)?);
+    let sizes = format!("{find} -type d -printf 'folder %p\\0' -o -type f -printf '%s %p\\0' || exit 4");
+    let digests = format!("{find} -type f -exec sha256sum -z {{}} + || exit 4");
     for attempt in 1..=ATTEMPTS {
-        let mut coming = sized(&checked(ssh.run(&sizes, b"")?, there)?)?;
+        let (folders, mut coming) = sized(&checked(ssh.run(&sizes, b"")?, there)?)?;
+        for path in folders {
+            fs::create_dir_all(folder.join(&path))
+                .with_context(|| format!("cannot make {path} in {}", folder.display()))?;
+        }
         // The digests are found out there while the files come.
         let (answer, mut came) = ssh.fetch(&digests, there, &coming, folder)?;
         let wanted = listed(&checked(answer, there)?)?;
@@ -207,15 +211,19 @@ fn log_pieces(mut bytes: &[u8]) -> Option<Vec<(String, u64, Vec<u8>)>> {
     Some(pieces)
 }
 
-/// Path and size of each file, of lines `SIZE PATH` that end with a zero byte.
-fn sized(bytes: &[u8]) -> Result<Vec<Coming>> {
-    let entries = bytes.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
-    let read = |entry| {
+/// The folders, and path and size of each file, of lines `folder PATH` and `SIZE PATH` that end with a zero byte.
+fn sized(bytes: &[u8]) -> Result<(Vec<String>, Vec<Coming>)> {
+    let (mut folders, mut files) = (Vec::new(), Vec::new());
+    for entry in bytes.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
         let line = std::str::from_utf8(entry).context("a file there has a name that is not UTF-8")?;
         let (bytes, path) = line.split_once(' ').context("cannot read a size")?;
-        Ok(Coming { path: inside(path)?, bytes: bytes.parse().context("cannot read a size")? })
-    };
-    entries.map(read).collect()
+        let path = inside(path)?;
+        match bytes {
+            "folder" => folders.push(path),
+            bytes => files.push(Coming { path, bytes: bytes.parse().context("cannot read a size")? }),
+        }
+    }
+    Ok((folders, files))
 }
 
 /// The path, if it stays in its folder.
@@ -319,10 +327,11 @@ mod tests {
             assert!(listed(format!("{digest}  {path}\0").as_bytes()).is_err(), "{path}");
         }
         assert!(listed(b"short  x\0").is_err());
-        let sizes = sized(b"7 events/serve.jsonl\x000 points/a b\nc\0").expect("fine");
+        let (folders, sizes) = sized(b"folder events\x007 events/serve.jsonl\x000 points/a b\nc\0").expect("fine");
+        let sizes: Vec<_> = sizes.iter().map(|file| (file.path.as_str(), file.bytes)).collect();
         assert_eq!(
-            sizes.iter().map(|file| (file.path.as_str(), file.bytes)).collect::<Vec<_>>(),
-            [("events/serve.jsonl", 7), ("points/a b\nc", 0)]
+            (folders, sizes),
+            (vec!["events".to_owned()], vec![("events/serve.jsonl", 7), ("points/a b\nc", 0)])
         );
         for bytes in [&b"7\0"[..], b"x a\0", b"1 ../a\0", b"1 /a\0", b"1 \0"] {
             assert!(sized(bytes).is_err());

@@ -126,7 +126,7 @@ async fn session(stream: Box<dyn Stream>) -> Result<SftpSession, Trouble> {
     let session = timeout(ANSWER, SftpSession::new_with_config(stream, config)).await;
     match session {
         Ok(Ok(session)) => Ok(session),
-        Ok(Err(err)) => Err(Trouble::Lost(format!("the host's SFTP server does not begin: {err}"))),
+        Ok(Err(err)) => Err(Trouble::NoFiles(format!("the host's SFTP server does not begin: {err}"))),
         Err(_) => Err(Trouble::Lost("the host's SFTP server does not answer".to_owned())),
     }
 }

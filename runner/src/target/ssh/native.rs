@@ -121,10 +121,7 @@ impl Native {
             match timeout(OPEN, channel.wait()).await {
                 Ok(Some(ChannelMsg::Success)) => return Ok(Box::new(channel.into_stream())),
                 Ok(Some(ChannelMsg::Failure)) => {
-                    return Err(Trouble::hopeless(
-                        "the host has no SFTP server",
-                        "ask the site for one: files go by SFTP",
-                    ));
+                    return Err(Trouble::hopeless("the host has no SFTP server", super::NO_SFTP));
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => return Err(Trouble::Lost("the connection was closed".to_owned())),

@@ -52,6 +52,9 @@ pub enum Trouble {
     /// There is no connection, or no longer: to try again may help.
     #[error("{0}")]
     Lost(String),
+    /// There is a connection, and no SFTP server begins on it: it may be lost already, or the host has none.
+    #[error("{0}")]
+    NoFiles(String),
     /// No patience mends it: what was said, and what to do about it.
     #[error("{said}: {cure}")]
     Hopeless { said: String, cure: String },

@@ -19,7 +19,7 @@ pub struct Variance {
 const LEAST: f64 = 1e-8;
 
 /// Standard errors that the spread of the noise is taken larger than it was found.
-const CAUTION: f64 = 1.5;
+const CAUTION: f64 = 2.5;
 
 /// What other points may weigh at most, in degrees of freedom. Without this bound a point with an outlier would be
 /// judged by the calm of the others.
@@ -103,34 +103,48 @@ pub fn borrowed(own: Option<Variance>, others: &[Variance]) -> Option<Variance> 
     if count < 2.0 {
         return Some(Variance { value, df: most.min(LONE_DF), between_executions: false });
     }
-    let centred = |variance: &Variance| {
-        let half = variance.df / 2.0;
-        variance.value.max(LEAST).ln() - digamma(half) + half.ln()
-    };
     let logs: Vec<f64> = all.iter().map(centred).collect();
     let middle = mean(&logs);
     let spread = logs.iter().map(|log| (log - middle).powi(2)).sum::<f64>() / (count - 1.0);
-    let by_chance = all.iter().map(|variance| trigamma(variance.df / 2.0)).sum::<f64>() / count;
-    // A few points show their spread inexactly, and to take it for too small makes wrong verdicts on the noisy ones:
-    // some standard errors more.
-    let excess = spread * (1.0 + CAUTION * (2.0 / (count - 1.0)).sqrt()) - by_chance;
-    let df = if excess > 0.0 { 2.0 * trigamma_inverse(excess) } else { f64::INFINITY };
+    let by_chance = all.iter().map(|variance| by_chance(variance.df)).sum::<f64>() / count;
+    let df = alike(spread, count - 1.0, by_chance);
     Some(Variance { value, df: df.min(most), between_executions: false })
 }
 
+/// The logarithm of a variance, without what it is off on average for having been estimated.
+pub fn centred(variance: &Variance) -> f64 {
+    let half = variance.df / 2.0;
+    variance.value.max(LEAST).ln() - digamma(half) + half.ln()
+}
+
+/// The variance of that logarithm that chance alone makes.
+pub fn by_chance(df: f64) -> f64 {
+    trigamma(df / 2.0)
+}
+
+/// Degrees of freedom of the inverse χ² that variances are drawn from whose logarithms have the variance `spread`, known
+/// from so many `comparisons`, when `by_chance` of it is none.
+pub fn alike(spread: f64, comparisons: f64, by_chance: f64) -> f64 {
+    // A few show their spread inexactly, and to take it for too small makes wrong verdicts on the noisy ones: some
+    // standard errors more.
+    let excess = spread * (1.0 + CAUTION * (2.0 / comparisons).sqrt()) - by_chance;
+    if excess > 0.0 { 2.0 * trigamma_inverse(excess) } else { f64::INFINITY }
+}
+
 /// A point's own variance, moderated by what is borrowed from others, and never below `floor`, which the requests
-/// within the repetitions alone account for. `None` when neither is known.
-pub fn moderated(own: Option<Variance>, borrowed: Option<Variance>, floor: f64) -> Option<Variance> {
-    let (value, df) = match (own, borrowed) {
-        (None, None) => return None,
-        (Some(known), None) | (None, Some(known)) => (known.value, known.df),
+/// within the repetitions alone account for. `None` when nothing is known.
+pub fn moderated(own: Option<Variance>, borrowed: &[Option<Variance>], floor: f64) -> Option<Variance> {
+    let lent: &[Option<Variance>] = match own {
         // Repetitions of other points say nothing of how executions differ.
-        (Some(own), Some(_)) if own.between_executions => (own.value, own.df),
-        (Some(own), Some(other)) => {
-            let df = own.df + other.df;
-            ((own.df * own.value + other.df * other.value) / df, df)
-        }
+        Some(own) if own.between_executions => &[],
+        _ => borrowed,
     };
+    let all = || std::iter::once(&own).chain(lent).flatten();
+    let df: f64 = all().map(|known| known.df).sum();
+    if df <= 0.0 {
+        return None;
+    }
+    let value = all().map(|known| known.df * known.value).sum::<f64>() / df;
     let between_executions = own.is_some_and(|own| own.between_executions);
     Some(Variance { value: value.max(floor).max(LEAST), df, between_executions })
 }
@@ -189,7 +203,7 @@ mod tests {
     #[test]
     fn requests_within_set_a_floor() {
         let own = Some(Variance { value: 0.0, df: 4.0, between_executions: false });
-        near(moderated(own, None, 0.25).expect("known").value, 0.25);
-        assert_eq!(moderated(None, None, 0.25), None);
+        near(moderated(own, &[None], 0.25).expect("known").value, 0.25);
+        assert_eq!(moderated(None, &[None], 0.25), None);
     }
 }

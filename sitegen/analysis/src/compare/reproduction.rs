@@ -9,7 +9,7 @@ use super::{Comparison, PointComparison, Verdict};
 
 /// Stands with every verdict, with the version of this method.
 pub const METHOD: &str = "every figure's 95 % interval of the change lies within its threshold";
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What became of a rerun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -39,7 +39,8 @@ impl Reproduction {
             Verdict::Regressed | Verdict::Improved => Self::NotReproduced,
             Verdict::CannotTell => Self::CannotTell,
         });
-        Self::of_all(figures.chain(point.one_sided.iter().map(|_| Self::CannotTell)))
+        let together = point.joint.iter().filter(|joint| joint.verdict.is_change()).map(|_| Self::NotReproduced);
+        Self::of_all(figures.chain(together).chain(point.one_sided.iter().map(|_| Self::CannotTell)))
     }
 
     pub fn of(comparison: &Comparison) -> Self {

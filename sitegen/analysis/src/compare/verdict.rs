@@ -1,8 +1,8 @@
-//! From an effect and its noise to a verdict: significance after Holm's correction, equivalence within the threshold,
-//! and how many repetitions would tell.
+//! From an effect and its noise to a row: its test, equivalence within the threshold, and how many repetitions would
+//! tell. What many tests make of it is `correct`'s.
 
 use super::{
-    Effect, Logs, MetricComparison, OUTSIDE, SIGNIFICANCE, Verdict,
+    Effect, JointComparison, Logs, MetricComparison, OUTSIDE, Verdict,
     distribution::{t_critical, t_two_sided},
     failures::{self, Counts},
     metric::{Metric, Thresholds},
@@ -28,7 +28,7 @@ pub struct Planning {
 impl Planning {
     /// The smallest number a side with which the same change would be called the same, or a change, by a test at
     /// `level`.
-    fn repetitions(&self, level: f64) -> Option<u32> {
+    pub fn repetitions(&self, level: f64) -> Option<u32> {
         let to_edge = (self.band[1] - self.effect).min(self.effect - self.band[0]);
         let tells = |repetitions: u32| {
             let size = f64::from(repetitions);
@@ -63,7 +63,7 @@ pub fn band(metric: Metric, threshold: f64) -> [f64; 2] {
 }
 
 /// A figure that is a time or a rate.
-pub fn of_figure(metric: Metric, threshold: f64, logs: &Logs, variance: Option<Variance>) -> Effect {
+pub fn of_figure(metric: Metric, threshold: f64, logs: &Logs, variance: Option<Variance>) -> Effect<MetricComparison> {
     let (base, candidate) = (noise::mean(&logs.base), noise::mean(&logs.candidate));
     let effect = candidate - base;
     let band = band(metric, threshold);
@@ -92,9 +92,9 @@ pub fn of_figure(metric: Metric, threshold: f64, logs: &Logs, variance: Option<V
             repetitions_needed: None,
             unsupported: logs.unsupported,
         },
+        worse,
         otherwise: Verdict::CannotTell,
         if_significant: None,
-        shares_test: false,
         needed: None,
     };
     if logs.incomplete {
@@ -135,14 +135,48 @@ pub fn of_figure(metric: Metric, threshold: f64, logs: &Logs, variance: Option<V
     effect_row
 }
 
+/// The figures of a point together, in units of their thresholds.
+pub fn of_mean(metrics: Vec<Metric>, logs: &Logs, variance: Variance) -> Effect<JointComparison> {
+    let change = noise::mean(&logs.candidate) - noise::mean(&logs.base);
+    let error = (variance.value * (1.0 / logs.base.len() as f64 + 1.0 / logs.candidate.len() as f64)).sqrt();
+    let half = t_critical(OUTSIDE, variance.df) * error;
+    let interval = [change - half, change + half];
+    let inside = interval[0] > -1.0 && interval[1] < 1.0;
+    let worse = change > 0.0;
+    let found = match worse {
+        true => (Verdict::Regressed, "together worse beyond chance, and not shown to be within the thresholds"),
+        false => (Verdict::Improved, "together better beyond chance, and by more than the thresholds may hide"),
+    };
+    let reason = match inside {
+        true => "the whole interval is within the thresholds",
+        false => "neither a change beyond chance nor shown to be within the thresholds",
+    };
+    Effect {
+        row: JointComparison {
+            metrics,
+            change,
+            interval,
+            noise_df: variance.df,
+            p_value: t_two_sided(change / error, variance.df),
+            p_corrected: None,
+            verdict: Verdict::CannotTell,
+            reason: reason.to_owned(),
+        },
+        worse,
+        otherwise: if inside { Verdict::Same } else { Verdict::CannotTell },
+        if_significant: (!inside).then(|| (found.0, found.1.to_owned())),
+        needed: None,
+    }
+}
+
 /// The rows of `success_rate` and `failed_requests`: one test, two rules.
-pub fn of_failures(thresholds: &Thresholds, base: &[Counts], candidate: &[Counts]) -> Vec<Effect> {
+pub fn of_failures(thresholds: &Thresholds, base: &[Counts], candidate: &[Counts]) -> Vec<Effect<MetricComparison>> {
     let Some(change) = failures::change(base, candidate) else { return Vec::new() };
     let points = (change.shares[1] - change.shares[0]) * 100.0;
     let interval = change.interval.map(|interval| interval.map(|share| share * 100.0));
     let worse = points < 0.0;
     let unknown = "failures were not repeated, so it is not known how they cluster: run each side three times or more";
-    let mut rows: Vec<Effect> = Vec::new();
+    let mut rows: Vec<Effect<MetricComparison>> = Vec::new();
     for (metric, threshold) in thresholds.iter().filter(|(metric, _)| metric.is_proportion()) {
         let of_mean = |side: &[Counts]| side.iter().map(|counts| counts.failed).sum::<u64>() as f64 / side.len() as f64;
         let (values, size, within) = match metric {
@@ -188,9 +222,9 @@ pub fn of_failures(thresholds: &Thresholds, base: &[Counts], candidate: &[Counts
                 repetitions_needed: None,
                 unsupported: false,
             },
+            worse,
             otherwise: if same { Verdict::Same } else { Verdict::CannotTell },
             if_significant: (!same).then_some(significant),
-            shares_test: !rows.is_empty(),
             needed: None,
         });
     }
@@ -205,67 +239,4 @@ pub fn of_failures(thresholds: &Thresholds, base: &[Counts], candidate: &[Counts
         }
     }
     rows
-}
-
-/// Corrects for all tests of the comparison, and gives the verdicts that follow: Holm's step-down over the points, and
-/// within a point Hochberg's step-up (1988), which does not punish figures that say the same thing for being several.
-pub fn correct(points: &mut [Vec<Effect>]) {
-    let mut tested: Vec<(usize, f64)> = Vec::new();
-    for (index, effects) in points.iter_mut().enumerate() {
-        let mut tests: Vec<(usize, f64)> = effects
-            .iter()
-            .enumerate()
-            .filter(|(_, effect)| !effect.shares_test)
-            .filter_map(|(place, effect)| Some((place, effect.row.p_value?)))
-            .collect();
-        tests.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let mut smallest = f64::INFINITY;
-        for (rank, (place, p_value)) in tests.into_iter().enumerate() {
-            smallest = smallest.min(p_value * (rank + 1) as f64).min(1.0);
-            effects[place].row.p_corrected = Some(smallest);
-        }
-        if smallest.is_finite() {
-            tested.push((index, smallest));
-        }
-    }
-    tested.sort_by(|a, b| a.1.total_cmp(&b.1));
-    let count = tested.len();
-    // A point's correction is at least that of the point before it.
-    let mut largest: f64 = 0.0;
-    for (rank, (index, _)) in tested.iter().enumerate() {
-        let mut least = f64::INFINITY;
-        for effect in &mut points[*index] {
-            if let Some(p_value) = &mut effect.row.p_corrected {
-                *p_value = (*p_value * (count - rank) as f64).min(1.0).max(largest);
-                least = least.min(*p_value);
-            }
-        }
-        largest = least;
-    }
-    let level = SIGNIFICANCE / count.max(1) as f64;
-    for effects in points {
-        let mut shared = None;
-        for effect in effects {
-            match effect.shares_test {
-                true => effect.row.p_corrected = shared,
-                false => shared = effect.row.p_corrected,
-            }
-            conclude(effect, level);
-        }
-    }
-}
-
-fn conclude(effect: &mut Effect, level: f64) {
-    let significant = effect.row.p_corrected.is_some_and(|p_value| p_value <= SIGNIFICANCE);
-    effect.row.verdict = effect.otherwise;
-    if let Some((verdict, reason)) = effect.if_significant.take()
-        && significant
-    {
-        (effect.row.verdict, effect.row.reason) = (verdict, reason);
-    }
-    if effect.row.verdict == Verdict::CannotTell
-        && let Some(planning) = &effect.needed
-    {
-        effect.row.repetitions_needed = planning.repetitions(level);
-    }
 }

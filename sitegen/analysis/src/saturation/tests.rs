@@ -143,3 +143,24 @@ fn few_points_say_little() {
         assert_eq!(answer.throughput_saturation.verdict, Verdict::CannotTell);
     }
 }
+
+/// 1,000 requests a second for each of λ, σ = 0.05, κ = 0.001, three repetitions 1 % apart.
+#[test]
+fn parameters_of_the_law_and_efficiency_have_intervals() {
+    let law = |x: f64| 1000.0 * x / (1.0 + 0.05 * (x - 1.0) + 0.001 * x * (x - 1.0));
+    let answer = saturation(&sweep(|load| (law(load), 0.05)), &[]);
+    let usl = answer.usl.expect("fitted");
+    for (interval, truth) in [
+        (usl.lambda_interval, 1000.0),
+        (usl.sigma_interval, 0.05),
+        (usl.kappa_interval, 1e-3),
+        (usl.n_max_interval, 950_f64.sqrt()),
+    ] {
+        let [low, high] = interval.expect("repeated");
+        assert!(low < truth && truth < high && high - low < truth, "{low} {high} {truth}");
+    }
+    for at in &answer.efficiency {
+        let [low, high] = at.interval.expect("repeated");
+        assert!(low < at.per_load && at.per_load < high && high < 1.1 * at.per_load, "{at:?}");
+    }
+}

@@ -31,6 +31,7 @@ pub fn find(facts: &Facts, summary: &Summary, schedule_kept: Option<f64>, in_fli
         clock_offset(facts, summary),
         calibration(summary),
         prompt_cache(facts, summary),
+        prompt_length(summary),
         samples(summary),
     ];
     let mut findings: Vec<_> = gates.into_iter().flatten().collect();
@@ -242,6 +243,21 @@ fn prompt_cache(facts: &Facts, summary: &Summary) -> Option<Finding> {
         number(input)
     );
     finding(Severity::Warning, "prompt_cache", message)
+}
+
+/// A tenth more or less than was meant is another load: what a prompt costs goes by its tokens.
+fn prompt_length(summary: &Summary) -> Option<Finding> {
+    let [asked, had] = summary.avg_asked_input_tokens?;
+    if (had - asked).abs() <= 0.1 * asked {
+        return None;
+    }
+    let message = format!(
+        "prompts were meant to have {} tokens on average and have {} by the server's count: without its tokenizer a text can only be \
+         about as long, and chat templates add to it; `prompt_as: ids`, where the server takes them, makes it exact",
+        number(asked),
+        number(had)
+    );
+    finding(Severity::Warning, "prompt_length", message)
 }
 
 fn samples(summary: &Summary) -> Option<Finding> {

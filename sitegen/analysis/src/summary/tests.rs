@@ -128,8 +128,50 @@ fn an_operation_is_measured_over_its_own_time() {
     assert_close(summary.requests_per_second, 10.0);
     assert_close(summary.operations["SET"].throughput, 50.0 / 1.0);
     assert_close(summary.operations["GET"].throughput, 50.0 / (49.0 * 0.06 + 0.02));
+    assert_close(summary.operations["SET"].driven_s, 1.0);
     let alone = summary_of(&facts(Arrival::Closed, [0.0, 10.0]), &requests[..50]);
+    assert_eq!(alone.operations["SET"].driven_s, Some(10.0));
     assert_eq!(alone.operations["SET"].throughput, alone.requests_per_second);
+}
+
+#[test]
+fn bytes_and_vectors_are_told_over_the_time_of_their_operation() {
+    // Two seconds of uploads, then eight of searches; the last upload fails.
+    let mut requests = Vec::new();
+    for i in 0..20 {
+        let upload = Request { vectors: 64, bytes_sent: 1000, bytes_received: 10, ..success(f64::from(i) * 0.1, 0.1) };
+        requests.push(Request { operation: "upload".into(), success: i < 19, ..upload });
+    }
+    for i in 0..80 {
+        let search = Request { bytes_sent: 100, bytes_received: 300, ..success(2.0 + f64::from(i) * 0.1, 0.1) };
+        requests.push(Request { operation: "search".into(), ..search });
+    }
+    let summary = summary_of(&facts(Arrival::Closed, [0.0, 10.0]), &requests);
+    let (upload, search) = (&summary.operations["upload"], &summary.operations["search"]);
+    assert_close(upload.driven_s, 2.0);
+    assert_close(upload.vectors_per_second, 19.0 * 64.0 / 2.0);
+    assert_close(upload.bytes_sent_per_second, 9500.0);
+    assert_close(search.driven_s, 8.0);
+    assert_close(search.bytes_received_per_second, 3000.0);
+    assert_eq!(search.vectors_per_second, None);
+    // Over the whole window these are less: it is not the time in which they were driven.
+    assert_close(summary.bytes_received_per_second, (19.0 * 10.0 + 80.0 * 300.0) / 10.0);
+}
+
+#[test]
+fn prompts_of_another_length_than_was_asked_for_are_remarked() {
+    for (had, expect) in [(32, false), (34, false), (45, true), (20, true)] {
+        let request = |i: i32| Request {
+            input_tokens: Some(had),
+            asked_input_tokens: Some(32),
+            ..success(f64::from(i) * 0.005, 0.004)
+        };
+        let requests: Vec<_> = (0..2000).map(request).collect();
+        let summary = summary_of(&facts(Arrival::Closed, [0.0, 10.0]), &requests);
+        assert_eq!(summary.avg_asked_input_tokens, Some([32.0, had as f64]));
+        let found = summary.findings.iter().find(|finding| finding.code == "prompt_length");
+        assert_eq!(found.is_some(), expect, "{had}");
+    }
 }
 
 #[test]

@@ -31,7 +31,9 @@ impl Tally {
         self.campaigns += 1;
         self.beyond_threshold += u64::from(!comparison.within_thresholds);
         let all: Vec<_> = comparison.points.iter().flat_map(|point| &point.metrics).collect();
-        let any = |verdict| all.iter().any(|row| row.verdict == verdict);
+        let together: Vec<_> = comparison.points.iter().filter_map(|point| point.joint.as_ref()).collect();
+        let any =
+            |verdict| all.iter().any(|row| row.verdict == verdict) || together.iter().any(|row| row.verdict == verdict);
         self.changed += u64::from(any(Verdict::Regressed) || any(Verdict::Improved));
         self.regressed += u64::from(any(Verdict::Regressed));
         let rows: Vec<_> = all.into_iter().filter(|row| !row.metric.is_proportion()).collect();

@@ -76,10 +76,14 @@ pub struct World {
     pub shape: Shape,
     /// Relative standard deviation between repetitions, drawn for every point between these two, log-uniformly.
     pub noise: [f64; 2],
+    /// Noise of throughput over that of p99.
+    pub unequal: f64,
+    /// Correlation of the two figures' noise over repetitions, where they are drawn directly.
+    pub together: f64,
     /// Relative standard deviation between executions, beside that of their repetitions.
     pub drift: f64,
     /// Requests of a repetition, and the correlation of neighbours among them. 0: figures are drawn directly, with
-    /// `noise` as their whole spread, half of its variance common to all of a repetition's.
+    /// `noise` as their whole spread.
     pub requests: usize,
     pub correlation: f64,
     /// The candidate's times over the base's: 1.1 is 10 % slower.
@@ -98,6 +102,8 @@ impl Default for World {
             repetitions: 3,
             shape: Shape::Normal,
             noise: [0.02, 0.02],
+            unequal: 1.0,
+            together: 0.5,
             drift: 0.0,
             requests: 0,
             correlation: 0.5,
@@ -144,14 +150,18 @@ impl World {
 
     fn figures(&self, draw: &mut Draw, typical: f64, noise: f64) -> Repetition {
         let common = self.shape.draw(draw);
-        let mut figure = |name: &str, value: f64, sign: f64| {
-            let factor = (sign * noise * (common + self.shape.draw(draw)) * 0.5_f64.sqrt()).exp();
+        let mut figure = |name: &str, value: f64, noise: f64| {
+            let own = self.shape.draw(draw);
+            let factor = (noise * (self.together.sqrt() * common + (1.0 - self.together).sqrt() * own)).exp();
             let figure = Figure { value: value * factor, within: 0.0, supported: true };
             (Metric::parse(name).expect("a metric"), figure)
         };
         Repetition {
             id: BenchmarkId::new(20_260_101, 1),
-            figures: BTreeMap::from([figure("p99", 2.0 * typical, 1.0), figure("throughput", 8.0 / typical, -1.0)]),
+            figures: BTreeMap::from([
+                figure("p99", 2.0 * typical, noise),
+                figure("throughput", 8.0 / typical, -noise * self.unequal),
+            ]),
             attempts: 1000,
             failed: self.failures(draw, 1000),
         }

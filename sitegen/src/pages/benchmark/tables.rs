@@ -69,8 +69,19 @@ pub fn operations(summary: &Summary) -> Option<Table> {
         Column::text("operation"),
         Column::number("requests", ""),
         Column::number("failed", ""),
+        Column::number("driven", "s"),
         Column::number("throughput", "/s"),
     ];
+    let of = |figure: fn(&archive::OperationSummary) -> Option<f64>| {
+        summary.operations.values().any(|operation| figure(operation).is_some()).then_some(figure)
+    };
+    let amounts = [
+        (of(|operation| operation.bytes_sent_per_second), "sent", "bytes/s"),
+        (of(|operation| operation.bytes_received_per_second), "received", "bytes/s"),
+        (of(|operation| operation.vectors_per_second), "vectors", "/s"),
+    ];
+    let amounts: Vec<_> = amounts.into_iter().filter_map(|(figure, name, unit)| Some((figure?, name, unit))).collect();
+    columns.extend(amounts.iter().map(|(_, name, unit)| Column::number(name, unit)));
     columns.extend(["p50", "p95", "p99", "max"].map(|name| Column::number(name, unit.name)));
     let time = |value: Option<f64>| match value {
         Some(value) => Cell::sorted(&units::number(unit.of(value)), value),
@@ -78,16 +89,16 @@ pub fn operations(summary: &Summary) -> Option<Table> {
     };
     let rows = summary.operations.iter().map(|(name, operation)| {
         let latency = &operation.latency_s;
-        vec![
+        let mut row = vec![
             Cell::text(name),
             Cell::count(operation.count),
             Cell::count(operation.failed),
+            Cell::optional(operation.driven_s),
             Cell::optional(operation.throughput),
-            time(latency.p50),
-            time(latency.p95),
-            time(latency.p99),
-            time(latency.max),
-        ]
+        ];
+        row.extend(amounts.iter().map(|(figure, ..)| Cell::optional(figure(operation))));
+        row.extend([latency.p50, latency.p95, latency.p99, latency.max].map(time));
+        row
     });
     Some(Table::new(columns, rows.collect()))
 }
