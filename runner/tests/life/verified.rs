@@ -44,7 +44,12 @@ fn the_archive_verifies_until_somebody_touches_it() {
     let id = project.ids()[0];
     let sound = verify(&project, &[], 0);
     assert_eq!((&sound["benchmarks"], &sound["damages"]), (&2.into(), &serde_json::json!([])));
-    assert_eq!(sound["history"]["commits"], 3);
+    assert_eq!((&sound["history"]["commits"], &sound["known_benchmarks"]), (&3.into(), &0.into()));
+    // What bytes decide that did not change is not found again, unless it is asked for.
+    let again = verify(&project, &[], 0);
+    assert_eq!((&again["known_benchmarks"], &again["history"]["known_commits"]), (&2.into(), &3.into()));
+    let anew = verify(&project, &["--anew"], 0);
+    assert_eq!((&anew["known_benchmarks"], &anew["history"]["known_commits"]), (&0.into(), &0.into()));
     let text = project.runner(&["verify", "-001", "-002"]);
     text.code(0);
     assert!(text.stdout().contains("2 benchmarks") && text.stdout().contains("all is as it was sealed"));
@@ -63,7 +68,8 @@ fn the_archive_verifies_until_somebody_touches_it() {
     let forged = kinds(&verify(&project, &["-001"], 1));
     assert_eq!(
         forged,
-        [("summary", "summary.json"), ("history", "manifest.json")].map(|(a, b)| (a.to_owned(), b.to_owned()))
+        [("summary", "summary.json"), ("history", "manifest.json"), ("history", "summary.json")]
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
     );
     assert_eq!(kinds(&verify(&project, &["--digests"], 0)), []);
     // Committed, it is in nobody's way but the history's.

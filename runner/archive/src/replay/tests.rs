@@ -68,7 +68,7 @@ impl Clone {
             assert_eq!(self.archive().verify(id).damages, [], "{id}");
             assert_eq!(self.run(id)["benchmark_id"], json!(id));
         }
-        assert_eq!(audit(&self.root.join("results"), None, None).expect("read").damages, []);
+        assert_eq!(audit(&self.root.join("results"), &crate::Asked::default()).expect("read").damages, []);
         assert_eq!(self.git(&["fsck", "--strict", "--no-dangling"]), "");
         assert_eq!(self.git(&["status", "--porcelain", "--", "results"]), "");
     }
