@@ -63,6 +63,9 @@ pub struct Options {
     /// Keep run folders, in `.work/kept`.
     pub keep: bool,
     pub raw_limit_bytes: u64,
+    /// The most that all benchmarks may have in git together, before those that are new keep their raw files outside it.
+    #[serde(default)]
+    pub budget_bytes: Option<u64>,
     /// Signs manifests and commits.
     #[serde(default)]
     pub sign: Option<SigningKey>,
@@ -192,6 +195,17 @@ impl<'a> Session<'a> {
         point_plan(plan, planned, &self.execution, self.archive)
     }
 
+    /// What a benchmark of the next deployment may have in git.
+    fn raw_limit_bytes(&self) -> Result<u64> {
+        match self.options.budget_bytes {
+            Some(budget) if self.archive.bytes()? >= budget => {
+                tracing::info!("the archive has its budget of {budget} bytes in git: raw files stay outside");
+                Ok(0)
+            }
+            _ => Ok(self.options.raw_limit_bytes),
+        }
+    }
+
     /// Makes the run folder of a deployment.
     fn create(&self, plan: &Plan, opening: Opening<'_>, targets: &mut Targets) -> Result<Deployment> {
         let target = targets.of_name(&plan.campaign.target, campaign_folder(plan))?;
@@ -200,7 +214,7 @@ impl<'a> Session<'a> {
             target: target.facts(),
             tool: self.tool.clone(),
             git_commit: self.git_commit.clone(),
-            raw_limit_bytes: self.options.raw_limit_bytes,
+            raw_limit_bytes: self.raw_limit_bytes()?,
             commit: self.options.commit,
             sign: self.options.sign.clone(),
             anonymous: self.options.anonymous,
