@@ -80,12 +80,13 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// What [`audit`](crate::audit()) needs to know of it.
-    pub fn on_disk(&self) -> OnDisk {
-        match self.damages.is_empty() {
+    /// What [`audit`](crate::audit()) needs to know of it; `None` where no manifest told what belongs there.
+    pub fn on_disk(&self) -> Option<OnDisk> {
+        self.digest.as_ref()?;
+        Some(match self.damages.is_empty() {
             true => OnDisk::Sealed(self.tree.clone()),
             false => OnDisk::Damaged,
-        }
+        })
     }
 }
 

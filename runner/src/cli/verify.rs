@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use archive::{AllowedSigners, Archive, Asked, Audit, AuditError, BenchmarkId, Damage, Verified};
+use archive::{AllowedSigners, Archive, Asked, Audit, AuditError, BenchmarkId, Damage, OnDisk, Verified};
 use clap::Args;
 use serde_json::json;
 
@@ -103,8 +103,8 @@ impl Verify {
         damages.extend(of_contents.into_iter().flatten());
         lap("contents");
 
-        let on_disk =
-            ids.iter().zip(&of_files).map(|(id, verified)| (*id, verified.on_disk())).collect::<HashMap<_, _>>();
+        let on_disk: HashMap<BenchmarkId, OnDisk> =
+            ids.iter().zip(&of_files).filter_map(|(id, verified)| Some((*id, verified.on_disk()?))).collect();
         let asked = Asked {
             base: self.append_only.as_deref(),
             only: (!self.ids.is_empty()).then_some(ids),
