@@ -26,7 +26,7 @@ use crate::{
         rules::LOCAL,
     },
     services::{self, RAW_CLIENT, RAW_SERVICE},
-    target::Targets,
+    target::{Refused, Targets},
 };
 
 mod anonymous;
@@ -128,17 +128,15 @@ pub fn execute(
     let all = plan.deployments.iter().enumerate();
     let driven = if on_cluster {
         // All of them first: a campaign that is submitted is finished, by whichever command.
-        let created: Vec<Result<Deployment>> = all.map(&mut create).collect();
+        let mut created: Vec<Result<Deployment>> = all.map(&mut create).collect();
+        if let Some(refused) = refused(&mut created) {
+            console.finish();
+            created.into_iter().flatten().try_for_each(|deployment| deployment.withdraw(archive))?;
+            return Err(refused);
+        }
         drive(created.into_iter(), until, None, archive, options.keep, console, interrupt)
     } else {
         drive(all.map(&mut create), until, None, archive, options.keep, console, interrupt)
-    };
-    let driven = match driven {
-        Ok(driven) if !options.retry.is_empty() => {
-            let mut attempt = |opening: Opening<'_>| session.create(plan, opening, &mut targets);
-            retry::again(plan, &session, driven, &mut attempt, console)
-        }
-        driven => driven,
     };
     console.finish();
     targets.account().iter().for_each(|line| tracing::info!("{line}"));
@@ -156,6 +154,19 @@ pub fn execute(
     }
     session.forget_calibrations()?;
     Ok(driven)
+}
+
+/// Asks Slurm whether it would take the jobs of all deployments before the first is submitted; returns why it never will.
+/// What it cannot say now is found out when they are submitted.
+fn refused(created: &mut [Result<Deployment>]) -> Option<Error> {
+    for deployment in created.iter_mut().flatten() {
+        match deployment.check() {
+            Ok(()) => {}
+            Err(err) if err.is::<Refused>() => return Some(err),
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 /// Where the paths in a campaign count from.
@@ -218,6 +229,8 @@ impl<'a> Session<'a> {
             commit: self.options.commit,
             sign: self.options.sign.clone(),
             anonymous: self.options.anonymous,
+            // A search begins a step anew itself.
+            retry: if plan.search.is_some() { Vec::new() } else { self.options.retry.clone() },
         };
         let Opening { points, needs, open, number } = opening;
         let first = needs.first().context("a deployment has a point")?;

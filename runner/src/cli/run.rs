@@ -59,7 +59,7 @@ pub struct Keeping {
     #[arg(long, value_name = "SECONDS", value_parser = super::poll_seconds)]
     pub poll: Option<f64>,
     /// On a cluster: begin benchmarks anew whose jobs ended so, up to three times: `preempted,node_fail,…`.
-    #[arg(long, value_name = "STATES", value_delimiter = ',', value_parser = benchmark::retried_end, conflicts_with = "detach")]
+    #[arg(long, value_name = "STATES", value_delimiter = ',', value_parser = benchmark::retried_end)]
     pub retry: Vec<String>,
     /// Exit with 1 when a benchmark is invalid or client-bound.
     #[arg(long)]
