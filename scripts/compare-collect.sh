@@ -16,7 +16,7 @@ runner=${RUNNER:-$PWD/target/release/runner}
 [ -x "$runner" ] || { echo "error: cargo build --release -p runner" >&2; exit 2; }
 config=$(runner/tests/slurm/testbed/testbed up)
 work=$(mktemp -d)
-trap 'rm -rf "$work"; "$root"/runner/tests/slurm/testbed/testbed down --unless-used' EXIT
+trap 'cd "$root"; rm -rf "$work"; "$root"/runner/tests/slurm/testbed/testbed down --unless-used' EXIT
 cd "$work"
 git init -q
 mkdir targets

@@ -97,15 +97,27 @@ pub struct JobArgs {
     /// Seconds that a ready service waits for its client.
     #[arg(long, requires = "job", default_value_t = 300.0)]
     client_patience: f64,
-    /// What runs images: `apptainer` or `singularity`.
+    /// What runs images: `apptainer`, `singularity` or `podman`.
     #[arg(long, requires = "job")]
     container: Option<String>,
     /// A folder that every container sees, as HOST:CONTAINER.
     #[arg(long, requires = "job")]
     volume: Vec<String>,
+    /// A module of the job's that could not be loaded: nothing is to be started without it.
+    #[arg(long, requires = "job", value_name = "NAME")]
+    without_module: Option<String>,
 }
 
 impl JobArgs {
+    /// What keeps this job from beginning, if anything.
+    fn hindrance(&self) -> Option<String> {
+        let missing = self.without_module.as_ref();
+        let missing = missing.map(|name| {
+            format!("the module `{name}` cannot be loaded on {}; the job's log says why", crate::node::hostname())
+        });
+        missing.or_else(|| self.begun_again())
+    }
+
     /// What to say when Slurm begins this job again, which must not go on top of what it measured before.
     fn begun_again(&self) -> Option<String> {
         let restarts = std::env::var("SLURM_RESTART_COUNT").ok().filter(|_| self.job)?;
@@ -120,7 +132,7 @@ impl JobArgs {
         Duration::from_secs_f64(self.client_patience.clamp(1.0, 1e6))
     }
 
-    /// Images are kept beside the run folders.
+    /// Images are kept beside the run folders; those of podman, in its own storage.
     fn runtime(&self, folder: &Path) -> Option<container::Runtime> {
         let images = folder.ancestors().nth(2).unwrap_or(folder).join("images");
         let program = self.container.clone()?;

@@ -26,7 +26,7 @@ use crate::{
         rules::LOCAL,
     },
     services::{self, RAW_CLIENT, RAW_SERVICE},
-    target::Targets,
+    target::{Refused, Targets},
 };
 
 mod anonymous;
@@ -63,6 +63,9 @@ pub struct Options {
     /// Keep run folders, in `.work/kept`.
     pub keep: bool,
     pub raw_limit_bytes: u64,
+    /// The most that all benchmarks may have in git together, before those that are new keep their raw files outside it.
+    #[serde(default)]
+    pub budget_bytes: Option<u64>,
     /// Signs manifests and commits.
     #[serde(default)]
     pub sign: Option<SigningKey>,
@@ -125,17 +128,15 @@ pub fn execute(
     let all = plan.deployments.iter().enumerate();
     let driven = if on_cluster {
         // All of them first: a campaign that is submitted is finished, by whichever command.
-        let created: Vec<Result<Deployment>> = all.map(&mut create).collect();
+        let mut created: Vec<Result<Deployment>> = all.map(&mut create).collect();
+        if let Some(refused) = refused(&mut created) {
+            console.finish();
+            created.into_iter().flatten().try_for_each(|deployment| deployment.withdraw(archive))?;
+            return Err(refused);
+        }
         drive(created.into_iter(), until, None, archive, options.keep, console, interrupt)
     } else {
         drive(all.map(&mut create), until, None, archive, options.keep, console, interrupt)
-    };
-    let driven = match driven {
-        Ok(driven) if !options.retry.is_empty() => {
-            let mut attempt = |opening: Opening<'_>| session.create(plan, opening, &mut targets);
-            retry::again(plan, &session, driven, &mut attempt, console)
-        }
-        driven => driven,
     };
     console.finish();
     targets.account().iter().for_each(|line| tracing::info!("{line}"));
@@ -153,6 +154,19 @@ pub fn execute(
     }
     session.forget_calibrations()?;
     Ok(driven)
+}
+
+/// Asks Slurm whether it would take the jobs of all deployments before the first is submitted; returns why it never will.
+/// What it cannot say now is found out when they are submitted.
+fn refused(created: &mut [Result<Deployment>]) -> Option<Error> {
+    for deployment in created.iter_mut().flatten() {
+        match deployment.check() {
+            Ok(()) => {}
+            Err(err) if err.is::<Refused>() => return Some(err),
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 /// Where the paths in a campaign count from.
@@ -192,6 +206,17 @@ impl<'a> Session<'a> {
         point_plan(plan, planned, &self.execution, self.archive)
     }
 
+    /// What a benchmark of the next deployment may have in git.
+    fn raw_limit_bytes(&self) -> Result<u64> {
+        match self.options.budget_bytes {
+            Some(budget) if self.archive.bytes()? >= budget => {
+                tracing::info!("the archive has its budget of {budget} bytes in git: raw files stay outside");
+                Ok(0)
+            }
+            _ => Ok(self.options.raw_limit_bytes),
+        }
+    }
+
     /// Makes the run folder of a deployment.
     fn create(&self, plan: &Plan, opening: Opening<'_>, targets: &mut Targets) -> Result<Deployment> {
         let target = targets.of_name(&plan.campaign.target, campaign_folder(plan))?;
@@ -200,10 +225,12 @@ impl<'a> Session<'a> {
             target: target.facts(),
             tool: self.tool.clone(),
             git_commit: self.git_commit.clone(),
-            raw_limit_bytes: self.options.raw_limit_bytes,
+            raw_limit_bytes: self.raw_limit_bytes()?,
             commit: self.options.commit,
             sign: self.options.sign.clone(),
             anonymous: self.options.anonymous,
+            // A search begins a step anew itself.
+            retry: if plan.search.is_some() { Vec::new() } else { self.options.retry.clone() },
         };
         let Opening { points, needs, open, number } = opening;
         let first = needs.first().context("a deployment has a point")?;

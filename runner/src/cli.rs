@@ -92,6 +92,7 @@ enum Command {
     ListRecipes(list_recipes::ListRecipes),
     /// Run the first campaign, which needs no other software, and build its site.
     Quickstart(quickstart::Quickstart),
+    #[command(visible_alias = "watch")]
     Resume(resume::Resume),
     Stop(resume::Stop),
     Doctor(doctor::Doctor),

@@ -48,7 +48,7 @@ pub struct Service {
     #[serde(rename = "type")]
     pub kind: Option<String>,
     /// Container image, `name:tag` or `name@sha256:…`.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"))]
     pub image: Option<String>,
     /// Shell command that starts the service in the foreground; wins over the type's own.
     #[schemars(length(min = 1))]

@@ -51,10 +51,18 @@ pub trait Target {
     }
     /// Starts both agents on the folder.
     fn launch(&mut self, folder: &Path) -> Result<()>;
+    /// Whether a launch that may have been cut off had happened. Starts nothing, and ends what was launched in part.
+    fn was_launched(&mut self, _folder: &Path) -> Result<bool> {
+        Ok(true)
+    }
     /// What the agents are doing, without waiting.
     fn status(&mut self) -> Result<AgentStatus>;
     /// Asks the load to end early, keeping what was measured; the service ends after it.
     fn cancel(&mut self) -> Result<()>;
+    /// One for another deployment in the same place, which may be of another execution; `None` where there is none.
+    fn another(&self) -> Option<Box<dyn Target>> {
+        None
+    }
     /// Takes over a folder that another process prepared.
     fn adopt(&mut self, _folder: &Path) -> Result<()> {
         Ok(())
@@ -84,6 +92,8 @@ pub enum AgentStatus {
     /// Something is not running yet, and why.
     Waiting(String),
     Running,
+    /// Both have ended, and how is still to be told.
+    Settling,
     /// Both have ended; a remark if one of them did not end as it should.
     Ended {
         remark: Option<String>,
@@ -192,6 +202,12 @@ impl Targets {
 
 const DESCRIPTION: &str = "target.json";
 
+/// Gives another run folder the target of this one.
+pub fn copy_description(from: &Path, to: &Path) -> Result<()> {
+    std::fs::copy(from.join(DESCRIPTION), to.join(DESCRIPTION)).context("cannot copy the target's description")?;
+    Ok(())
+}
+
 /// Whether the agents of the folder are jobs on a cluster.
 pub fn is_on_cluster(folder: &Path) -> bool {
     folder.join(DESCRIPTION).exists()
@@ -202,6 +218,6 @@ pub fn site(name: &str) -> Result<SlurmTarget> {
     if name == LOCAL {
         bail!("`{LOCAL}` is this machine, no cluster");
     }
-    let path = target_file::locate(name, Path::new("campaigns"))?;
+    let path = target_file::locate(name, Path::new("."))?;
     target_file::read(&path).with_context(|| format!("target `{name}`"))
 }

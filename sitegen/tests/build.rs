@@ -227,6 +227,44 @@ fn points_are_not_mixed_because_they_look_alike() {
 }
 
 #[test]
+fn the_page_of_a_benchmark_on_a_cluster_has_its_jobs() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let root = folder.path();
+    let made = synthetic::made();
+    synthetic::write_benchmark(&root.join("results"), &made[0], |run, _| {
+        let service = serde_json::json!({"id": "4711", "name": "x.serve", "state": "OUT_OF_MEMORY", "exit_code": "0:125",
+            "nodes": "mel[0001-0002]", "partition": "<cpu>", "qos": "short", "account": "p200000",
+            "submitted_unix_s": 1_770_000_000, "started_unix_s": 1_770_000_042, "ended_unix_s": 1_770_000_142});
+        // One that never began.
+        let client = serde_json::json!({"id": "4712", "state": "CANCELLED by 1001", "submitted_unix_s": 1_770_000_000});
+        run.target.kind = "slurm".to_owned();
+        run.target
+            .other
+            .insert("jobs".to_owned(), serde_json::json!({"service": service, "client": client, "stopped": false}));
+    });
+    synthetic::write_benchmark(&root.join("results"), &made[1], |_, _| {});
+    sitegen(root, &["build", "--version", "v"]).success();
+    sitegen(root, &["check"]).success();
+    let page = |id| fs::read_to_string(root.join(format!("site/v/benchmarks/{id}/index.html"))).expect("a page");
+    let page_of_job = page(made[0].id);
+    for text in [
+        "4711",
+        "OUT_OF_MEMORY",
+        "0:125",
+        "mel[0001-0002]",
+        "&lt;cpu&gt;",
+        "p200000",
+        ">42<",
+        ">100<",
+        "4712",
+        "CANCELLED by 1001",
+    ] {
+        assert!(page_of_job.contains(text), "{text} is not on the page");
+    }
+    assert!(!page(made[1].id).contains("job of the"));
+}
+
+#[test]
 fn a_broken_link_is_found() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let root = folder.path();

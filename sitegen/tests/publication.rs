@@ -72,9 +72,10 @@ fn deploy(workflow: &str, repository: &Path, clone: &Path, url: &str, first: &Pa
     std::os::unix::fs::symlink(assert_cmd::cargo::cargo_bin!("sitegen"), programs.join("sitegen")).expect("linked");
     let path = format!("{}:{}", first.display(), std::env::var("PATH").expect("a PATH"));
     let commands = commands(workflow);
-    assert_eq!(commands.len(), 2, "{commands:?}");
+    assert_eq!(commands.len(), 3, "{commands:?}");
+    assert!(commands[1].starts_with("scripts/verify-archive.sh "), "{commands:?}");
     assert!(commands[0].starts_with("cargo build --release --locked"), "{commands:?}");
-    let command = commands[1]
+    let command = commands[2]
         .replace("https://${{ github.repository_owner }}.github.io/${{ github.event.repository.name }}", url)
         .replace("$CI_PAGES_URL", url);
     let output = Command::new("bash")

@@ -24,7 +24,7 @@ mod summary;
 mod time;
 mod verify;
 
-pub use audit::{Audit, AuditError, audit};
+pub use audit::{Asked, Audit, AuditError, Audited, OnDisk, audit};
 pub use calibration::{Calibration, CalibrationError, CalibrationKind, CalibrationRung, ErrorFigures};
 pub use commit::{CommitError, CommitOptions, Committed, Repository, commit, commit_with};
 pub use history::commit_of;

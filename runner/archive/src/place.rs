@@ -11,7 +11,7 @@ use std::{
 
 use git2::{ErrorCode, FileMode, Oid, Repository, RepositoryInitOptions, WorktreeAddOptions, build::CheckoutBuilder};
 
-use crate::commit::{ATTRIBUTES, author, move_head, slashed};
+use crate::commit::{ATTRIBUTES, author, move_head, slashed, unsigned};
 
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
@@ -196,7 +196,10 @@ fn first_commit(repository: &Repository, anonymous: bool) -> Result<Oid, git2::E
     tree.insert(name, repository.blob(text.as_bytes())?, FileMode::Blob.into())?;
     let tree = repository.find_tree(tree.write()?)?;
     let author = author(repository, anonymous)?;
-    repository.commit(None, &author, &author, "Begin the archive\n", &tree, &[])
+    unsigned(
+        repository,
+        repository.commit_create_buffer(&author, &author, "Begin the archive\n", &tree, &[])?.as_str()?,
+    )
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Archive, BenchmarkId, Manifest, ManifestEntry, SigningKey,
-    commit::{ATTRIBUTES, IndexUpdate, PATIENCE, entry, move_head, signed, slashed, under_way},
+    commit::{ATTRIBUTES, IndexUpdate, PATIENCE, entry, move_head, signed, slashed, under_way, unsigned},
     sha256_hex,
     verify::{MANIFEST, SIGNATURE},
 };
@@ -300,12 +300,10 @@ impl<'r> Place<'r> {
         }
         let tree = self.repository.find_tree(update.create_updated(self.repository, &tip.tree()?)?)?;
         let (author, committer) = (one.commit.author(), one.commit.committer());
+        let content = self.repository.commit_create_buffer(&author, &committer, &message, &tree, &[&tip])?;
         let commit = match (self.repository.extract_signature(&one.commit.id(), None), sign) {
-            (Err(_), _) => self.repository.commit(None, &author, &committer, &message, &tree, &[&tip])?,
-            (Ok(_), Some(key)) => {
-                let content = self.repository.commit_create_buffer(&author, &committer, &message, &tree, &[&tip])?;
-                signed(self.repository, content.as_str()?, key)?
-            }
+            (Err(_), _) => unsigned(self.repository, content.as_str()?)?,
+            (Ok(_), Some(key)) => signed(self.repository, content.as_str()?, key)?,
             (Ok(_), None) => return Err(ReplayError::Signed(format!("commit {}", &one.commit.id().to_string()[..12]))),
         };
         Ok(self.repository.find_commit(commit)?)

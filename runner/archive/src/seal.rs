@@ -19,7 +19,8 @@ use crate::{
 /// What may differ from one call of [`seal`] to the next.
 #[derive(Clone, Debug)]
 pub struct SealOptions {
-    /// `requests.jsonl.zst` and logs above this size are kept in `<results>/.raw`, outside git.
+    /// The most that the benchmark may have in git: as long as it has more, the largest of `requests.jsonl.zst` and the logs is
+    /// kept in `<results>/.raw`, outside git. Facts, figures and samples always stay.
     pub raw_limit_bytes: u64,
     /// Signs the manifest.
     pub sign: Option<SigningKey>,
@@ -71,14 +72,15 @@ pub fn seal(results: &Path, id: BenchmarkId, staged: &Path, options: &SealOption
             continue; // of an attempt that was cut off
         }
         let (size_bytes, sha256) = digest_file(&path).map_err(failed(&path))?;
-        let may_be_external = name == "requests.jsonl.zst" || name.starts_with("logs/");
-        let external = may_be_external && size_bytes > options.raw_limit_bytes;
         fs::set_permissions(&path, Permissions::from_mode(0o444)).map_err(failed(&path))?;
         File::open(&path).and_then(|file| file.sync_all()).map_err(failed(&path))?;
-        if external {
-            move_to_raw_store(results, &path, &sha256).map_err(failed(&path))?;
-        }
-        files.insert(name, ManifestEntry { size_bytes, sha256, external });
+        files.insert(name, ManifestEntry { size_bytes, sha256, external: false });
+    }
+    for name in beyond(options.raw_limit_bytes, &files) {
+        let path = staged.join(&name);
+        let Some(entry) = files.get_mut(&name) else { continue };
+        move_to_raw_store(results, &path, &entry.sha256).map_err(failed(&path))?;
+        entry.external = true;
     }
     let manifest = Manifest { schema: SCHEMA, benchmark_id: id, files };
     let mut bytes = serde_json::to_vec_pretty(&manifest).map_err(io::Error::from).map_err(failed(staged))?;
@@ -103,6 +105,23 @@ pub fn seal(results: &Path, id: BenchmarkId, staged: &Path, options: &SealOption
     fs::rename(staged, &folder).map_err(failed(&folder))?;
     sync_folder(results).map_err(failed(results))?;
     Ok(Sealed { folder, digest: sha256_hex(&bytes) })
+}
+
+/// The files that are kept outside git so that the others have no more than `limit` bytes together, as far as that can be.
+fn beyond(limit: u64, files: &BTreeMap<String, ManifestEntry>) -> Vec<String> {
+    let mut within: u64 = files.values().map(|entry| entry.size_bytes).sum();
+    let may_go = |name: &str| name == "requests.jsonl.zst" || name.starts_with("logs/");
+    let mut raw: Vec<_> = files.iter().filter(|(name, _)| may_go(name)).collect();
+    raw.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.size_bytes));
+    let mut outside = Vec::new();
+    for (name, entry) in raw.into_iter().take_while(|(_, entry)| entry.size_bytes > 0) {
+        if within <= limit {
+            break;
+        }
+        within -= entry.size_bytes;
+        outside.push(name.clone());
+    }
+    outside
 }
 
 /// The raw store is content-addressed: an equal file is stored once, and a name can never hold other bytes.
@@ -202,5 +221,28 @@ mod tests {
         let entry = &manifest.files["requests.jsonl.zst"];
         assert!(entry.external && !sealed.folder.join("requests.jsonl.zst").exists());
         assert_eq!(fs::read(results.join(".raw").join(&entry.sha256)).expect("stored"), vec![7; 1000]);
+    }
+
+    #[test]
+    fn many_small_logs_have_a_limit_together() {
+        let entry = |size_bytes| ManifestEntry { size_bytes, sha256: String::new(), external: false };
+        let files: BTreeMap<String, ManifestEntry> = [
+            ("logs/a", 40),
+            ("logs/b", 30),
+            ("logs/empty", 0),
+            ("requests.jsonl.zst", 60),
+            ("resources.jsonl.zst", 500),
+            ("summary.json", 20),
+        ]
+        .map(|(name, size)| (name.to_owned(), entry(size)))
+        .into();
+        for (limit, expected) in [
+            (650, &[][..]),
+            (649, &["requests.jsonl.zst"]),
+            (589, &["requests.jsonl.zst", "logs/a"]),
+            (0, &["requests.jsonl.zst", "logs/a", "logs/b"]),
+        ] {
+            assert_eq!(beyond(limit, &files), expected, "{limit}");
+        }
     }
 }

@@ -142,6 +142,18 @@ impl Archive {
         Ok(moved)
     }
 
+    /// Bytes of the benchmarks' folders, which git holds or will hold.
+    pub fn bytes(&self) -> Result<u64> {
+        let mut bytes = 0;
+        for id in self.ids()? {
+            let folder = self.folder().join(id.to_string());
+            for path in files_below(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+                bytes += fs::metadata(&path)?.len();
+            }
+        }
+        Ok(bytes)
+    }
+
     /// Sizes, from the folders and manifests alone.
     pub fn stat(&self) -> Result<Stat> {
         let ids = self.ids()?;
@@ -341,6 +353,7 @@ mod tests {
         assert_eq!((pushed.files, pushed.bytes, pushed.present), (2, 500, 0));
         assert_eq!(archive.push(&ids, &far).expect("pushed").present, 2);
         let stat = archive.stat().expect("known");
+        assert_eq!(archive.bytes().expect("known"), stat.bytes);
         assert_eq!((stat.benchmarks, stat.raw_here_bytes, stat.bytes_by_kind["requests"]), (3, 500, 10));
         assert_eq!(archive.pushed(&far).expect("compared").files.len(), 2);
 

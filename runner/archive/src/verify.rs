@@ -9,9 +9,12 @@ use std::{
     path::Path,
 };
 
+use git2::Oid;
 use serde::Serialize;
 
-use crate::{Archive, BenchmarkId, Manifest, ManifestEntry, SCHEMA, manifest::digest_file, sha256_hex};
+use crate::{
+    Archive, BenchmarkId, Manifest, ManifestEntry, OnDisk, SCHEMA, audit::trees, manifest::digest_file, sha256_hex,
+};
 
 /// The signature of the manifest, which it cannot list itself.
 pub const SIGNATURE: &str = "manifest.json.sig";
@@ -72,6 +75,19 @@ pub struct Verified {
     pub absent: Vec<String>,
     /// sha256 of the manifest; `None` when there is none to read.
     pub digest: Option<String>,
+    /// The id that git has for a folder of these bytes; `None` where something is damaged.
+    pub tree: Option<String>,
+}
+
+impl Verified {
+    /// What [`audit`](crate::audit()) needs to know of it; `None` where no manifest told what belongs there.
+    pub fn on_disk(&self) -> Option<OnDisk> {
+        self.digest.as_ref()?;
+        Some(match self.damages.is_empty() {
+            true => OnDisk::Sealed(self.tree.clone()),
+            false => OnDisk::Damaged,
+        })
+    }
 }
 
 impl Archive {
@@ -118,14 +134,21 @@ impl Archive {
         let mut holds: BTreeMap<&str, String> = BTreeMap::new();
         let (mut missing, mut changed, mut added) = (Vec::new(), Vec::new(), Vec::new());
         let (mut files, mut read_bytes, mut absent) = (1, bytes.len() as u64, Vec::new());
+        let mut blobs = trees::Blobs::new();
+        blobs.extend(trees::blob_of(&bytes).map(|blob| (MANIFEST.to_owned(), blob)));
         for (name, kind) in &found {
-            if name == MANIFEST || name == SIGNATURE && *kind == Kind::File {
+            if name == MANIFEST {
+                continue;
+            }
+            if name == SIGNATURE && *kind == Kind::File {
+                blobs.extend(trees::blob_of_file(&folder.join(name)).map(|blob| (name.clone(), blob)));
                 continue;
             }
             let sealed = manifest.files.get(name).filter(|entry| !entry.external);
             match (kind, sealed) {
-                (Kind::File, sealed) => match digest_file(&folder.join(name)) {
-                    Ok((size, sha256)) => {
+                (Kind::File, sealed) => match digests_of(&folder.join(name)) {
+                    Ok((size, sha256, blob)) => {
+                        blobs.extend(blob.map(|blob| (name.clone(), blob)));
                         files += 1;
                         read_bytes += size;
                         match sealed {
@@ -192,8 +215,22 @@ impl Archive {
             damage(Some(name), DamageKind::Added, format!("{what} that was not sealed"));
         }
         verified.damages.sort_by(|a, b| a.file.cmp(&b.file));
-        Verified { files, bytes: read_bytes, absent, digest: Some(sha256_hex(&bytes)), ..verified }
+        let tree = trees::tree_of(&blobs).filter(|_| verified.damages.is_empty()).map(|tree| tree.to_string());
+        Verified { files, bytes: read_bytes, absent, digest: Some(sha256_hex(&bytes)), tree, ..verified }
     }
+}
+
+/// A larger file is read in pieces, once for either digest.
+const READ_WHOLE: u64 = 4 << 20;
+
+/// Size, sha256, and the id that git has for a file of these bytes.
+fn digests_of(path: &Path) -> io::Result<(u64, String, Option<Oid>)> {
+    if fs::metadata(path)?.len() > READ_WHOLE {
+        let (size, sha256) = digest_file(path)?;
+        return Ok((size, sha256, trees::blob_of_file(path)));
+    }
+    let bytes = fs::read(path)?;
+    Ok((bytes.len() as u64, sha256_hex(&bytes), trees::blob_of(&bytes)))
 }
 
 fn differs(entry: &ManifestEntry, size: u64, sha256: &str) -> String {

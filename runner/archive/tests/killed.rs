@@ -1,8 +1,8 @@
-//! SIGKILL at every step of sealing and committing, and of making a repository or branch for results: nothing half, nothing
-//! lost, and the next attempt finishes it.
+//! SIGKILL, and a disk that is full, at every step of sealing and committing; SIGKILL at those of making a repository or branch
+//! for results: nothing half, nothing lost, and the next attempt finishes it.
 //!
 //! The steps are the system calls that change or open files; `strace` kills at the first of each, then at the second, and so
-//! on until there is none. Needs `strace`, `git`, and a machine that lets processes be traced.
+//! on until there is none, or makes the call fail for want of space. Needs `strace`, `git`, and a machine that lets processes be traced.
 
 use std::{
     fs,
@@ -152,6 +152,80 @@ fn at_every_step_nothing_is_half_and_nothing_is_lost() {
         }
     }
     assert!(kills > 60, "{kills} steps only: a call that matters has another name here");
+}
+
+/// Runs the child with a disk on which the `count`-th call of `step` finds no space, and with `stays` every later one too.
+/// `None` when there was no such call, else whether it said that all is well.
+fn full_at(root: &Path, step: &str, count: u32, stays: bool) -> Option<bool> {
+    let log = root.join("strace.log");
+    let when = format!("{count}{}", if stays { "+" } else { "" });
+    let status = Command::new("strace")
+        .args(["-f", "-qq", "-o"])
+        .arg(&log)
+        .args(["-e", &format!("trace={step}"), "-e", &format!("inject={step}:error=ENOSPC:when={when}")])
+        .arg(std::env::current_exe().expect("this program"))
+        .args(["--exact", "the_child", "--test-threads=1", "--quiet"])
+        .env(CHILD, root)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .expect("this test needs `strace`");
+    let injected = fs::read_to_string(&log).expect("strace can trace here").contains("(INJECTED)");
+    fs::remove_file(log).expect("it is there");
+    assert!(injected || status.success(), "the child failed without a reason: {status}");
+    injected.then_some(status.success())
+}
+
+/// Calls that need space on the disk. `openat` makes files too; here it fails for those that are only read as well.
+const NEED_SPACE: [&str; 11] = [
+    "rename",
+    "link",
+    "mkdir",
+    "fsync",
+    "fdatasync",
+    "ftruncate",
+    "pwrite64",
+    "copy_file_range",
+    "sendfile",
+    "write",
+    "openat",
+];
+
+#[test]
+fn on_a_full_disk_nothing_is_half_and_nothing_is_lost() {
+    let (mut failures, mut lucky) = (0, 0);
+    let template = tempfile::tempdir().expect("a folder");
+    project(template.path());
+    let cases = NEED_SPACE.into_iter().flat_map(|step| [(step, false), (step, true)]);
+    // Without a file to be opened from some moment on, a program does not even start.
+    for (step, stays) in cases.filter(|case| *case != ("openat", true)) {
+        for count in 1.. {
+            let folder = tempfile::tempdir().expect("a folder");
+            let copied = Command::new("cp").arg("-a").arg(template.path().join(".")).arg(folder.path()).status();
+            assert!(copied.expect("cp runs").success());
+            let root = folder.path();
+            let Some(well) = full_at(root, step, count, stays) else { break };
+            failures += 1;
+            let place = format!("{step} number {count}{}", if stays { " and later" } else { "" });
+            let archive = Archive::new(root.join("results"));
+            for id in archive.ids().expect("readable") {
+                assert_eq!(archive.verify(id).damages, [], "{place}");
+            }
+            git(root, &["fsck", "--strict", "--no-dangling"]);
+            if well {
+                // It could do without: then all is there.
+                lucky += 1;
+                assert_eq!(git(root, &["rev-list", "--count", "HEAD"]).trim(), "2", "{place}");
+            }
+            // Nothing was killed, so no lock is left in anybody's way once there is space again.
+            finish(root).unwrap_or_else(|err| panic!("{place}: {err}"));
+            assert_eq!((archive.verify(id()).damages, archive.verify(id()).absent), (vec![], vec![]), "{place}");
+            assert_eq!(git(root, &["rev-list", "--count", "HEAD"]).trim(), "2", "{place}");
+            assert_eq!(git(root, &["status", "--porcelain"]), "", "{place}");
+            assert_eq!(git(root, &["fsck", "--strict", "--no-dangling"]), "", "{place}");
+        }
+    }
+    assert!(failures > 60 && lucky < failures / 2, "{failures} failures, {lucky} of them without effect");
 }
 
 /// Where results go, made as often as it takes.

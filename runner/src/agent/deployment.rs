@@ -111,6 +111,9 @@ pub struct SealFacts {
     pub sign: Option<SigningKey>,
     #[serde(default)]
     pub anonymous: bool,
+    /// Slurm's words for ends of jobs after which benchmarks are begun anew.
+    #[serde(default)]
+    pub retry: Vec<String>,
 }
 
 /// `service/state.json`: what became of the service's start.
@@ -236,6 +239,20 @@ impl Layout {
             0 => "node.json".to_owned(),
             _ => format!("node-{number}.json"),
         })
+    }
+
+    /// Copies what recipes refer to into another run folder.
+    pub fn copy_inputs(&self, to: &Self) -> Result<()> {
+        for name in ["traces", "inputs"] {
+            let (from, to) = (self.folder.join(name), to.folder.join(name));
+            for entry in fs::read_dir(&from).into_iter().flatten() {
+                let entry = entry?;
+                fs::create_dir_all(&to)?;
+                fs::copy(entry.path(), to.join(entry.file_name()))
+                    .with_context(|| format!("cannot copy {}", entry.path().display()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Puts the recorded arrivals where the load agent finds them.

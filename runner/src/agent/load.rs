@@ -42,7 +42,7 @@ pub fn run(folder: &Path, lifeline: bool, job: &JobArgs) -> Result<()> {
         true => EventLog::open(&layout, Agent::Load, &node::hostname())?,
         false => EventLog::silent(),
     };
-    if let Some(reason) = job.begun_again() {
+    if let Some(reason) = job.hindrance() {
         log.write("failed", Some(reason), None)?;
         return log.write("finished", None, None);
     }

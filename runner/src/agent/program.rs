@@ -14,7 +14,7 @@ use archive::ImageFacts;
 use super::{
     ServicePlan,
     account::Account,
-    container::{Image, Runtime, version_of},
+    container::{Image, PODMAN, Runtime, has_gpus, version_of},
 };
 use crate::{
     node::OWN_PROGRAM,
@@ -53,7 +53,7 @@ impl Program {
                 "neither `{name}` nor `podman` is on PATH: install one of them, or give `service.endpoint` of one that runs"
             );
         };
-        let args = podman_args(launch, plan, image, scratch, account);
+        let args = podman_args(launch, plan, image, scratch, account, &[]);
         let digest = in_podman(&podman, image)?;
         let runtime = version_of(&podman);
         let image = Some(ImageFacts { reference: image.clone(), digest, sif_sha256: None, runtime });
@@ -68,13 +68,18 @@ impl Program {
         runtime: &Runtime,
         image: &Image,
     ) -> Result<Self> {
-        Ok(Self {
-            path: runtime.located()?,
-            args: runtime.args(launch, plan, &image.file, scratch),
-            started_as: if runtime.program == "singularity" { "singularity" } else { "apptainer" },
-            sha256: None,
-            image: Some(image.facts.clone()),
-        })
+        let (started_as, args) = match runtime.program.as_str() {
+            PODMAN => {
+                let mut more: Vec<String> = runtime.volumes.iter().map(|volume| format!("--volume={volume}")).collect();
+                if has_gpus() {
+                    more.push("--device=nvidia.com/gpu=all".to_owned());
+                }
+                (PODMAN, podman_args(launch, plan, &image.name, scratch, None, &more))
+            }
+            "singularity" => ("singularity", runtime.args(launch, plan, &image.name, scratch)),
+            _ => ("apptainer", runtime.args(launch, plan, &image.name, scratch)),
+        };
+        Ok(Self { path: runtime.located()?, args, started_as, sha256: None, image: Some(image.facts.clone()) })
     }
 
     /// Program and arguments without the folders of this machine, which mean nothing anywhere else: the program by
@@ -134,6 +139,7 @@ fn podman_args(
     image: &str,
     scratch: &Path,
     account: Option<Account>,
+    more: &[String],
 ) -> Vec<String> {
     let scratch = scratch.display();
     let mut args: Vec<String> =
@@ -152,6 +158,7 @@ fn podman_args(
     for volume in &plan.volumes {
         args.extend(["--volume".to_owned(), volume.clone()]);
     }
+    args.extend_from_slice(more);
     args.push(format!("--entrypoint={}", launch.program_in_image.unwrap_or(&launch.program)));
     args.push(image.to_owned());
     args.extend(launch.args.iter().cloned());
@@ -192,6 +199,8 @@ fn runs(path: &Path) -> bool {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -208,5 +217,34 @@ mod tests {
         }
         assert_eq!(find("serve-nothing", folders), Some(root.path().join("15/bin/serve-nothing")));
         assert!(find("sh", folders).is_some_and(|path| path.ends_with("bin/sh")));
+    }
+
+    proptest! {
+        /// Whatever a recipe says is one argument of a container's command line, as it was written; the values of variables
+        /// are none.
+        #[test]
+        fn text_of_a_recipe_is_one_argument(text in "(\\PC|[\n '\"$`\\\\;&|-]){0,30}") {
+            let plan: ServicePlan = serde_json::from_value(serde_json::json!({"name": "", "kind": "command", "settings": {},
+                "env": {"FROM_RECIPE": format!("env§{text}")}, "pre_run_commands": [], "volumes": [format!("/a§{text}:/b")],
+                "ready_timeout_s": 1}))
+            .expect("a plan");
+            let launch = Launch { env: [("OWN".to_owned(), format!("env§{text}"))].into(), ..Launch::shell(&format!("-c§{text}")) };
+            let runtime = Runtime {
+                program: "apptainer".to_owned(),
+                volumes: vec![format!("/site§{text}:/c")],
+                images: PathBuf::new(),
+            };
+            let scratch = Path::new("/scratch");
+            for args in [
+                podman_args(&launch, &plan, "image", scratch, None, &[format!("--volume=/site§{text}:/c")]),
+                runtime.args(&launch, &plan, "image.sif", scratch),
+            ] {
+                let holds = |word: &str| args.iter().filter(|argument| argument.contains(word)).count();
+                let is = |word: &str| args.iter().filter(|argument| **argument == word).count();
+                prop_assert_eq!((is(&format!("-c§{text}")), holds("-c§")), (1, 1));
+                prop_assert_eq!((is(&format!("/a§{text}:/b")), holds("/a§")), (1, 1));
+                prop_assert_eq!((holds(&format!("/site§{text}:/c")), holds("/site§"), holds("env§")), (1, 1, 0));
+            }
+        }
     }
 }

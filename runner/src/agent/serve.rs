@@ -70,7 +70,7 @@ pub fn run(folder: &Path, lifeline: bool, job: &JobArgs) -> Result<()> {
     runtime.block_on(async {
         let layout = Layout::new(folder);
         let plan = layout.plan()?;
-        if let Some(reason) = job.begun_again() {
+        if let Some(reason) = job.hindrance() {
             return EventLog::open(&layout, Agent::Serve, &node::hostname())?.write("failed", Some(reason), None);
         }
         let mut serving = Serving {

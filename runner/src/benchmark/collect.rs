@@ -41,12 +41,12 @@ pub struct Done {
 /// Seals and commits every benchmark of an ended deployment that came to anything.
 ///
 /// `remark` says what was wrong with the agents, if anything. A benchmark that never began is left out.
+/// The secrets stay, and are masked in what is archived: [`finish`] removes them.
 pub fn deployment(
     archive: &Archive,
     layout: &Layout,
     plan: &DeploymentPlan,
     remark: Option<&str>,
-    journal: &mut Journal,
 ) -> Result<Vec<Done>> {
     // On a cluster the jobs were all there was, and its process numbers mean nothing here.
     let stray = if is_on_cluster(layout.folder()) { 0 } else { end_strays(layout) };
@@ -60,10 +60,13 @@ pub fn deployment(
         let outcome = outcome(&events, point, remark).map(|outcome| without_loss(outcome, loss.as_deref()));
         done.extend(benchmark(archive, layout, plan, point, &events, outcome)?);
     }
-    // Not before: they are what masks themselves in the logs.
-    layout.remove_secrets();
-    journal.write(State::Sealed)?;
     Ok(done)
+}
+
+/// Notes that everything of a deployment is archived, and removes its secrets.
+pub fn finish(layout: &Layout, journal: &mut Journal) -> Result<()> {
+    layout.remove_secrets();
+    journal.write(State::Sealed)
 }
 
 /// Notes that what the agents wrote last could not be fetched, and why.

@@ -98,6 +98,12 @@ pub fn commit_pending(archive: &Archive) -> Result<Vec<Done>> {
     Ok(done)
 }
 
+/// Whether one of these is to be committed and could not be.
+pub fn is_pending(archive: &Archive, done: &[Done]) -> Result<bool> {
+    let notes = archive.work_folder()?.join("uncommitted");
+    Ok(done.iter().any(|done| done.not_committed.is_some() && notes.join(done.id.to_string()).exists()))
+}
+
 /// Why a benchmark that holds what looks like a secret stays out of git, and what to do.
 fn withheld(archive: &Archive, id: BenchmarkId, leaks: &[Leak]) -> String {
     let folder = archive.folder();

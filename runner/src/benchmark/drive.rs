@@ -13,8 +13,9 @@ use anyhow::{Error, Result};
 use archive::{Archive, BenchmarkId, Status};
 
 use super::{
-    Done, RunFolder, collect,
+    Done, RunFolder, collect, commit,
     journal::{Journal, State},
+    retry,
 };
 use crate::{
     agent::{self, Agent, DeploymentPlan, PointPlan},
@@ -49,6 +50,15 @@ struct Postponed {
     why: String,
     since: Instant,
     next: Instant,
+}
+
+/// What is seen of a deployment.
+enum Look {
+    UnderWay,
+    /// Its agents have ended; how, is known soon.
+    Settling,
+    /// With what was wrong with its agents.
+    Ended(Option<String>),
 }
 
 /// Gives the next benchmark of an open deployment after each, as long as there is one.
@@ -178,12 +188,14 @@ impl Deployment {
         self.enter(State::Starting)
     }
 
-    /// Takes up one that another process began, and asks for its early end.
-    pub fn stop(&mut self) -> Result<()> {
-        if self.state < State::Ended {
-            self.launch()?;
+    /// Takes up one that another process began, without launching it; `false` when it had not been launched.
+    pub fn take_up(&mut self) -> Result<bool> {
+        let folder = self.folder().to_owned();
+        if self.state == State::Planned || self.state == State::Uploaded && !self.target.was_launched(&folder)? {
+            return Ok(false);
         }
-        self.cancel()
+        self.launch()?;
+        Ok(true)
     }
 
     /// Asks for its early end; what was measured is kept.
@@ -195,13 +207,14 @@ impl Deployment {
         Ok(())
     }
 
-    /// Looks at it once; `Some` when its agents have ended, with what was wrong with them.
-    fn look(&mut self, console: &Console) -> Result<Option<Option<String>>> {
+    /// Looks at it once.
+    fn look(&mut self, console: &Console) -> Result<Look> {
         if self.state >= State::Collected {
-            return Ok(Some(None));
+            return Ok(Look::Ended(None));
         }
         let waiting = match self.target.status()? {
-            AgentStatus::Ended { remark } => return Ok(Some(remark)),
+            AgentStatus::Ended { remark } => return Ok(Look::Ended(remark)),
+            AgentStatus::Settling => return Ok(Look::Settling),
             AgentStatus::Waiting(why) => Some(why),
             AgentStatus::Running => None,
         };
@@ -226,7 +239,7 @@ impl Deployment {
             tracing::info!("the service is ready");
         }
         self.enter(state)?;
-        Ok(None)
+        Ok(Look::UnderWay)
     }
 
     /// Archives the last benchmark of an open deployment if it has ended, and plans what follows it.
@@ -242,7 +255,7 @@ impl Deployment {
         }
     }
 
-    /// From the end of its agents to the archive.
+    /// From the end of its agents to the archive; with the deployment that tries again what failed, if it is to be.
     fn finish(
         mut self,
         mut remark: Option<String>,
@@ -250,7 +263,7 @@ impl Deployment {
         keep: bool,
         console: &mut Console,
         driven: &mut Driven,
-    ) -> Result<()> {
+    ) -> Result<Option<Self>> {
         let mut gone = None;
         if self.state < State::Collected {
             self.enter(State::Ended)?;
@@ -275,8 +288,7 @@ impl Deployment {
             self.enter(State::Collected)?;
         }
         let remark: Option<String> = agent::read_json(&kept)?;
-        let collected =
-            collect::deployment(archive, &self.run.layout, &self.plan, remark.as_deref(), &mut self.journal)?;
+        let collected = collect::deployment(archive, &self.run.layout, &self.plan, remark.as_deref())?;
         for id in collect::not_begun(&self.plan, &collected) {
             driven.not_begun += 1;
             let why = remark.as_ref().map(|remark| format!(": {remark}")).unwrap_or_default();
@@ -285,13 +297,51 @@ impl Deployment {
         for benchmark in collected.iter().filter(|benchmark| !self.told.contains(&benchmark.id)) {
             console.done(benchmark);
         }
+        let next = self.next_attempt(archive, &collected, console, driven)?;
+        collect::finish(&self.run.layout, &mut self.journal)?;
+        let withheld = commit::is_pending(archive, &collected)?;
         driven.done.extend(collected);
+        if withheld && self.target.outlives_runner() {
+            console.warn(&format!(
+                "{} stays on {} until its benchmarks are committed: `runner resume` tries again",
+                self.folder().file_name().unwrap_or_default().to_string_lossy(),
+                self.plan.facts.target.name
+            ));
+            return Ok(next);
+        }
         if keep {
             self.target.remove_secrets()?;
         } else {
             self.target.clean()?;
         }
-        self.run.retire(archive, keep)
+        self.run.retire(archive, keep)?;
+        Ok(next)
+    }
+
+    /// Begins anew what a cluster ended through no fault of its own, where the campaign wants that.
+    fn next_attempt(
+        &self,
+        archive: &Archive,
+        done: &[Done],
+        console: &Console,
+        driven: &mut Driven,
+    ) -> Result<Option<Self>> {
+        let Some(target) = self.target.another().filter(|_| !self.plan.facts.retry.is_empty()) else { return Ok(None) };
+        let retry::Attempt { ended, begun } = retry::next_attempt(archive, &self.run.layout, &self.plan, done)?;
+        if !ended.is_empty() {
+            let ids: Vec<String> = ended.iter().map(BenchmarkId::to_string).collect();
+            console.say(&format!("begun anew, as their jobs were ended: {}", ids.join(", ")));
+        }
+        driven.retried.extend(ended);
+        let Some((run, plan)) = begun else { return Ok(None) };
+        let journal = Journal::open(run.layout.folder())?;
+        Ok(Some(Self::new(run, plan, target, journal, State::Planned)))
+    }
+
+    /// Asks its target whether it would take it, without launching it.
+    pub fn check(&mut self) -> Result<()> {
+        let folder = self.folder().to_owned();
+        self.target.check(&folder)
     }
 
     /// Takes back one that its target will never take.
@@ -358,11 +408,10 @@ pub fn drive(
                         driven.fail(&err);
                     }
                 }
-                Err(err) if err.is::<Gone>() => {
-                    if let Err(err) = deployment.finish(None, archive, keep, console, &mut driven) {
-                        driven.fail(&err);
-                    }
-                }
+                Err(err) if err.is::<Gone>() => match deployment.finish(None, archive, keep, console, &mut driven) {
+                    Ok(next) => under_way.extend(next),
+                    Err(err) => driven.fail(&err),
+                },
                 Err(err) => {
                     if err.is::<Unreachable>() {
                         unreachable.insert(name);
@@ -395,15 +444,26 @@ pub fn drive(
                 deployment.follow(*following, archive, console)?;
             }
             let looked = match deployment.look(console) {
-                Ok(None) if until == Until::Seen => {
+                Ok(Look::UnderWay) if until == Until::Seen => {
                     driven.left += 1;
                     Ok(())
                 }
-                Ok(None) => {
+                Ok(Look::UnderWay | Look::Settling) => {
                     under_way.push(deployment);
                     Ok(())
                 }
-                Ok(Some(remark)) => deployment.finish(remark, archive, keep, console, &mut driven),
+                Ok(Look::Ended(remark)) => match deployment.finish(remark, archive, keep, console, &mut driven) {
+                    // The command that waits for it launches it.
+                    Ok(Some(_)) if until == Until::Seen => {
+                        driven.left += 1;
+                        Ok(())
+                    }
+                    Ok(next) => {
+                        under_way.extend(next);
+                        Ok(())
+                    }
+                    Err(err) => Err(err),
+                },
                 Err(err) => Err(err),
             };
             match looked {

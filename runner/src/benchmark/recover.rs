@@ -91,7 +91,8 @@ fn finish(archive: &Archive, run: RunFolder, recovered: &mut Recovered) -> Resul
     }
     let plan = run.layout.plan()?;
     let mut journal = Journal::open(run.layout.folder())?;
-    let benchmarks = collect::deployment(archive, &run.layout, &plan, None, &mut journal)?;
+    let benchmarks = collect::deployment(archive, &run.layout, &plan, None)?;
+    collect::finish(&run.layout, &mut journal)?;
     for id in collect::not_begun(&plan, &benchmarks) {
         recovered.remarks.push(format!("{id} was not begun when its runner died"));
     }

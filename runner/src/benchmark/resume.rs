@@ -76,7 +76,7 @@ pub fn resume(
     let wanted = |benchmarks: &[BenchmarkId]| {
         resumption.only.is_empty() || benchmarks.iter().any(|id| resumption.only.contains(id))
     };
-    let mut adopted = Vec::new();
+    let mut adopted: Vec<Result<Deployment>> = Vec::new();
     let mut count = 0;
     let mut before = Driven::default();
     for found in unfinished(archive)?.into_iter().filter(|found| wanted(&found.benchmarks)) {
@@ -96,6 +96,14 @@ pub fn resume(
     }
     if adopted.is_empty() {
         return Ok(before);
+    }
+    if resumption.stop {
+        // All are known to their clusters by now: what they do is asked once for all.
+        for deployment in adopted.iter_mut().flatten() {
+            if let Err(err) = deployment.cancel() {
+                before.fail(&err);
+            }
+        }
     }
     console.begin("unfinished", count);
     let until = if resumption.wait { Until::Archived } else { Until::Seen };
@@ -132,15 +140,15 @@ fn take_up(
     let journal = Journal::open(run.layout.folder())?;
     let mut deployment = Deployment::new(run, plan, target, journal, state);
     if resumption.stop {
-        if deployment.state == State::Planned {
-            // Nothing of it was submitted.
-            deployment.withdraw(archive)?;
-            return Ok(None);
-        }
-        match deployment.stop() {
+        match deployment.take_up() {
+            Ok(true) => {}
+            Ok(false) => {
+                deployment.withdraw(archive)?;
+                return Ok(None);
+            }
             // Its end is found out, and archived, when it is driven.
             Err(err) if err.is::<Gone>() => {}
-            stopped => stopped?,
+            Err(err) => return Err(err),
         }
     }
     Ok(Some(deployment))

@@ -40,9 +40,12 @@ pub struct Keeping {
     /// Keep the run folders, under RESULTS/.work/kept.
     #[arg(long)]
     pub keep: bool,
-    /// Request records and logs above this size stay outside git, under RESULTS/.raw.
+    /// The most that a benchmark may have in git: the largest of its request records and logs stay outside, under RESULTS/.raw.
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_size)]
     pub raw_limit: u64,
+    /// Once all benchmarks together have this much in git, request records and logs of new ones stay outside.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
+    pub archive_budget: u64,
     /// Sign manifests and commits with this SSH key: a private key's file, or a public key's whose other half an agent has.
     #[arg(long, value_name = "KEY", conflicts_with = "anonymous")]
     pub sign: Option<PathBuf>,
@@ -56,7 +59,7 @@ pub struct Keeping {
     #[arg(long, value_name = "SECONDS", value_parser = super::poll_seconds)]
     pub poll: Option<f64>,
     /// On a cluster: begin benchmarks anew whose jobs ended so, up to three times: `preempted,node_fail,…`.
-    #[arg(long, value_name = "STATES", value_delimiter = ',', value_parser = benchmark::retried_end, conflicts_with = "detach")]
+    #[arg(long, value_name = "STATES", value_delimiter = ',', value_parser = benchmark::retried_end)]
     pub retry: Vec<String>,
     /// Exit with 1 when a benchmark is invalid or client-bound.
     #[arg(long)]
@@ -70,6 +73,7 @@ impl Keeping {
             commit: !self.no_commit,
             keep: self.keep,
             raw_limit_bytes: self.raw_limit,
+            budget_bytes: Some(self.archive_budget),
             poll_s: self.poll,
             detach: self.detach,
             retry: self.retry.clone(),

@@ -1,6 +1,7 @@
 //! `runner verify [ID…]`: whether the archive is what was sealed: files, formats, figures, and git's history.
 
 use std::{
+    collections::{HashMap, HashSet},
     path::PathBuf,
     process::ExitCode,
     sync::{
@@ -8,14 +9,20 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::Instant,
 };
 
 use anyhow::{Result, bail};
-use archive::{AllowedSigners, Archive, Audit, AuditError, BenchmarkId, Damage, DamageKind, RequestReader, Verified};
+use archive::{AllowedSigners, Archive, Asked, Audit, AuditError, BenchmarkId, Damage, OnDisk, Verified};
 use clap::Args;
+use serde_json::json;
 
+use self::known::Known;
 use super::Global;
 use crate::units;
+
+mod contents;
+mod known;
 
 #[derive(Debug, Args)]
 pub struct Verify {
@@ -32,6 +39,19 @@ pub struct Verify {
     /// allowed signers of `ssh-keygen`).
     #[arg(long, value_name = "FILE", conflicts_with = "digests")]
     signers: Option<PathBuf>,
+    /// Also find again what an earlier `verify` of this build found: figures, and the older part of history.
+    #[arg(long)]
+    anew: bool,
+}
+
+/// What was found, and how long each part took.
+struct Found {
+    of_files: Vec<Verified>,
+    history: Option<Audit>,
+    damages: Vec<Damage>,
+    /// Benchmarks whose contents were known before.
+    known: usize,
+    seconds: Vec<(&'static str, f64)>,
 }
 
 impl Verify {
@@ -45,89 +65,151 @@ impl Verify {
             true => archive.ids()?,
             false => self.ids.iter().map(|text| archive.find(text)).collect::<Result<_>>()?,
         };
-        let of_files = files(&archive, &ids, !self.digests);
-        let history = match self.digests {
-            true => None,
-            false => {
-                let only = (!self.ids.is_empty()).then_some(ids.as_slice());
-                match archive::audit(archive.folder(), self.append_only.as_deref(), only) {
-                    Ok(audit) => Some(audit),
-                    // Without a base nobody said that there is a history.
-                    Err(AuditError::NoRepository(_)) if self.append_only.is_none() => None,
-                    Err(err) => return Err(err.into()),
-                }
-            }
-        };
-
-        let signatures = match self.digests {
-            true => Vec::new(),
-            false => self.signatures(&archive, &ids, history.as_ref())?,
-        };
-        let mut damages: Vec<&Damage> = of_files.iter().flat_map(|one| &one.damages).collect();
-        damages.extend(history.iter().flat_map(|audit| &audit.damages));
-        damages.extend(&signatures);
-        let files: u64 = of_files.iter().map(|one| one.files).sum();
-        let bytes: u64 = of_files.iter().map(|one| one.bytes).sum();
-        let absent: usize = of_files.iter().map(|one| one.absent.len()).sum();
-        if global.json {
-            let value = serde_json::json!({
-                "benchmarks": ids.len(),
-                "files": files,
-                "bytes": bytes,
-                "files_elsewhere": absent,
-                "damages": damages,
-                "history": history.as_ref().map(|audit| serde_json::json!({
-                    "commits": audit.commits,
-                    "is_shallow": audit.is_shallow,
-                    "unread_commits": audit.unread_commits,
-                    "uncommitted": audit.uncommitted,
-                })),
-            });
-            super::print(&format!("{value:#}\n"))?;
-        } else {
-            let mut text: String = damages.iter().map(|damage| format!("{damage}\n")).collect();
-            text += &format!(
-                "{} and {} of {} ",
-                count(ids.len(), "benchmark"),
-                count(files as usize, "file"),
-                units::bytes(bytes)
-            );
-            text += if self.digests { "compared with their manifests" } else { "verified" };
-            if absent > 0 {
-                text += &format!("; {} kept outside git and not here", count(absent, "file"));
-            }
-            text += &match (&history, self.digests) {
-                (_, true) => String::new(),
-                (Some(audit), _) => of_history(audit),
-                (None, _) => "; in no git repository, so there is no history to verify".into(),
-            };
-            text += &match damages.len() {
-                0 => ": all is as it was sealed\n".to_owned(),
-                found => format!(": {}\n", count(found, "damage")),
-            };
-            super::print(&text)?;
+        let found = self.look(&archive, &ids)?;
+        match global.json {
+            true => super::print(&format!("{:#}\n", found.as_json(ids.len())))?,
+            false => super::print(&found.as_text(ids.len(), self.digests))?,
         }
-        Ok(ExitCode::from(u8::from(!damages.is_empty())))
+        Ok(ExitCode::from(u8::from(!found.damages.is_empty())))
     }
-}
 
-impl Verify {
+    fn look(&self, archive: &Archive, ids: &[BenchmarkId]) -> Result<Found> {
+        let mut seconds = Vec::new();
+        let mut since = Instant::now();
+        let mut lap = |what: &'static str| {
+            seconds.push((what, since.elapsed().as_secs_f64()));
+            since = Instant::now();
+        };
+        let of_files = on_every_core(ids, |id| archive.verify(*id));
+        let mut damages: Vec<Damage> = of_files.iter().flat_map(|one| one.damages.clone()).collect();
+        lap("files");
+        if self.digests {
+            return Ok(Found { of_files, history: None, damages, known: 0, seconds });
+        }
+
+        let mut known = if self.anew { Known::nothing() } else { Known::read(archive) };
+        // What is not as it was sealed needs not be read further.
+        let (unread, read): (Vec<_>, Vec<_>) =
+            ids.iter().zip(&of_files).filter(|(_, verified)| verified.damages.is_empty()).partition(|(_, verified)| {
+                !verified.digest.as_ref().is_some_and(|digest| known.contents.contains(digest))
+            });
+        let of_contents = on_every_core(&unread, |(id, _)| contents::of_contents(archive, **id));
+        for ((_, verified), damages) in unread.iter().zip(&of_contents) {
+            // What is kept elsewhere was not looked at.
+            if damages.is_empty() && verified.absent.is_empty() {
+                known.contents.extend(verified.digest.clone());
+            }
+        }
+        damages.extend(of_contents.into_iter().flatten());
+        lap("contents");
+
+        let on_disk: HashMap<BenchmarkId, OnDisk> =
+            ids.iter().zip(&of_files).filter_map(|(id, verified)| Some((*id, verified.on_disk()?))).collect();
+        let asked = Asked {
+            base: self.append_only.as_deref(),
+            only: (!self.ids.is_empty()).then_some(ids),
+            read: Some(&on_disk),
+            // Of signatures every commit is wanted.
+            known: known.history.as_ref().filter(|_| self.signers.is_none()),
+        };
+        let history = match archive::audit(archive.folder(), &asked) {
+            Ok(audit) => Some(audit),
+            // Without a base nobody said that there is a history.
+            Err(AuditError::NoRepository(_)) if self.append_only.is_none() => None,
+            Err(err) => return Err(err.into()),
+        };
+        damages.extend(history.iter().flat_map(|audit| audit.damages.clone()));
+        lap("history");
+        damages.extend(self.signatures(archive, ids, history.as_ref())?);
+        lap("signatures");
+
+        let present: HashSet<&String> = of_files.iter().filter_map(|verified| verified.digest.as_ref()).collect();
+        if self.ids.is_empty() {
+            known.contents.retain(|digest| present.contains(digest));
+        }
+        if let Some(audited) = history.as_ref().and_then(|audit| audit.audited.clone()) {
+            known.history = Some(audited);
+        }
+        known.write(archive);
+        Ok(Found { known: read.len(), of_files, history, damages, seconds })
+    }
+
     /// What is wrong with signatures: those that are there, or all that should be.
     fn signatures(&self, archive: &Archive, ids: &[BenchmarkId], history: Option<&Audit>) -> Result<Vec<Damage>> {
         let signers = self.signers.as_deref().map(AllowedSigners::open).transpose()?;
         let mut damages = Vec::new();
-        for id in ids {
-            damages.extend(archive.verify_signature(*id, signers.as_ref())?);
+        for one in on_every_core(ids, |id| archive.verify_signature(*id, signers.as_ref())) {
+            damages.extend(one?);
         }
         if let (Some(signers), Some(history)) = (&signers, history) {
-            damages.extend(archive.verify_commits(&history.brought, signers)?);
+            let parts: Vec<_> = history.brought.chunks(SIGNATURES_AT_ONCE).collect();
+            for part in on_every_core(&parts, |part| archive.verify_commits(part, signers)) {
+                damages.extend(part?);
+            }
         }
         Ok(damages)
     }
 }
 
+/// Commits whose signatures are looked at by one thread in a row: opening the repository is not worth fewer.
+const SIGNATURES_AT_ONCE: usize = 16;
+
+impl Found {
+    fn totals(&self) -> (u64, u64, usize) {
+        let of_files = &self.of_files;
+        let files = of_files.iter().map(|one| one.files).sum();
+        (files, of_files.iter().map(|one| one.bytes).sum(), of_files.iter().map(|one| one.absent.len()).sum())
+    }
+
+    fn as_json(&self, benchmarks: usize) -> serde_json::Value {
+        let (files, bytes, absent) = self.totals();
+        json!({
+            "benchmarks": benchmarks,
+            "files": files,
+            "bytes": bytes,
+            "files_elsewhere": absent,
+            "damages": self.damages,
+            "known_benchmarks": self.known,
+            "history": self.history.as_ref().map(|audit| json!({
+                "commits": audit.commits,
+                "known_commits": audit.known_commits,
+                "is_shallow": audit.is_shallow,
+                "unread_commits": audit.unread_commits,
+                "uncommitted": audit.uncommitted,
+            })),
+            "seconds": self.seconds.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
+        })
+    }
+
+    fn as_text(&self, benchmarks: usize, digests: bool) -> String {
+        let (files, bytes, absent) = self.totals();
+        let mut text: String = self.damages.iter().map(|damage| format!("{damage}\n")).collect();
+        let (benchmarks, files) = (count(benchmarks, "benchmark"), count(files as usize, "file"));
+        text += &format!("{benchmarks} and {files} of {} ", units::bytes(bytes));
+        text += if digests { "compared with their manifests" } else { "verified" };
+        if absent > 0 {
+            text += &format!("; {} kept outside git and not here", count(absent, "file"));
+        }
+        if self.known > 0 {
+            text += &format!("; the contents of {} as found before", self.known);
+        }
+        text += &match (&self.history, digests) {
+            (_, true) => String::new(),
+            (Some(audit), _) => of_history(audit),
+            (None, _) => "; in no git repository, so there is no history to verify".into(),
+        };
+        text + &match self.damages.len() {
+            0 => ": all is as it was sealed\n".to_owned(),
+            found => format!(": {}\n", count(found, "damage")),
+        }
+    }
+}
+
 fn of_history(audit: &Audit) -> String {
     let mut text = format!("; {} of history", count(audit.commits as usize, "commit"));
+    if audit.known_commits > 0 {
+        text += &format!(", {} of them as found before", audit.known_commits);
+    }
     if audit.is_shallow {
         text += " (the clone is shallow: what was before is not known)";
     }
@@ -147,73 +229,21 @@ fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Verifies the files of all, a benchmark at a time on every core.
-fn files(archive: &Archive, ids: &[BenchmarkId], contents: bool) -> Vec<Verified> {
+/// Does it to all, one at a time on every core; what comes of each, in their order.
+fn on_every_core<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
-    let all: Vec<Mutex<Verified>> = ids.iter().map(|_| Mutex::default()).collect();
-    let work = || {
-        while let Some((place, id)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, ids.get(at)?)))
-        {
-            let mut verified = archive.verify(*id);
-            // What is not as it was sealed needs not be read further.
-            if contents && verified.damages.is_empty() {
-                verified.damages = of_contents(archive, *id);
-            }
-            *all[place].lock().unwrap_or_else(|poison| poison.into_inner()) = verified;
-        }
-    };
+    let done: Vec<Mutex<Option<R>>> = all.iter().map(|_| Mutex::new(None)).collect();
     thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from).min(ids.len()) {
-            scope.spawn(work);
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from).min(all.len()) {
+            scope.spawn(|| {
+                while let Some((place, one)) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, all.get(at)?)))
+                {
+                    let result = work(one);
+                    *done[place].lock().unwrap_or_else(|poison| poison.into_inner()) = Some(result);
+                }
+            });
         }
     });
-    all.into_iter().map(|one| one.into_inner().unwrap_or_else(|poison| poison.into_inner())).collect()
-}
-
-/// Reads everything that the format defines, and computes the summary anew.
-fn of_contents(archive: &Archive, id: BenchmarkId) -> Vec<Damage> {
-    let mut damages = Vec::new();
-    let mut damage = |file: &str, kind, detail: String| {
-        damages.push(Damage { benchmark_id: id, file: Some(file.to_owned()), kind, detail });
-    };
-    let benchmark = match archive.open(id) {
-        Ok(benchmark) => benchmark,
-        Err(err) => {
-            damage("manifest.json", DamageKind::Format, format!("{err:#}"));
-            return damages;
-        }
-    };
-    let run = benchmark.run().map_err(|err| damage("run.json", DamageKind::Format, format!("{err:#}"))).ok();
-    if let Some(run) = run.as_ref().filter(|run| run.benchmark_id != id) {
-        damage("run.json", DamageKind::Format, format!("says that it is {}", run.benchmark_id));
-    }
-    let summary = benchmark.summary().map_err(|err| damage("summary.json", DamageKind::Format, format!("{err:#}")));
-    if let Err(err) =
-        benchmark.resources().and_then(|samples| samples.into_iter().flatten().try_for_each(|one| one.map(drop)))
-    {
-        damage("resources.jsonl.zst", DamageKind::Format, format!("{err:#}"));
-    }
-    for name in benchmark.logs() {
-        let read = benchmark.log_lines(name).and_then(|lines| {
-            let Some(mut lines) = lines else { return Ok(()) };
-            while lines.next_line()?.is_some() {}
-            Ok(())
-        });
-        if let Err(err) = read {
-            damage(&format!("logs/{name}"), DamageKind::Format, format!("{err:#}"));
-        }
-    }
-    let requests = benchmark.path_of("requests.jsonl.zst");
-    if let (Some(run), Ok(Some(stored)), Some(requests)) = (run, summary, requests) {
-        let facts = analysis::Facts::of_archived(&run, &stored);
-        match analysis::summarise(&facts, || RequestReader::open(&requests)) {
-            Ok(computed) => {
-                for difference in analysis::differences(&stored, &computed) {
-                    damage("summary.json", DamageKind::Summary, difference);
-                }
-            }
-            Err(err) => damage("requests.jsonl.zst", DamageKind::Format, format!("{err:#}")),
-        }
-    }
-    damages
+    done.into_iter().filter_map(|one| one.into_inner().unwrap_or_else(|poison| poison.into_inner())).collect()
 }

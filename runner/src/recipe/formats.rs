@@ -103,7 +103,11 @@ pub fn check_volume(text: &str) -> Result<(), String> {
     let parts: Vec<&str> = text.split(':').collect();
     let options =
         parts.get(2).is_none_or(|options| options.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b','));
-    if parts.len() <= 3 && parts.iter().all(|part| !part.is_empty()) && options {
+    if parts.iter().take(2).any(|part| part.contains(',')) {
+        // The runtimes take what stands behind it for another bind.
+        Err("a folder that is bound cannot have a comma in its name: expected `host:container` or `host:container:ro`"
+            .into())
+    } else if parts.len() <= 3 && parts.iter().all(|part| !part.is_empty()) && options {
         Ok(())
     } else {
         Err("expected `host:container` or `host:container:ro`".into())
@@ -221,6 +225,9 @@ mod tests {
             ("/a:/b", false, true),
             ("/a:/b:ro", false, true),
             ("/a:/b:ro:x", false, false),
+            ("/a,/etc:/b", false, false),
+            ("/a:/b,/etc:/c", false, false),
+            ("/a:/b:ro,z", false, true),
             ("/a:", false, false),
             ("/a:/b:R", false, false),
             ("", false, false),

@@ -106,6 +106,8 @@ pub enum Hint {
 pub enum Container {
     Apptainer,
     Singularity,
+    /// Rootless, with the storage of the node.
+    Podman,
 }
 
 impl Container {
@@ -114,6 +116,7 @@ impl Container {
         match self {
             Self::Apptainer => "apptainer",
             Self::Singularity => "singularity",
+            Self::Podman => "podman",
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     rc::Rc,
@@ -16,36 +16,38 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use archive::TargetFacts;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{AgentStatus, Gone, NotNow, Refused, Target, ssh::Ssh};
+use super::{AgentStatus, Target, ssh::Ssh};
 use crate::{
-    agent::{self, Layout},
+    agent::{Agent, Layout, find},
     recipe::{Recipe, Resources, target_file::SlurmTarget},
 };
 
 mod copy;
 pub mod doctor;
+mod jobs;
 mod login;
 pub mod output;
 mod refusal;
 pub mod script;
 pub mod state;
+mod submit;
 
+pub use jobs::Jobs;
 pub use login::Place;
 
 use self::{
+    jobs::{Accounts, Followed},
     output::JobRecord,
-    refusal::{Refusal, TIMED_OUT},
-    script::{Job, Role, job_name, quoted},
-    state::{Phase, blocked_for_ever},
+    refusal::TIMED_OUT,
+    script::{Job, Role, quoted},
+    state::Phase,
+    submit::{NODES_UNKNOWN, submit, untaken},
 };
 
 /// How long a lost connection is tried again before this process gives up; the jobs go on all the same.
 const PATIENCE: Duration = Duration::from_secs(900);
-/// So many questions in a row must not know a job before it counts as forgotten.
-const UNKNOWN_TIMES: u32 = 3;
 
 /// A cluster as this process uses it.
 #[derive(Debug)]
@@ -58,110 +60,10 @@ pub struct Cluster {
     program: Option<String>,
     followed: BTreeMap<String, Followed>,
     asked: Option<Instant>,
+    /// Scripts that Slurm would take, without the names of their deployments.
+    taken: BTreeSet<String>,
     /// Questions to Slurm about jobs.
     pub questions: u64,
-}
-
-/// A deployment whose jobs are asked for.
-#[derive(Debug)]
-struct Followed {
-    folder: PathBuf,
-    jobs: Jobs,
-    unknown: u32,
-    /// The jobs whose end was asked for since Slurm was asked last.
-    ending: Vec<String>,
-}
-
-impl Followed {
-    /// Takes what the accounts say of the jobs `ids`; `None` when they did not answer, which says nothing of any job.
-    fn hear(
-        &mut self,
-        ids: &[String],
-        accounts: Option<&BTreeMap<String, JobRecord>>,
-        queue: &BTreeMap<String, JobRecord>,
-    ) {
-        let Some(accounts) = accounts else { return };
-        let mut unknown = false;
-        for job in self.jobs.each() {
-            if !ids.contains(&job.id) {
-                continue;
-            }
-            match (accounts.get(&job.id), queue.contains_key(&job.id)) {
-                // The accounts are written a little later than the queue.
-                (Some(known), in_queue) if known.phase().is_over() || !in_queue => *job = job.with(known),
-                (None, false) => {
-                    unknown = true;
-                    if self.unknown + 1 >= UNKNOWN_TIMES {
-                        job.state = state::FORGOTTEN.to_owned();
-                    }
-                }
-                _ => {}
-            }
-        }
-        self.unknown = if unknown { self.unknown + 1 } else { 0 };
-    }
-
-    /// Those of `ids` whose end was not asked for yet since Slurm was asked last.
-    fn newly_ended(&mut self, ids: Vec<String>) -> Vec<String> {
-        let new: Vec<String> = ids.into_iter().filter(|id| !self.ending.contains(id)).collect();
-        self.ending.extend(new.iter().cloned());
-        new
-    }
-}
-
-/// `jobs.json`: the jobs of a deployment, as far as Slurm has spoken of them.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Jobs {
-    pub service: JobRecord,
-    pub client: JobRecord,
-    /// Somebody asked for their end.
-    #[serde(default)]
-    pub stopped: bool,
-    /// Why they were ended before their time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub blocked: Option<String>,
-    /// Slurm put one of them back into the queue after it had run, and which.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requeued: Option<String>,
-}
-
-impl Jobs {
-    pub fn path(folder: &Path) -> PathBuf {
-        folder.join("jobs.json")
-    }
-
-    pub fn read(folder: &Path) -> Option<Self> {
-        agent::read_json(&Self::path(folder)).ok()
-    }
-
-    fn each(&mut self) -> [&mut JobRecord; 2] {
-        [&mut self.service, &mut self.client]
-    }
-
-    /// The jobs of which Slurm has not said all yet.
-    fn open(&self) -> impl Iterator<Item = &str> {
-        let known = |job: &&JobRecord| job.phase().is_over() && job.ended_unix_s.is_some();
-        [&self.service, &self.client].into_iter().filter(move |job| !known(job)).map(|job| job.id.as_str())
-    }
-
-    fn are_over(&self) -> bool {
-        self.service.phase().is_over() && self.client.phase().is_over()
-    }
-
-    /// What was wrong with their end, unless it was asked for.
-    fn remark(&self) -> Option<String> {
-        if self.stopped {
-            return None;
-        }
-        let complaint = |role: Role, job: &JobRecord| Some(format!("the {}'s {}", role.name(), job.complaint()?));
-        let service = complaint(Role::Service, &self.service);
-        // A client that never began only says that its service ended.
-        let client =
-            complaint(Role::Client, &self.client).filter(|_| service.is_none() || self.client.started_unix_s.is_some());
-        let requeued = self.requeued.as_ref().map(|id| format!("Slurm put job {id} back into the queue"));
-        let all: Vec<String> = self.blocked.clone().into_iter().chain(requeued).chain(service).chain(client).collect();
-        (!all.is_empty()).then(|| all.join("; "))
-    }
 }
 
 impl Cluster {
@@ -175,6 +77,7 @@ impl Cluster {
             program: None,
             followed: BTreeMap::new(),
             asked: None,
+            taken: BTreeSet::new(),
             questions: 0,
         })
     }
@@ -223,36 +126,23 @@ impl Cluster {
         }
         let found: BTreeMap<String, JobRecord> =
             output::queue(&said).into_iter().map(|job| (job.id.clone(), job)).collect();
-        let mut ask_account = Vec::new();
-        for followed in self.followed.values_mut() {
-            followed.ending.clear();
-            let mut requeued = None;
-            for job in followed.jobs.each() {
-                match found.get(&job.id) {
-                    Some(known) if job.phase() == Phase::Running && known.phase() == Phase::Waiting => {
-                        requeued = Some(job.id.clone());
-                        *job = known.clone();
-                    }
-                    Some(known) => *job = job.with(known),
-                    None if !job.phase().is_over() => ask_account.push(job.id.clone()),
-                    None => {}
-                }
-                // Its end and its exit code are in the accounts only.
-                if job.phase().is_over() && job.ended_unix_s.is_none() {
-                    ask_account.push(job.id.clone());
-                }
-            }
-            followed.jobs.requeued = requeued.or(followed.jobs.requeued.take());
-        }
-        if !ask_account.is_empty() && accounts.is_none() {
+        let accounts = match accounts {
+            Some(text) => Accounts::Said(output::accounting(&text)),
+            None if output::has_no_accounts(&answer.stderr) => Accounts::Absent,
+            None => Accounts::Silent,
+        };
+        if accounts == Accounts::Silent && !answer.stderr.trim().is_empty() {
             tracing::info!("the accounts of {} do not answer: {}", self.name, answer.stderr.trim());
         }
-        let accounts = accounts.map(|text| output::accounting(&text));
         for followed in self.followed.values_mut() {
-            followed.hear(&ask_account, accounts.as_ref(), &found);
-        }
-        for followed in self.followed.values() {
-            agent::write_json(&Jobs::path(&followed.folder), &followed.jobs)?;
+            let layout = Layout::new(&followed.folder);
+            let said = |agent, names: &[&str]| {
+                let event = names.iter().find_map(|name| find(&layout, agent, name))?;
+                Some(event.time.unix_us() / 1_000_000)
+            };
+            let last_words = [said(Agent::Serve, &["stopped", "failed"]), said(Agent::Load, &["finished"])];
+            followed.hear(&found, &accounts, last_words);
+            followed.jobs.write(&followed.folder)?;
         }
         Ok(())
     }
@@ -267,10 +157,6 @@ impl Cluster {
         Ok(())
     }
 }
-
-/// For a shell: whether a controller that has just begun does not know all of its nodes yet, and refuses what it would take
-/// a moment later.
-const NODES_UNKNOWN: &str = "timeout 60 sinfo --noheader --format=%t 2>/dev/null | grep -q '^unk'";
 
 /// Behind what the queue, and then the accounts, say; with the status of the command that asked.
 const QUEUE_END: &str = "--end of the queue:";
@@ -402,12 +288,16 @@ impl Target for Slurm {
         let there = cluster.folder(&name)?;
         let program = login::put_program(&mut cluster, &place)?;
         for (role, text) in scripts(&name, &resources, &cluster.site, &there, &program)? {
-            let asked = format!(
-                "timeout 60 sbatch --test-only 2>&1 && exit 0; code=$?; {NODES_UNKNOWN} || exit $code; exit {TIMED_OUT}"
-            );
-            let answer = cluster.ssh.run(&asked, text.as_bytes())?;
-            if answer.code != 0 {
-                return Err(untaken(&format!("the {}'s job", role.name()), answer.code, &answer.text()));
+            let anonymous = text.replace(&name, "DEPLOYMENT");
+            if !cluster.taken.contains(&anonymous) {
+                let asked = format!(
+                    "timeout 60 sbatch --test-only 2>&1 && exit 0; code=$?; {NODES_UNKNOWN} || exit $code; exit {TIMED_OUT}"
+                );
+                let answer = cluster.ssh.run(&asked, text.as_bytes())?;
+                if answer.code != 0 {
+                    return Err(untaken(&format!("the {}'s job", role.name()), answer.code, &answer.text()));
+                }
+                cluster.taken.insert(anonymous);
             }
             fs::write(folder.join(format!("{}.sh", role.agent())), text)?;
         }
@@ -427,59 +317,46 @@ impl Target for Slurm {
         if Jobs::read(folder).is_none() {
             let mut cluster = self.cluster.borrow_mut();
             let there = cluster.folder(&name)?;
-            let jobs = submit(&mut cluster.ssh, &there, &name)?;
-            agent::write_json(&Jobs::path(folder), &jobs)?;
+            submit(&mut cluster.ssh, &there, &name)?.write(folder)?;
         }
         self.follow()
+    }
+
+    fn was_launched(&mut self, folder: &Path) -> Result<bool> {
+        let name = self.own(folder)?;
+        if Jobs::read(folder).is_some() {
+            return Ok(true);
+        }
+        let mut cluster = self.cluster.borrow_mut();
+        let there = cluster.folder(&name)?;
+        let found = submit::find(&mut cluster.ssh, &there, &name)?;
+        found.as_ref().map_or(Ok(()), |jobs| jobs.write(folder))?;
+        Ok(found.is_some())
     }
 
     fn status(&mut self) -> Result<AgentStatus> {
         self.follow()?;
         let mut cluster = self.cluster.borrow_mut();
         let (_, name) = self.run()?;
-        if !cluster.followed.get(name).is_some_and(|followed| followed.jobs.are_over()) {
+        if !cluster.followed.get(name).is_some_and(Followed::is_settled) {
             cluster.refresh()?;
         }
-        let Some(followed) = cluster.followed.get(name) else { bail!("nobody follows {name}") };
-        let mut jobs = followed.jobs.clone();
-        let folder = followed.folder.clone();
-        let (service, client) = (jobs.service.phase(), jobs.client.phase());
-        if jobs.are_over() {
+        let Some(followed) = cluster.followed.get_mut(name) else { bail!("nobody follows {name}") };
+        if followed.is_settled() {
+            let remark = followed.jobs.remark();
             cluster.followed.remove(name);
-            return Ok(AgentStatus::Ended { remark: jobs.remark() });
+            return Ok(AgentStatus::Ended { remark });
         }
-        let waits_in_vain = [(Role::Service, &jobs.service), (Role::Client, &jobs.client)]
-            .into_iter()
-            .filter(|(_, job)| job.phase() == Phase::Waiting)
-            .find_map(|(role, job)| Some((role, job.clone(), blocked_for_ever(&job.reason)?)));
-        let mut end = Vec::new();
-        match (service, client) {
-            // It must not be measured on top of what was. The other one notices its silence.
-            (Phase::Waiting, _) if jobs.requeued.as_ref() == Some(&jobs.service.id) => {
-                end.push(jobs.service.id.clone())
-            }
-            (_, Phase::Waiting) if jobs.requeued.as_ref() == Some(&jobs.client.id) => end.push(jobs.client.id.clone()),
-            // One without the other has nothing to do.
-            (Phase::Over(_), Phase::Waiting) => end.push(jobs.client.id.clone()),
-            (Phase::Over(_), Phase::Running) | (Phase::Running, Phase::Over(_)) => {}
-            (Phase::Waiting, Phase::Over(_)) => end.push(jobs.service.id.clone()),
-            _ => {}
+        if followed.jobs.are_over() {
+            return Ok(AgentStatus::Settling);
         }
-        if let (Some((role, job, why)), None) = (waits_in_vain, &jobs.blocked)
-            && end.is_empty()
-        {
-            jobs.blocked =
-                Some(format!("the {}'s job {} would wait for ever ({}): {why}", role.name(), job.id, job.reason));
-            end = [&jobs.service, &jobs.client].map(|job| job.id.clone()).to_vec();
-        }
-        let end = cluster.followed.get_mut(name).map(|followed| followed.newly_ended(end)).unwrap_or_default();
+        let end = followed.jobs.now_ending();
+        let end = followed.newly_ended(end);
+        let (jobs, folder) = (followed.jobs.clone(), followed.folder.clone());
         if !end.is_empty() {
+            jobs.write(&folder)?;
             let ids: Vec<&str> = end.iter().map(String::as_str).collect();
             cluster.cancel("", &ids)?;
-            agent::write_json(&Jobs::path(&folder), &jobs)?;
-            if let Some(followed) = cluster.followed.get_mut(name) {
-                followed.jobs = jobs.clone();
-            }
         }
         let waiting = [&jobs.service, &jobs.client].into_iter().find(|job| job.phase() == Phase::Waiting);
         Ok(match waiting {
@@ -492,8 +369,10 @@ impl Target for Slurm {
         self.follow()?;
         let mut cluster = self.cluster.borrow_mut();
         let (folder, name) = self.run()?;
-        // How to stop depends on what runs now.
-        cluster.asked = None;
+        // How to stop depends on what runs now; one question tells it of all that are stopped together.
+        if !cluster.followed.get(name).is_some_and(|followed| followed.heard) {
+            cluster.asked = None;
+        }
         cluster.refresh()?;
         let Some(followed) = cluster.followed.get_mut(name) else { return Ok(()) };
         if followed.jobs.are_over() {
@@ -502,7 +381,7 @@ impl Target for Slurm {
         }
         followed.jobs.stopped = true;
         let jobs = followed.jobs.clone();
-        agent::write_json(&Jobs::path(folder), &jobs)?;
+        jobs.write(folder)?;
         match jobs.client.phase() {
             // It ends in order, keeps what it measured, and its service ends after it.
             Phase::Running => cluster.cancel("--batch --signal=TERM", &[&jobs.client.id]),
@@ -543,6 +422,10 @@ impl Target for Slurm {
         Ok(())
     }
 
+    fn another(&self) -> Option<Box<dyn Target>> {
+        Some(Box::new(Self::new(Rc::clone(&self.cluster))))
+    }
+
     fn adopt(&mut self, folder: &Path) -> Result<()> {
         self.own(folder).map(drop)
     }
@@ -555,8 +438,7 @@ impl Slurm {
         let (folder, name) = self.run()?;
         if !cluster.followed.contains_key(name) {
             let jobs = Jobs::read(folder).context("the jobs of the deployment are not known")?;
-            let followed = Followed { folder: folder.to_owned(), jobs, unknown: 0, ending: Vec::new() };
-            cluster.followed.insert(name.to_owned(), followed);
+            cluster.followed.insert(name.to_owned(), Followed::new(folder.to_owned(), jobs));
         }
         Ok(())
     }
@@ -569,76 +451,6 @@ impl JobRecord {
             reason => reason,
         }
     }
-}
-
-/// The error for a job that `sbatch` did not take.
-fn untaken(what: &str, code: i32, said: &str) -> anyhow::Error {
-    let reason = said.trim().lines().last().unwrap_or("no answer");
-    match Refusal::of(code, said) {
-        Refusal::Lasting => Refused(format!("Slurm refuses {what}: {reason}")).into(),
-        Refusal::Limit => NotNow { why: format!("Slurm takes no more jobs now: {reason}"), limit: true }.into(),
-        Refusal::Again => NotNow { why: format!("Slurm did not take {what}: {reason}"), limit: false }.into(),
-    }
-}
-
-/// Submits both jobs of a folder that is in place there; submits nothing twice, however often it is called.
-fn submit(ssh: &mut Ssh, there: &str, name: &str) -> Result<Jobs> {
-    let names = Role::BOTH.map(|role| quoted(&job_name(name, role)));
-    let [service, client] = names;
-    // `.intent`: a submission may have happened. `.job`: the number of one that has.
-    let script = format!(
-        "{enter}\n\
-         exec 9>submit.lock; flock -w 100 9 || exit 4\n\
-         job() {{\n\
-           [ ! -s $1.job ] || return 0\n\
-           if [ -e $1.intent ]; then\n\
-             id=$(timeout 60 squeue --noheader --states=all --user=\"$(id -un)\" --name=\"$2\" --format=%i) || exit 5\n\
-             [ -n \"$id\" ] || id=$(timeout 60 sacct --allocations --noheader --parsable2 --starttime=now-30days --name=\"$2\" --format=JobIDRaw 2>/dev/null | tail -n 1)\n\
-             if [ -n \"$id\" ]; then echo \"$id\" >$1.number; mv $1.number $1.job; return 0; fi\n\
-           fi\n\
-           : >$1.intent\n\
-           timeout 90 sbatch --parsable $3 $1.sh >$1.number 2>$1.refused; code=$?\n\
-           if [ $code -ne 0 ]; then\n\
-             cat $1.refused >&2; [ $code -ne {TIMED_OUT} ] || exit 5; ! {NODES_UNKNOWN} || exit 5; return 6\n\
-           fi\n\
-           mv $1.number $1.job\n\
-         }}\n\
-         job serve {service} '' || exit 6\n\
-         id=$(cut -d';' -f1 serve.job)\n\
-         job load {client} \"--dependency=after:$id --kill-on-invalid-dep=yes\" || exit 6\n\
-         cat serve.job load.job\n",
-        enter = copy::enter(there)?,
-        service = service?,
-        client = client?,
-    );
-    let answer = ssh.run(&script, b"")?;
-    match answer.code {
-        0 => {}
-        3 => return Err(Gone(there.to_owned()).into()),
-        6 => {
-            let err = untaken("the job", 1, &answer.stderr);
-            if err.is::<Refused>() {
-                // The service would wait for a client that never comes. What may be taken later leaves it in the queue.
-                let script = format!(
-                    "{}; [ ! -s serve.job ] || {{ timeout 60 scancel $(cut -d';' -f1 serve.job) && rm -f serve.job serve.intent; }}",
-                    copy::enter(there)?
-                );
-                ssh.run(&script, b"")?.ok("cannot cancel the service of a client that Slurm refuses")?;
-            }
-            return Err(err);
-        }
-        _ => return Err(untaken("the job", TIMED_OUT, &answer.stderr)),
-    }
-    let text = answer.text();
-    let ids: Vec<String> = text.lines().filter_map(output::submitted).collect();
-    let [service, client] = ids.as_slice() else { bail!("cannot make sense of sbatch's answer: {:?}", text.trim()) };
-    let record = |id: &String, role| JobRecord {
-        id: id.clone(),
-        name: job_name(name, role),
-        state: "PENDING".to_owned(),
-        ..JobRecord::default()
-    };
-    Ok(Jobs { service: record(service, Role::Service), client: record(client, Role::Client), ..Jobs::default() })
 }
 
 #[cfg(test)]
@@ -674,60 +486,5 @@ mod tests {
         assert_eq!(asked(queue, &["7", "17"]), None);
         assert_eq!(asked(queue, &["7", "8", "9"]).as_deref(), Some("accounts --jobs=8,9\n"));
         assert_eq!(asked("", &["1"]).as_deref(), Some("accounts --jobs=1\n"));
-    }
-
-    #[test]
-    fn what_is_told_of_jobs_is_what_caused_the_end() {
-        let job = |id: &str, state: &str, started| JobRecord {
-            id: id.into(),
-            state: state.into(),
-            started_unix_s: started,
-            ..JobRecord::default()
-        };
-        let jobs = |service, client| Jobs { service, client, ..Jobs::default() };
-        let fine = jobs(job("1", "COMPLETED", Some(1)), job("2", "COMPLETED", Some(1)));
-        assert_eq!((fine.are_over(), fine.remark()), (true, None));
-        let lost = jobs(job("1", "NODE_FAIL", Some(1)), job("2", "CANCELLED", None));
-        assert_eq!(lost.remark().expect("one"), "the service's job 1 lost its node (Slurm: NODE_FAIL)");
-        let forgotten = jobs(job("1", "COMPLETED", Some(1)), job("2", "FORGOTTEN", None));
-        assert!(forgotten.are_over() && forgotten.remark().expect("one").contains("no longer known"));
-        let stopped = Jobs { stopped: true, ..lost };
-        assert_eq!(stopped.remark(), None);
-    }
-
-    #[test]
-    fn only_an_answer_of_the_accounts_makes_a_job_forgotten() {
-        let running = |id: &str| JobRecord { id: id.into(), state: "RUNNING".into(), ..JobRecord::default() };
-        let jobs = Jobs { service: running("1"), client: running("2"), ..Jobs::default() };
-        let mut followed = Followed { folder: PathBuf::new(), jobs, unknown: 0, ending: Vec::new() };
-        let (ids, none) = (["1".to_owned(), "2".to_owned()], BTreeMap::new());
-        for _ in 0..2 * UNKNOWN_TIMES {
-            followed.hear(&ids, None, &none);
-        }
-        assert!(!followed.jobs.are_over());
-        for _ in 1..UNKNOWN_TIMES {
-            followed.hear(&ids, Some(&none), &none);
-            followed.hear(&ids, None, &none);
-            assert!(!followed.jobs.are_over());
-        }
-        followed.hear(&ids, Some(&none), &none);
-        assert!(followed.jobs.are_over());
-    }
-
-    #[test]
-    fn the_end_of_a_job_is_asked_for_once_a_question() {
-        let mut followed = Followed { folder: PathBuf::new(), jobs: Jobs::default(), unknown: 0, ending: Vec::new() };
-        assert_eq!(followed.newly_ended(vec!["1".to_owned()]), ["1"]);
-        assert_eq!(followed.newly_ended(vec!["1".to_owned(), "2".to_owned()]), ["2"]);
-        assert!(followed.newly_ended(vec!["1".to_owned()]).is_empty());
-    }
-
-    #[test]
-    fn what_was_not_taken_is_refused_only_for_good() {
-        assert!(untaken("the job", 1, "failed: Invalid qos specification").is::<Refused>());
-        for (code, said, limit) in [(TIMED_OUT, "", false), (1, "AssocMaxSubmitJobLimit", true)] {
-            let err = untaken("the job", code, said);
-            assert_eq!(err.downcast_ref::<NotNow>().expect("not now").limit, limit);
-        }
     }
 }

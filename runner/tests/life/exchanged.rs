@@ -203,6 +203,95 @@ fn a_tar_brings_a_benchmark_to_another_archive() {
     other.assert_in_order();
 }
 
+/// Objects whose names are no fields of the format: those of metrics, limits, errors and axes, and a person's own.
+const NAMES: [&str; 9] =
+    ["resolved", "swept", "slo", "thresholds", "limits", "steps_s", "server_s", "error_summary", "service_figures"];
+
+/// Puts a field that nobody knows into every object, at any depth.
+fn with_unknown(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields.iter_mut().filter(|(name, _)| !NAMES.contains(&name.as_str())) {
+                match (name.as_str(), value) {
+                    ("operations", Value::Object(all)) => all.values_mut().for_each(with_unknown),
+                    (_, value) => with_unknown(value),
+                }
+            }
+            fields.insert("of_a_newer_build".into(), serde_json::json!({ "deep": [1, null, "x"] }));
+        }
+        Value::Array(items) => items.iter_mut().for_each(with_unknown),
+        _ => {}
+    }
+}
+
+#[test]
+fn fields_of_newer_builds_survive_whatever_writes_a_benchmark_anew() {
+    let (project, id) = measured();
+    // The same benchmark as a newer build might have made it.
+    let newer = project.archive().allocate().expect("an id");
+    let results = project.root().join("results");
+    let (from, staged) = (results.join(id.to_string()), results.join(".work/newer"));
+    for path in archive::files_below(&from).expect("readable") {
+        let name = path.strip_prefix(&from).expect("below").to_str().expect("text").to_owned();
+        let mut bytes = fs::read(&path).expect("read");
+        let parse = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+        match name.as_str() {
+            "run.json" | "summary.json" => {
+                let text = String::from_utf8(bytes).expect("text").replace(&id.to_string(), &newer.to_string());
+                let mut value = parse(&text);
+                with_unknown(&mut value);
+                bytes = format!("{value:#}\n").into_bytes();
+            }
+            "requests.jsonl.zst" | "resources.jsonl.zst" => {
+                let text = String::from_utf8(zstd::decode_all(&bytes[..]).expect("compressed")).expect("text");
+                let mut lines = String::new();
+                for line in text.lines() {
+                    let mut value = parse(line);
+                    with_unknown(&mut value);
+                    lines += &format!("{value}\n");
+                }
+                bytes = zstd::encode_all(lines.as_bytes(), 3).expect("compressed");
+            }
+            name if name.starts_with("manifest") => continue,
+            _ => {}
+        }
+        let place = staged.join(name);
+        fs::create_dir_all(place.parent().expect("a folder")).expect("created");
+        fs::write(place, bytes).expect("written");
+    }
+    archive::seal(&results, newer, &staged, &archive::SealOptions::default()).expect("sealed");
+    // Every command reads it.
+    for command in [&["verify"][..], &["list"], &["summary", "latest"], &["metrics", "latest"], &["logs", "latest"]] {
+        project.runner(command).code(0);
+    }
+    let jsonl = project.runner(&["export", "latest", "--format", "jsonl"]).code(0).stdout();
+    assert_eq!(jsonl.matches("of_a_newer_build").count(), 40);
+
+    // Where its id is taken it is sealed anew, with another one and no other change.
+    project.runner(&["archive", "export", "latest"]).code(0);
+    let tar = project.root().join(format!("{newer}.tar"));
+    let other = Project::new();
+    other.write("small.yaml", SMALL);
+    other.runner(&["run", "small.yaml", "--repetitions", "2"]).code(0);
+    other.wait_for_silence();
+    other.runner(&["import", tar.to_str().expect("text")]).code(0);
+    let renamed = other.ids()[2];
+    let read = |project: &Project, id: BenchmarkId, name: &str| {
+        fs::read(project.root().join("results").join(id.to_string()).join(name)).expect("read")
+    };
+    for name in ["summary.json", "requests.jsonl.zst", "resources.jsonl.zst"] {
+        assert_eq!(read(&other, renamed, name), read(&project, newer, name), "{name}");
+    }
+    let sealed = String::from_utf8(read(&project, newer, "run.json")).expect("text");
+    let mut expected: Value =
+        serde_json::from_str(&sealed.replace(&newer.to_string(), &renamed.to_string())).expect("JSON");
+    let found: Value = serde_json::from_slice(&read(&other, renamed, "run.json")).expect("JSON");
+    expected["imported"] = found["imported"].clone();
+    assert_eq!(found, expected);
+    other.runner(&["verify"]).code(0);
+    other.assert_in_order();
+}
+
 #[test]
 fn a_results_folder_of_the_other_system_is_marked_and_computed_anew() {
     let project = Project::new();

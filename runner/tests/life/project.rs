@@ -204,6 +204,11 @@ impl Finished {
         String::from_utf8_lossy(&self.0.stderr).into_owned()
     }
 
+    #[allow(dead_code, reason = "of the tests of clusters")]
+    pub fn exit_code(&self) -> Option<i32> {
+        self.0.status.code()
+    }
+
     pub fn was_killed(&self) -> bool {
         self.0.status.signal().is_some()
     }
@@ -217,6 +222,12 @@ pub struct Running {
 impl Running {
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id() as i32), signal).expect("it still runs");
+    }
+
+    /// Whether it has ended, without waiting.
+    #[allow(dead_code, reason = "of the tests of clusters")]
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it can be asked for").is_some()
     }
 
     /// Nobody reads its stderr any more.

@@ -70,6 +70,12 @@ impl Cluster {
         found.unwrap_or_else(|| panic!("no job {name} in\n{text}")).0.to_owned()
     }
 
+    /// The digest of an image in the testbed's registry.
+    pub fn image_digest(&self, name: &str) -> String {
+        let file = fs::read(self.folder.join(format!("registry/{name}.squashfs"))).expect("an image");
+        format!("sha256:{}", archive::sha256_hex(&file))
+    }
+
     /// A small file system that all nodes see.
     pub fn small(&self) -> PathBuf {
         self.folder.join("small")

@@ -78,12 +78,46 @@ fn a_client_that_dies_ends_its_service() {
 }
 
 #[test]
-fn a_lost_node_is_named() {
-    let cluster = Cluster::alone();
-    let (stage, reason) = under_load(&cluster, &redis("1", 300.0), |_, _| {
-        cluster.slurm("scontrol", &["update", "nodename=mel0001", "state=down", "reason=test"]);
+fn a_module_that_is_not_there_is_named_and_nothing_is_started() {
+    let cluster = Cluster::shared();
+    // There is no `module` on the testbed at all.
+    let project = cluster.project("modules: [env/none-of-that]\n");
+    project.write("redis.yaml", &redis("1", 1.0));
+    project.runner(&["run", "redis.yaml"]).code(1);
+    let (_, reason) = failure(&project);
+    assert!(reason.contains("the module `env/none-of-that` cannot be loaded"), "{reason}");
+}
+
+#[test]
+fn a_client_that_never_starts_ends_its_service() {
+    let cluster = Cluster::shared();
+    let project = cluster.project("client_patience: 3s\n");
+    // Its node is there and taken: it waits without a reason that blocks for ever.
+    let recipe = redis("1", 1.0).replace("exclude_nodes: mel0001,", "exclude_nodes: 'mel0001,mel0003', memory: 479G,");
+    let taker = cluster.login("sbatch --parsable -A p200000 --qos=short -p cpu -w mel0002 --mem=470G -t 5 --output=/dev/null --wrap 'sleep 200'");
+    project.write("redis.yaml", &recipe);
+    project.runner(&["run", "redis.yaml"]).code(1);
+    cluster.slurm("scancel", &[taker.trim()]);
+    let (_, reason) = failure(&project);
+    assert!(reason.contains("no client came within 3 s"), "{reason}");
+}
+
+#[test]
+fn a_job_that_is_suspended_goes_on_when_it_is_let() {
+    let cluster = Cluster::shared();
+    let project = cluster.project("");
+    project.write("redis.yaml", &redis("1", 6.0));
+    let running = project.start(&["run", "redis.yaml"]);
+    project.wait_for("progress.json", "loading");
+    let execution = execution(&project);
+    let job = cluster.job(&execution, "load");
+    cluster.slurm("scontrol", &["suspend", &job]);
+    project.wait_until("a suspended job", || {
+        let listed = project.runner(&["resume", "--list"]);
+        listed.stdout().contains("SUSPENDED")
     });
-    cluster.slurm("scontrol", &["update", "nodename=mel0001", "state=resume"]);
-    assert_eq!(stage, Stage::Loading);
-    assert!(reason.contains("lost its node on mel0001"), "{reason}");
+    cluster.slurm("scontrol", &["resume", &job]);
+    running.finish().code(0);
+    project.assert_in_order();
+    assert_eq!(project.run(project.ids()[0]).status, Status::Completed);
 }

@@ -5,12 +5,20 @@
 mod cluster;
 #[path = "campaign.rs"]
 mod on_slurm_campaign;
+#[path = "containers.rs"]
+mod on_slurm_containers;
+#[path = "doctor.rs"]
+mod on_slurm_doctor;
 #[path = "endings.rs"]
 mod on_slurm_endings;
 #[path = "faults.rs"]
 mod on_slurm_faults;
+#[path = "hostile.rs"]
+mod on_slurm_hostile;
 #[path = "killed.rs"]
 mod on_slurm_killed;
+#[path = "nodes.rs"]
+mod on_slurm_nodes;
 #[path = "stopped.rs"]
 mod on_slurm_stopped;
 #[path = "transports.rs"]

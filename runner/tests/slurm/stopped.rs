@@ -1,6 +1,6 @@
 //! Campaigns that are left to themselves, stopped, or cut off from their cluster.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use archive::Status;
 use nix::sys::signal::Signal;
@@ -99,13 +99,51 @@ fn a_campaign_survives_the_loss_of_its_connection() {
     assert_eq!(project.run(project.ids()[0]).status, Status::Completed);
 }
 
+#[test]
+fn a_folder_stays_on_the_cluster_until_its_benchmarks_are_committed() {
+    let cluster = Cluster::shared();
+    let project = cluster.project("");
+    project.write("redis.yaml", &redis("1", 3.0));
+    let running = project.start(&["run", "redis.yaml"]);
+    project.wait_for("progress.json", "loading");
+    // Somebody else's git is at work.
+    project.write(".git/index.lock", "");
+    let finished = running.finish();
+    assert!(finished.stderr().contains("until its benchmarks are committed"), "{}", finished.stderr());
+    let execution = project.run(project.ids()[0]).campaign.execution;
+    assert_eq!(cluster.run_folders(&execution), 1);
+    fs::remove_file(project.root().join(".git/index.lock")).expect("it was there");
+    project.runner(&["resume", "--poll", "1"]).code(0);
+    project.assert_in_order();
+    assert_eq!((cluster.run_folders(&execution), cluster.jobs_of(&execution).len()), (0, 2));
+}
+
+#[test]
+fn all_that_is_stopped_is_asked_about_at_once() {
+    let cluster = Cluster::shared();
+    let project = cluster.project("max_jobs: 6\n");
+    project.write("redis.yaml", &redis("1, 2, 3", 300.0).replace("redeploy: false", "redeploy: true"));
+    project.runner(&["run", "--detach", "redis.yaml"]).code(0);
+    let execution = execution(&project);
+    let stopping = project.start(&["-v", "stop", "--poll", "60"]);
+    project.wait_until("the end of all jobs", || cluster.queued(&execution) == 0);
+    // Before it asks again.
+    stopping.signal(Signal::SIGINT);
+    let stopped = stopping.finish();
+    assert!(stopped.stderr().contains("of them 1 questions about jobs"), "{}", stopped.stderr());
+    project.runner(&["collect", "--poll", "1"]);
+    project.assert_in_order();
+    assert_eq!((cluster.jobs_of(&execution).len(), cluster.run_folders(&execution)), (6, 0));
+}
+
 /// The execution that has a run folder here.
 pub fn execution(project: &Project) -> String {
-    let runs: Vec<PathBuf> = fs::read_dir(project.root().join("results/.work/run"))
-        .expect("there are runs")
-        .flatten()
-        .map(|run| run.path())
-        .collect();
-    let name = runs[0].file_name().expect("a name").to_string_lossy().into_owned();
-    name.rsplit_once('-').expect("an execution and a number").0.to_owned()
+    execution_of(project).expect("there are runs")
+}
+
+/// The same, if there is one.
+pub fn execution_of(project: &Project) -> Option<String> {
+    let runs = fs::read_dir(project.root().join("results/.work/run")).ok()?;
+    let name = runs.flatten().next()?.file_name().to_string_lossy().into_owned();
+    Some(name.rsplit_once('-')?.0.to_owned())
 }

@@ -1,5 +1,6 @@
 //! One benchmark: whether its figures can be trusted, the figures, their course, and where they come from.
 
+mod jobs;
 mod origin;
 mod tables;
 
@@ -52,6 +53,7 @@ struct Context {
     overrides: Vec<String>,
     resolved: String,
     provenance: Vec<(String, String)>,
+    jobs: Option<Table>,
     nodes: Option<Table>,
     rerun: String,
     report: String,
@@ -167,6 +169,7 @@ pub fn page(benchmark: &Loaded, own: &Own, report_files: &BTreeSet<String>) -> P
         overrides: run.recipe.overrides.clone(),
         resolved: shortened(pretty(&run.recipe.resolved)),
         provenance: origin::provenance(benchmark),
+        jobs: jobs::jobs(benchmark),
         nodes: origin::nodes(benchmark),
         rerun: format!("runner rerun {id}"),
         report: format!("../../reports/{id}/index.html"),

@@ -42,7 +42,8 @@ impl Clone {
         let rerun_of = rerun_of.map(|number| BenchmarkId::new(20_260_301, number));
         let run = json!({
             "schema": 1, "benchmark_id": id, "what": what, "float": 0.1, "rerun_of": rerun_of,
-            "events": [{"event": "begun", "benchmark_id": id}],
+            "events": [{"event": "begun", "benchmark_id": id, "of_a_newer_build": {"deep": [1, null]}}],
+            "service": {"of_a_newer_build": {"deep": [1, null]}},
         });
         fs::write(staged.join("run.json"), format!("{run:#}\n")).expect("written");
         fs::write(staged.join("logs/out"), format!("{what}\r\n")).expect("written");
@@ -68,7 +69,7 @@ impl Clone {
             assert_eq!(self.archive().verify(id).damages, [], "{id}");
             assert_eq!(self.run(id)["benchmark_id"], json!(id));
         }
-        assert_eq!(audit(&self.root.join("results"), None, None).expect("read").damages, []);
+        assert_eq!(audit(&self.root.join("results"), &crate::Asked::default()).expect("read").damages, []);
         assert_eq!(self.git(&["fsck", "--strict", "--no-dangling"]), "");
         assert_eq!(self.git(&["status", "--porcelain", "--", "results"]), "");
     }
@@ -129,6 +130,9 @@ fn ids_that_two_clones_gave_are_told_apart() {
     assert_eq!((run["what"].as_str(), run["float"].as_f64()), (Some("of two"), Some(0.1)));
     assert_eq!(run["renamed"], json!({ "benchmark_id": taken, "digest": old }));
     assert_eq!(run["events"][0]["benchmark_id"], json!(renamed));
+    for object in [&run["events"][0], &run["service"]] {
+        assert_eq!(object["of_a_newer_build"], json!({ "deep": [1, null] }), "what nobody knows stays");
+    }
     assert_eq!(two.run(rerun)["rerun_of"], json!(renamed), "a rerun names the one it repeated");
     assert_eq!(two.archive().open(free).expect("there").digest().expect("read"), kept, "others keep every byte");
     let log = two.root.join(format!("results/{renamed}/logs/out"));

@@ -73,16 +73,43 @@ pub fn examine(cluster: &mut Cluster) -> Vec<Check> {
         Ok(says) => say("job", Some(true), says),
         Err(err) => say("job", Some(false), format!("{err:#}")),
     }
-    if let Some(container) = cluster.site.container {
-        let says =
-            format!("{}, from the modules {:?}: to be seen in a job only", container.program(), cluster.site.modules);
-        say("container", None, says);
+    if cluster.site.container.is_some() {
+        match container(cluster) {
+            Ok((fine, says)) => say("container", fine, says),
+            Err(err) => say("container", None, format!("cannot be asked for: {err:#}")),
+        }
     }
     checks
 }
 
 fn quoted_or_empty(word: &str) -> String {
     quoted(word).unwrap_or_default()
+}
+
+/// Whether a login shell with the target's modules has what runs containers. Many sites have modules and containers on
+/// compute nodes only, so its absence here is no want.
+fn container(cluster: &mut Cluster) -> Result<(Option<bool>, String)> {
+    let Some(container) = cluster.site.container else { return Ok((None, String::new())) };
+    let program = container.program();
+    let loads: Vec<String> = cluster
+        .site
+        .modules
+        .iter()
+        .map(|module| Ok(format!("module load {} && ", quoted(module)?)))
+        .collect::<Result<_>>()?;
+    let script = format!("{}timeout 60 {program} --version 2>/dev/null", loads.concat());
+    let answer = cluster.ssh.run(&format!("timeout 120 bash -lc {}", quoted(&script)?), b"")?;
+    let said = answer.text().lines().last().unwrap_or_default().trim().to_owned();
+    Ok(match (answer.code, said.is_empty()) {
+        (0, false) => (Some(true), said),
+        _ => (
+            None,
+            format!(
+                "{program} is not on the login node, with the modules {:?}: a job shows whether nodes have it",
+                cluster.site.modules
+            ),
+        ),
+    })
 }
 
 /// Of each partition that the target names: whether it is there and up.

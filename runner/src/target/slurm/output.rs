@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::state::{End, Phase};
 
 /// For `squeue --format`.
-pub const QUEUE_FORMAT: &str = "%i|%T|%V|%S|%P|%q|%a|%N|%j|%r";
+pub const QUEUE_FORMAT: &str = "%i|%T|%V|%S|%e|%P|%q|%a|%N|%j|%r";
 /// For `sacct --format`.
 pub const ACCOUNTING_FORMAT: &str = "JobIDRaw,State,Submit,Start,Partition,QOS,Account,NodeList,JobName,ExitCode,End";
 
@@ -55,7 +55,7 @@ impl JobRecord {
             reason: newer.reason.clone(),
             submitted_unix_s: newer.submitted_unix_s.or(self.submitted_unix_s),
             started_unix_s: newer.started_unix_s.or(self.started_unix_s),
-            ended_unix_s: newer.ended_unix_s,
+            ended_unix_s: newer.ended_unix_s.or(self.ended_unix_s.filter(|_| newer.phase().is_over())),
             partition: text(&newer.partition, &self.partition),
             qos: text(&newer.qos, &self.qos),
             account: text(&newer.account, &self.account),
@@ -89,11 +89,11 @@ pub fn submitted(text: &str) -> Option<String> {
 pub fn queue(text: &str) -> Vec<JobRecord> {
     let jobs = text.lines().filter_map(|line| {
         // The reason is last: nobody promises that there is no bar in it.
-        let fields: Vec<&str> = line.splitn(10, '|').collect();
-        let [id, state, submitted, started, partition, qos, account, nodes, name, reason] = fields[..] else {
+        let fields: Vec<&str> = line.splitn(11, '|').collect();
+        let [id, state, submitted, started, ended, partition, qos, account, nodes, name, reason] = fields[..] else {
             return None;
         };
-        Phase::of(state)?;
+        let phase = Phase::of(state)?;
         let reason = if reason == "None" { String::new() } else { reason.to_owned() };
         Some(JobRecord {
             id: identifier(id)?,
@@ -102,8 +102,9 @@ pub fn queue(text: &str) -> Vec<JobRecord> {
             reason,
             submitted_unix_s: submitted.parse().ok(),
             // Of a job that waits, a guess.
-            started_unix_s: started.parse().ok().filter(|_| Phase::of(state) != Some(Phase::Waiting)),
-            ended_unix_s: None,
+            started_unix_s: started.parse().ok().filter(|_| phase != Phase::Waiting),
+            // Of a job that goes on, its time limit.
+            ended_unix_s: ended.parse().ok().filter(|_| phase.is_over()),
             partition: known(partition),
             qos: known(qos),
             account: known(account),
@@ -144,6 +145,13 @@ pub fn accounting(text: &str) -> BTreeMap<String, JobRecord> {
         Some((id, record))
     });
     jobs.collect()
+}
+
+/// Whether `sacct` says that this cluster keeps no accounts, or is not there at all.
+pub fn has_no_accounts(said: &str) -> bool {
+    said.lines().any(|line| {
+        line.contains("accounting storage is disabled") || line.contains("sacct") && line.contains("not found")
+    })
 }
 
 /// The records of `scontrol --oneliner show …`: one a line, `Key=value` fields whose values may have blanks in them.
@@ -210,16 +218,17 @@ mod tests {
     #[test]
     fn a_queue_is_read() {
         let text = "\
-41|RUNNING|1700000000|1700000010|cpu|default|p200000|mel0001|e-0001.serve|None
-42|PENDING|1700000000|1700000400|cpu|default|p200000||e-0001.load|(ReqNodeNotAvail, Reserved|for maintenance)
-50_[1-3%2]|PENDING|1700000000|N/A|cpu|(null)|p200000||array|Priority
-51+1|COMPLETED|1700000000|1700000001|gpu|default|p200000|mel[2001-2002]|het|None
+41|RUNNING|1700000000|1700000010|1700003610|cpu|default|p200000|mel0001|e-0001.serve|None
+42|PENDING|1700000000|1700000400|N/A|cpu|default|p200000||e-0001.load|(ReqNodeNotAvail, Reserved|for maintenance)
+50_[1-3%2]|PENDING|1700000000|N/A|N/A|cpu|(null)|p200000||array|Priority
+51+1|COMPLETED|1700000000|1700000001|1700000009|gpu|default|p200000|mel[2001-2002]|het|None
 slurm_load_jobs error: Invalid job id specified
 ";
         let jobs = queue(text);
         assert_eq!(jobs.iter().map(|job| job.id.as_str()).collect::<Vec<_>>(), ["41", "42", "50_[1-3%2]", "51+1"]);
         assert_eq!(jobs[0].started_unix_s, Some(1_700_000_010));
         assert_eq!((jobs[0].reason.as_str(), jobs[1].started_unix_s), ("", None));
+        assert_eq!((jobs[0].ended_unix_s, jobs[3].ended_unix_s), (None, Some(1_700_000_009)));
         assert_eq!(jobs[1].reason, "(ReqNodeNotAvail, Reserved|for maintenance)");
         assert_eq!((jobs[2].qos.as_str(), jobs[3].nodes.as_str()), ("", "mel[2001-2002]"));
         assert_eq!(jobs[3].complaint(), None);
@@ -243,6 +252,62 @@ slurm_load_jobs error: Invalid job id specified
         assert_eq!(jobs["43"].complaint(), None);
         assert!(jobs["44"].complaint().expect("one").contains("more memory"));
         assert!(jobs["45"].complaint().expect("one").contains("exit code 7:0"));
+    }
+
+    /// As the text formats of 23.11 differ from those of 22.05: a reason may have more words, `sacct` tells of jobs that were
+    /// requeued with a state of their own, and partitions have fields that were not there.
+    #[test]
+    fn newer_output_is_read() {
+        let text = "\
+2241|PENDING|1700000000|N/A|N/A|gpu|default|p200000||e-0001.serve|AssocGrpBillingMinutes
+2242|PENDING|1700000000|N/A|N/A|gpu|short-preempt|p200000||e-0002.serve|(Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions)
+2243|COMPLETING|1700000000|1700000010|1700000400|gpu|default|p200000|mel[2001,2003-2004]|e-0003.serve|None
+2244|REQUEUED|1700000000|1700000010|1700000400|gpu|default|p200000|mel2001|e-0004.serve|BeginTime
+2245|POWER_UP_NODE|1700000000|N/A|N/A|cpu|default|p200000||e-0005.serve|None
+2246|STAGE_OUT|1700000000|1700000010|N/A|cpu|default|p200000|mel0001|e-0006.serve|None
+";
+        let jobs = queue(text);
+        let phases: Vec<Phase> = jobs.iter().map(JobRecord::phase).collect();
+        use Phase::{Running, Waiting};
+        assert_eq!(phases, [Waiting, Waiting, Running, Waiting, Waiting, Running]);
+        assert!(jobs[1].reason.contains("higher priority") && jobs[2].nodes == "mel[2001,2003-2004]");
+        let accounts = accounting(
+            "2244|REQUEUED|1700000000|1700000010|gpu|default|p200000|mel2001|e-0004.serve|0:0|1700000400\n\
+             2244|PREEMPTED|1700000000|1700000500|gpu|default|p200000|mel2002|e-0004.serve|0:15|1700000600\n\
+             2247|DEADLINE|1700000000|None|cpu|default|p200000|None assigned|e-0007.load|0:0|1700000600\n\
+             2248+0|COMPLETED|1700000000|1700000010|cpu|default|p200000|mel0001|e-0008.load|0:0|1700000400\n\
+             2249.extern|COMPLETED|1700000000|1700000010||||mel0001|extern|0:0|1700000400\n",
+        );
+        assert_eq!(accounts.keys().collect::<Vec<_>>(), ["2244", "2247", "2248+0"]);
+        assert_eq!(accounts["2244"].state, "PREEMPTED");
+        assert_eq!((accounts["2247"].started_unix_s, accounts["2247"].complaint().is_some()), (None, true));
+        let partition = "PartitionName=gpu AllowGroups=ALL AllowAccounts=ALL AllowQos=ALL AllocNodes=ALL Default=NO QoS=N/A \
+            DefaultTime=NONE DisableRootJobs=NO ExclusiveUser=NO ExclusiveTopo=NO GraceTime=0 Hidden=NO MaxNodes=UNLIMITED \
+            MaxTime=2-00:00:00 MinNodes=1 LLN=NO MaxCPUsPerNode=UNLIMITED MaxCPUsPerSocket=UNLIMITED Nodes=mel[2001-2200] \
+            PriorityJobFactor=1 PriorityTier=1 RootOnly=NO ReqResv=NO OverSubscribe=EXCLUSIVE PreemptMode=REQUEUE State=UP \
+            TotalCPUs=25600 TotalNodes=200 SelectTypeParameters=NONE JobDefaults=(null) DefMemPerNode=UNLIMITED \
+            TRES=cpu=25600,mem=98000G,node=200,billing=25600,gres/gpu=800 TRESBillingWeights=CPU=0,GRES/gpu=1";
+        let records = records(partition);
+        assert_eq!((records[0]["State"].as_str(), records[0]["TotalNodes"].as_str()), ("UP", "200"));
+        assert_eq!(records[0]["TRES"], "cpu=25600,mem=98000G,node=200,billing=25600,gres/gpu=800");
+        assert_eq!(submitted("2250;meluxina\n").as_deref(), Some("2250"));
+    }
+
+    #[test]
+    fn accounts_are_absent_or_only_silent() {
+        for (said, absent) in [
+            ("Slurm accounting storage is disabled\n", true),
+            ("sh: 9: sacct: not found", true),
+            ("sh: sacct: command not found", true),
+            (
+                "sacct: error: slurm_persist_conn_open: Something happened with the receiving/processing of the persistent connection init message",
+                false,
+            ),
+            ("sacct: error: Problem talking to the database: Connection refused", false),
+            ("", false),
+        ] {
+            assert_eq!(has_no_accounts(said), absent, "{said}");
+        }
     }
 
     #[test]
@@ -270,7 +335,7 @@ slurm_load_jobs error: Invalid job id specified
         /// What squeue prints for a job is what is read of it.
         #[test]
         fn a_job_comes_back(id in 1_u32..99_999_999, submitted in 0_i64..4_000_000_000, name in "[a-z0-9._-]{1,40}", nodes in "mel[0-9]{4}") {
-            let line = format!("{id}|RUNNING|{submitted}|{submitted}|cpu|q|a|{nodes}|{name}|None\n");
+            let line = format!("{id}|RUNNING|{submitted}|{submitted}|N/A|cpu|q|a|{nodes}|{name}|None\n");
             let jobs = queue(&line);
             prop_assert_eq!(jobs.len(), 1);
             prop_assert_eq!(&jobs[0].id, &id.to_string());

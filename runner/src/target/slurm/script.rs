@@ -123,9 +123,6 @@ pub fn script(job: &Job<'_>) -> Result<String> {
         text.push_str(&format!("#SBATCH {directive}\n"));
     }
     text.push_str("umask 077\n");
-    for module in job.site.modules.iter().chain(&job.resources.modules) {
-        text.push_str(&format!("module load {}\n", quoted(module)?));
-    }
     let mut words = Vec::new();
     if job.nodes() > 1 {
         // One task a node. It hands on the signals it gets, and ends all tasks when one dies.
@@ -150,6 +147,14 @@ pub fn script(job: &Job<'_>) -> Result<String> {
     }
     words.push(job.folder.to_owned());
     let words: Vec<String> = words.iter().map(|word| quoted(word)).collect::<Result<_>>()?;
+    for module in job.site.modules.iter().chain(&job.resources.modules) {
+        // The agent says of one that is not there, and measures nothing with another program than the one that was meant.
+        let (program, without) = (quoted(job.program)?, quoted(&format!("--without-module={module}"))?);
+        let agent = quoted(job.role.agent())?;
+        let name = quoted(module)?;
+        let folder = quoted(job.folder)?;
+        text.push_str(&format!("module load {name} || exec {program} 'agent' {agent} '--job' {without} {folder}\n"));
+    }
     // The agent takes the script's place, so that Slurm's signals reach it.
     text.push_str(&format!("exec {}\n", words.join(" ")));
     Ok(text)
@@ -216,7 +221,7 @@ mod tests {
             "#SBATCH --time=30",
             "#SBATCH --mem=0",
             "#SBATCH --no-requeue",
-            "module load 'env/1'",
+            "module load 'env/1' || exec '/scratch/bin/runner' 'agent' 'serve' '--job' '--without-module=env/1' '/scratch/run/d'",
             "exec '/scratch/bin/runner' 'agent' 'serve' '--job' '--silence=120' '--client-patience=300' '/scratch/run/d'",
         ] {
             assert!(text.lines().any(|given| given == line), "{line} is not in\n{text}");
@@ -279,6 +284,35 @@ mod tests {
             let output = Command::new("bash").args(["-c", &traced]).output().expect("bash runs");
             let expect = format!("load\0{name}\0exec /scratch/bin/runner\0");
             prop_assert_eq!(String::from_utf8_lossy(&output.stdout), expect);
+            // One that cannot be loaded is told to the agent, which takes the script's place then.
+            let failing = format!("module() {{ return 1; }}\nexec() {{ printf '%s\\0' \"$@\"; exit; }}\n{body}");
+            let output = Command::new("bash").args(["-c", &failing]).output().expect("bash runs");
+            let expect =
+                format!("/scratch/bin/runner\0agent\0load\0--job\0--without-module={name}\0/scratch/run/d\0");
+            prop_assert_eq!(String::from_utf8_lossy(&output.stdout), expect);
+        }
+
+        /// From a recipe to its script, in every field that a job is asked for with: refused, or one option that is as it was
+        /// given; and nothing else of the script changes.
+        #[test]
+        fn text_in_any_field_is_one_option_or_refused(text in "(\\PC|[\n\t '\"$`\\\\;&|<>(){}#%-]|--wrap=id|#SBATCH){1,30}", field in 0_usize..8) {
+            let name = ["partition", "account", "qos", "memory", "time_limit", "constraints", "exclude_nodes", "modules"][field];
+            let value = if name == "modules" { serde_json::json!([text]) } else { serde_json::json!(text) };
+            let resources: Resources = serde_json::from_value(serde_json::json!({name: value})).expect("resources");
+            let site = site();
+            let without = directives(&job(Role::Service, &Resources::default(), &site)).expect("directives");
+            let Ok(script) = script(&job(Role::Service, &resources, &site)) else { return Ok(()) };
+            // As sbatch reads it: up to the first line that is no comment.
+            let head: Vec<&str> = script.lines().take_while(|line| line.starts_with('#')).collect();
+            let asked: Vec<&str> = head.iter().filter_map(|line| line.strip_prefix("#SBATCH ")).collect();
+            prop_assert_eq!(head.len(), asked.len() + 1);
+            prop_assert!(asked.iter().all(|option| !option.contains(char::is_whitespace)));
+            let other: Vec<&&str> = asked.iter().filter(|option| !without.iter().any(|known| known == **option)).collect();
+            match other[..] {
+                [] => {}
+                [option] => prop_assert!(name != "modules" && option.ends_with(&format!("={text}")), "{option}"),
+                _ => prop_assert!(false, "{other:?}"),
+            }
         }
     }
 }

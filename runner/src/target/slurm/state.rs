@@ -2,6 +2,8 @@
 
 /// Our own word, for a job that Slurm no longer knows.
 pub const FORGOTTEN: &str = "FORGOTTEN";
+/// Our own word, for a job that has left the queue and whose agent said that it ends, while no accounts tell how it ended.
+pub const ENDED_ITSELF: &str = "ENDED_ITSELF";
 
 /// What Slurm says about a job, as far as decisions need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +43,7 @@ impl Phase {
             // Completing: the end is certain, but the node is not free and its files are not written yet.
             "RUNNING" | "R" | "COMPLETING" | "CG" | "SUSPENDED" | "S" | "STOPPED" | "ST" | "SIGNALING" | "SI"
             | "STAGE_OUT" | "SO" | "RESIZING" | "RS" | "UPDATE_DB" => Self::Running,
-            "COMPLETED" | "CD" => Self::Over(End::Completed),
+            "COMPLETED" | "CD" | ENDED_ITSELF => Self::Over(End::Completed),
             "FAILED" | "F" | "BOOT_FAIL" | "BF" | "LAUNCH_FAILED" | "RECONFIG_FAIL" => Self::Over(End::Failed),
             "CANCELLED" | "CA" | "REVOKED" | "RV" => Self::Over(End::Cancelled),
             "TIMEOUT" | "TO" | "DEADLINE" | "DL" => Self::Over(End::Timeout),
@@ -75,27 +77,42 @@ impl End {
 }
 
 /// Why a waiting job will never start, if its reason says so. Slurm's word, with what to do.
+///
+/// Limits on one job never pass. Those on all jobs of a user, an account or a QOS (`…Grp…`, `…PerUser…`, `MaxJobs`) pass when
+/// others end, and so does an account's budget of minutes, which other jobs set aside and give back.
 pub fn blocked_for_ever(reason: &str) -> Option<&'static str> {
-    let word = reason.trim().trim_start_matches('(').trim_end_matches(')');
-    let word = word.split([',', ' ']).next().unwrap_or_default();
+    let text = reason.trim().trim_start_matches('(').trim_end_matches(')');
+    let word = text.split([',', ' ']).next().unwrap_or_default();
     Some(match word {
         "PartitionNodeLimit" | "PartitionTimeLimit" => {
             "the partition allows neither so many nodes nor such a time limit: ask for less"
         }
+        "PartitionConfig" => "the partition cannot give what is asked for: ask for less, or for another partition",
         "BadConstraints" => "no node of the partition has what is asked for",
+        "MaxMemPerLimit" => "the job asks for more memory than one job may have",
         "DependencyNeverSatisfied" => "the service's job ended before it began",
         "JobHeldAdmin" => "an administrator holds the job",
         "JobHeldUser" => "the job is held: `scontrol release` it, or stop the benchmark",
+        "JobHoldMaxRequeue" | "RequeueExitHold" => "it was put back into the queue too often, and is held",
         "AccountNotAllowed" | "InvalidAccount" => "the account may not use the partition",
         "QOSNotAllowed" | "InvalidQOS" => "the QOS may not be used here",
-        "ReqNodeNotAvail" | "PartitionDown" | "PartitionInactive" => return None,
-        "AccountingPolicy" => return None,
+        "ReservationDeleted" => "the reservation is no longer there",
+        "RequiresReservation" | "ReqResv" => "the partition or QOS is for reservations only",
+        "DeadLine" => "its deadline is over",
         word if word.contains("MaxWallDurationPerJob") => "the time limit is above what is allowed: ask for less",
-        word if (word.starts_with("QOSMax") || word.starts_with("AssocMax")) && word.ends_with("PerJobLimit") => {
-            "the job asks for more than one job may have"
+        word if word.starts_with("QOSMin") => "the job asks for less than the QOS wants of each job",
+        word if is_limit_of_one_job(word) => "the job asks for more than one job may have",
+        _ if text.starts_with("launch failed requeued held") || text.starts_with("job requeued in held state") => {
+            "it could not be started, and is held"
         }
         _ => return None,
     })
+}
+
+/// `QOSMaxCpuPerJobLimit`, `AssocMaxGRESPerJob`, `QOSMaxMemoryPerNode`, `AssocMaxNodeMinutesPerJob`.
+fn is_limit_of_one_job(word: &str) -> bool {
+    let of = word.strip_prefix("QOSMax").or_else(|| word.strip_prefix("AssocMax"));
+    of.is_some_and(|of| ["PerJob", "PerJobLimit", "PerNode", "PerNodeLimit"].iter().any(|end| of.ends_with(end)))
 }
 
 #[cfg(test)]
@@ -142,6 +159,25 @@ mod tests {
             "QOSMaxWallDurationPerJobLimit",
             "AssocMaxNodePerJobLimit",
             "DependencyNeverSatisfied",
+            // As Slurm 22.05 and 23.11 have them, without `Limit`.
+            "QOSMaxGRESPerJob",
+            "QOSMaxMemoryPerJob",
+            "QOSMaxCpuPerNode",
+            "QOSMaxGRESPerNode",
+            "QOSMaxMemoryPerNode",
+            "AssocMaxGRESPerJob",
+            "AssocMaxMemPerJob",
+            "AssocMaxCpuMinutesPerJobLimit",
+            "QOSMaxNodeMinutesPerJob",
+            "QOSMaxBillingMinutesPerJob",
+            "QOSMinGRES",
+            "QOSMinCpuNotSatisfied",
+            "MaxMemPerLimit",
+            "PartitionConfig",
+            "RequiresReservation",
+            "ReservationDeleted",
+            "(JobHoldMaxRequeue)",
+            "launch failed requeued held",
         ] {
             assert!(blocked_for_ever(reason).is_some(), "{reason}");
         }
@@ -151,6 +187,17 @@ mod tests {
             "None",
             "Dependency",
             "QOSMaxJobsPerUserLimit",
+            "QOSMaxGRESPerUser",
+            "QOSMaxCpuPerUserLimit",
+            "MaxGRESPerAccount",
+            "QOSGrpCPUMinutesLimit",
+            "AssocGrpBillingMinutes",
+            "AssocMaxJobsLimit",
+            "AssocGrpNodeLimit",
+            "PartitionDown",
+            "BeginTime",
+            "Licenses",
+            "Cleaning",
             "ReqNodeNotAvail, May be reserved",
             "",
         ] {
