@@ -7,7 +7,10 @@ use serde_json::json;
 use super::*;
 use crate::{
     load::{Arrival, LoadSpec, Stop, Warmup},
-    services::fixtures::{Fault, drive, faulty, faulty_by, free_port, local, probe, servers, spec},
+    services::{
+        fixtures::{Fault, drive, faulty, faulty_by, free_port, local, probe, servers, spec},
+        vectors::Rest,
+    },
 };
 
 fn collections(endpoint: &Endpoint) -> Value {
@@ -165,6 +168,16 @@ fn every_fault_is_a_counted_failure() {
         (4, Fault::Answer(answer("503 Unavailable", "busy\n")), "status 503: busy"),
         (
             4,
+            Fault::Answer(answer("422 Unprocessable Entity", r#"{"error":"E","message":"missing field"}"#)),
+            "status 422: missing field",
+        ),
+        (
+            4,
+            Fault::Answer(answer("404 Not Found", r#"{"error":"E","message":"Collection [x] does not exist."}"#)),
+            "status 404: Collection [x] does not exist.",
+        ),
+        (
+            4,
             Fault::AnswerAndClose(answer("200 OK", r#"{"ids":[["0","1"]]}"#)[..50].to_vec()),
             "connection closed within the answer",
         ),
@@ -185,6 +198,29 @@ fn every_fault_is_a_counted_failure() {
         assert_eq!(servers::failures(&driven.requests), [(expect, 2)].into(), "{name}");
         assert_eq!(driven.requests.iter().filter(|r| r.success && r.operation == "upload").count(), 2, "{name}");
     }
+}
+
+#[test]
+fn a_real_chroma_refuses_what_is_there_incomplete_or_gone() {
+    let server = servers::chroma();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let collections = "/api/v2/tenants/default_tenant/databases/default_database/collections";
+    runtime.block_on(async {
+        let mut rest = Rest::connect(&server.endpoint, "").await.expect("connected");
+        let post = format!("POST {collections}");
+        rest.json(&post, &json!({ "name": "twice" })).await.expect("created");
+        for (target, body, expect) in [
+            (post.clone(), json!({ "name": "twice" }), "status 409"),
+            (post.clone(), json!({}), "status 422"),
+            (format!("GET {collections}/never"), Value::Null, "status 404"),
+        ] {
+            let reason = rest.json(&target, &body).await.expect_err(expect);
+            assert!(reason.contains(expect), "{target}: {reason}");
+        }
+        rest.json(&format!("DELETE {collections}/twice"), &Value::Null).await.expect("deleted");
+        let gone = rest.json(&format!("GET {collections}/twice"), &Value::Null).await.expect_err("it is gone");
+        assert!(gone.contains("status 404"), "{gone}");
+    });
 }
 
 #[test]
