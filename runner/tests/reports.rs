@@ -199,6 +199,39 @@ fn a_figure_that_one_side_lacks_is_said() {
     assert!(history.contains("ttft_p99_s is left out: 1 of 2 executions"), "{history}");
 }
 
+/// Eight executions of one configuration, the last three a third slower; then only those before.
+#[test]
+fn a_history_shows_its_levels_and_fails_while_the_newest_is_worse() {
+    for (until, levels, code) in [(12, 2, 1), (9, 1, 0)] {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let root = folder.path();
+        for made in synthetic::history().iter().filter(|made| made.execution.0 < until) {
+            write_benchmark(&root.join("results"), made, |_, _| {});
+        }
+        let answer = runner(root, &["compare", "--history", "03_history", "--json"], code).json();
+        let histories = answer["histories"].as_array().expect("a list");
+        let throughput: Vec<&Value> = histories
+            .iter()
+            .map(|one| &one["history"])
+            .filter(|history| history["metric"] == "requests_per_second")
+            .collect();
+        assert_eq!(throughput.len(), 2, "one a load: {answer:#}");
+        for history in throughput {
+            assert_eq!(history["levels"].as_array().map(Vec::len), Some(levels), "{history:#}");
+            assert!(history["method"].as_str().is_some_and(|method| method.contains("version")), "{history:#}");
+            if levels == 2 {
+                assert_eq!(
+                    (&history["executions"], &history["levels"][1]["first"]),
+                    (&Value::from(8), &Value::from(5))
+                );
+                assert_eq!(history["levels"][1]["verdict"], "regressed", "{history:#}");
+            }
+        }
+        let text = runner(root, &["compare", "--history", "03_history"], code).out;
+        assert_eq!(text.contains("regressed"), levels == 2, "{text}");
+    }
+}
+
 #[test]
 fn texts_that_attack_reach_neither_the_terminal_nor_the_report() {
     let folder = tempfile::tempdir().expect("temporary folder");

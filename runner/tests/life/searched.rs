@@ -88,6 +88,41 @@ fn the_knee_of_the_simulator_is_searched_and_every_step_is_archived() {
     project.assert_in_order();
 }
 
+/// Twenty slots of 40 ms: the knee lies at twenty clients. Ten listed loads take so many requests whatever they find, and one
+/// repetition is the least that any sweep of them takes.
+#[test]
+fn the_known_knee_is_found_within_a_tenth_for_half_of_the_requests_of_ten_listed_loads() {
+    let listed: u64 = (0..10).map(|power| 1 << power).sum();
+    let text = SEARCHED
+        .replace("slots: 4,", "slots: 20,")
+        .replace("num_requests: 20, warmup_requests: 1", "num_requests: 25, warmup_requests: 1")
+        .replace(
+            "{range: [1, 64], precision: 0.2, budget: {steps: 14}}",
+            "{range: [1, 512], precision: 0.1, budget: {steps: 24}}",
+        );
+    let project = Project::new();
+    project.write("campaign.yaml", &text);
+    let finished = project.runner(&["run", "campaign.yaml"]);
+    finished.code(0);
+    let said = finished.stderr();
+    let ids = project.ids();
+    let requests: u64 =
+        ids.iter().map(|id| project.summary(*id)).map(|one| one.total_requests + one.warmup_requests).sum();
+    let report = project.runner(&["sweep-report", "searched", "--json"]);
+    let report: Value = serde_json::from_str(&report.stdout()).expect("JSON");
+    let found = &report["series"][0]["analysis"]["throughput_saturation"];
+    // On a machine that stood still for a moment the answer may take more steps than there are; it must not be another.
+    match said.contains("the search ends, found") {
+        true => {
+            let knee = found["load"].as_f64().expect("found");
+            assert!((knee / 20.0 - 1.0).abs() <= 0.1, "{found}");
+            assert!(2 * requests <= 26 * listed, "{requests} requests of {}: {said}", 26 * listed);
+        }
+        false => assert_eq!(ids.len(), 24, "{said}"),
+    }
+    project.assert_in_order();
+}
+
 #[test]
 fn a_search_that_was_cut_off_goes_on_from_its_archived_steps() {
     let project = Project::new();
