@@ -32,28 +32,36 @@ def call(port, path, body):
         return json.load(answer)["value"]
 
 
+def led_to(page):
+    """Where a page below `latest/` leads."""
+    target = re.search(r'url=([^"]+)"', page.read_text())
+    return (page.parent / target[1]).resolve() if target else page
+
+
 def kinds(site):
-    """Name of each kind of page, and one page of it: the largest, which has most to show."""
-    def largest(pattern):
-        pages = sorted(site.glob(pattern), key=lambda page: page.stat().st_size)
-        return pages[-1:]
+    """Name of each kind of page, and one page of it: the largest, which has most to show. Those that versions share are those of the latest."""
+    latest = site.parent / "latest"
+
+    def largest(pattern, wanted=lambda page: True):
+        pages = [led_to(page) for page in latest.glob(pattern) if wanted(page)]
+        return sorted(pages, key=lambda page: page.stat().st_size)[-1:]
     fixed = ["index.html"] + [f"{name}/index.html" for name in (
         "campaigns", "benchmarks", "compare", "trends", "regressions", "services", "reports", "run", "monitoring",
         "docs", "docs/site", "metrics", "cli")]
     found = {}
     for name in fixed:
         key = name.removesuffix("/index.html").removesuffix(".html").replace("/", "-").replace("index", "dashboard")
-        if (site / name).exists():
-            found[key] = site / name
-    for key, pattern in (("campaign", "campaigns/*/index.html"), ("execution", "campaigns/*/*/index.html"),
-                         ("benchmark", "benchmarks/BM-*/index.html"), ("trend", "trends/*/index.html"),
-                         ("diff", "diffs/*/*/index.html"), ("report", "reports/BM-*/index.html")):
-        for page in largest(pattern):
+        page = site / name if (site / name).exists() else latest / name
+        if page.exists():
+            found[key] = page if page.is_relative_to(site) else led_to(page)
+    of_campaign = lambda page: not page.parent.name.startswith("BM-")
+    for key, pattern, wanted in (
+            ("campaign", "campaigns/*/index.html", of_campaign), ("execution", "campaigns/*/*/index.html", of_campaign),
+            ("benchmark", "benchmarks/BM-*/index.html", None), ("trend", "trends/*/index.html", None),
+            ("diff", "diffs/*/*/index.html", None), ("report", "reports/BM-*/index.html", None),
+            ("report-campaign", "reports/*/index.html", of_campaign)):
+        for page in largest(pattern, *([wanted] if wanted else [])):
             found[key] = page
-    pages = sorted(site.glob("reports/*/index.html"), key=lambda page: page.stat().st_size)
-    of_campaigns = [page for page in pages if not page.parent.name.startswith("BM-")]
-    if of_campaigns:
-        found["report-campaign"] = of_campaigns[-1]
     return found
 
 
@@ -66,7 +74,7 @@ def main():
     if unknown := [name for name in sys.argv[3:] if name not in pages]:
         sys.exit(f"error: no page of {', '.join(unknown)}: this version has {', '.join(pages)}")
     wanted = sys.argv[3:] or list(pages)
-    benchmarks = sorted(page.parent.name for page in site.glob("benchmarks/BM-*/index.html"))
+    benchmarks = sorted(page.parent.name for page in (site.parent / "latest").glob("benchmarks/BM-*/index.html"))
     driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True)
     session = None
     try:
