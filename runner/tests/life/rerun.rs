@@ -77,7 +77,7 @@ fn a_steady_service_is_reproduced_and_a_slowed_one_is_not() {
     assert_eq!(again[0]["recipe_digest_equal"], true);
     assert_eq!(again[0]["requests_equal"], true);
     assert_eq!(again[0]["differences"], serde_json::json!({"recipe": [], "environment": []}));
-    assert!(again[0]["method"].as_str().is_some_and(|method| !method.is_empty()) && again[0]["version"] == 1);
+    assert!(again[0]["method"].as_str().is_some_and(|method| !method.is_empty()) && again[0]["version"] == 2);
     let ids = project.ids();
     assert_eq!(ids.len(), 12);
     let mut executions = std::collections::BTreeSet::new();
