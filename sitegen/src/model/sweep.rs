@@ -221,6 +221,11 @@ impl<'a> Series<'a> {
         })
     }
 
+    /// Spares asking again what the same series said.
+    pub fn take_saturation(&self, of: &Series<'_>) {
+        self.saturation.get_or_init(|| of.saturation().clone());
+    }
+
     /// What it says of its load; means something on an axis that is one.
     pub fn saturation(&self) -> &Saturation {
         self.saturation.get_or_init(|| self.saturation_under(&BTreeMap::new()))
