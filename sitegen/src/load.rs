@@ -55,6 +55,8 @@ pub struct Loaded {
     pub requests_bytes: Option<u64>,
     /// The request records are kept outside git.
     pub requests_external: bool,
+    /// Nothing is left out. Whether limits are kept, and what limits, can be told of such a one only.
+    pub is_whole: bool,
 }
 
 /// What only its own page shows of a benchmark.
@@ -79,14 +81,15 @@ pub fn load(results: &Path) -> Result<Contents> {
     contents(results, &ids, benchmarks)
 }
 
-/// Some benchmarks with everything.
-pub fn load_whole(results: &Path, ids: &[BenchmarkId]) -> Result<Vec<Loaded>> {
-    ids.par_iter().map(|id| read(results, *id, true)).collect()
+/// One benchmark with everything.
+pub fn load_whole(results: &Path, id: BenchmarkId) -> Result<Loaded> {
+    read(results, id, true)
 }
 
-/// The same as the contents of an archive.
+/// Some benchmarks, each with everything.
 pub fn load_some(results: &Path, ids: &[BenchmarkId]) -> Result<Contents> {
-    contents(results, ids, load_whole(results, ids)?)
+    let benchmarks = ids.par_iter().map(|id| load_whole(results, *id)).collect::<Result<_>>()?;
+    contents(results, ids, benchmarks)
 }
 
 fn read(results: &Path, id: BenchmarkId, with_logs: bool) -> Result<Loaded> {
@@ -137,12 +140,9 @@ impl Loaded {
                 &mut summary.tpot_s,
                 &mut summary.itl_s,
             ];
-            // Whether a limit is kept is judged by the whole sample, and over the seconds.
-            if self.run.campaign.slo.is_empty() {
-                let samples = samples.into_iter().flatten().chain([&mut summary.latency_s]);
-                samples.for_each(|sample| sample.histogram = None);
-                summary.timeline = Timeline::default();
-            }
+            let samples = samples.into_iter().flatten().chain([&mut summary.latency_s]);
+            samples.for_each(|sample| sample.histogram = None);
+            summary.timeline = Timeline::default();
             summary.operations.clear();
             summary.steps_s.clear();
             summary.server_s.clear();
@@ -150,6 +150,7 @@ impl Loaded {
             summary.gates = Vec::new();
         }
         self.resources = crate::pages::monitoring::telling(&self.resources);
+        self.is_whole = false;
         self
     }
 }
@@ -180,6 +181,7 @@ fn load_benchmark(benchmark: &Benchmark, with_logs: bool) -> Result<Loaded> {
         log_report,
         requests_bytes: requests.map(|entry| entry.size_bytes),
         requests_external: requests.is_some_and(|entry| entry.external),
+        is_whole: true,
     })
 }
 

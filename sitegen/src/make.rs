@@ -1,6 +1,9 @@
 //! Archive → a version of the site: objects first, each kind with links to those before it; then what only this version
 //! holds.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 
 use anyhow::Result;
@@ -99,9 +102,7 @@ fn make_objects(model: &Model<'_>, results: &Path, out: &Path, renderer: &Render
     let store = Store::open(out, renderer)?;
     let executions: Vec<_> = model.executions().collect();
     // The fits of all sweeps, by all threads.
-    executions.par_iter().for_each(|(_, execution)| {
-        execution.sweep.series.par_iter().for_each(|series| _ = series.saturation());
-    });
+    executions.par_iter().try_for_each(|(_, execution)| fit(results, execution))?;
     let none = Places::new();
     let mut places = Places::new();
     let together = |made: Result<Vec<Places>>| made.map(|made| made.into_iter().flatten().collect::<Places>());
@@ -169,15 +170,28 @@ fn digest_of(benchmarks: &[&Loaded]) -> String {
     archive::sha256_hex(lines.as_bytes())
 }
 
-/// Benchmarks with everything that pages about them show.
+/// Benchmarks with everything that pages about them show. One after the other: threads that wait for others to read would
+/// begin what needs memory too.
 fn whole<'l>(results: &Path, benchmarks: impl IntoIterator<Item = &'l Loaded>) -> Result<Vec<Loaded>> {
-    let ids: Vec<_> = benchmarks.into_iter().map(|benchmark| benchmark.id).collect();
-    load::load_whole(results, &ids)
+    benchmarks.into_iter().map(|benchmark| load::load_whole(results, benchmark.id)).collect()
+}
+
+/// Finds what the sweep of an execution says. Whether limits are kept is told by whole samples, which are read for it.
+fn fit(results: &Path, execution: &Execution<'_>) -> Result<()> {
+    let series = &execution.sweep.series;
+    if execution.benchmarks.iter().any(|benchmark| !benchmark.run.campaign.slo.is_empty()) {
+        let whole = whole(results, execution.benchmarks.iter().copied())?;
+        for (series, read) in series.iter().zip(&execution.with(&whole).sweep.series) {
+            read.saturation();
+            series.take_saturation(read);
+        }
+    }
+    series.par_iter().for_each(|series| _ = series.saturation());
+    Ok(())
 }
 
 fn benchmark_bundle(results: &Path, benchmark: &Loaded) -> Result<Bundle> {
-    let whole = whole(results, [benchmark])?;
-    let benchmark = &whole[0];
+    let benchmark = &load::load_whole(results, benchmark.id)?;
     let id = benchmark.id.to_string();
     let (report, mut files) = pages::reports::of_benchmark(benchmark);
     let folder = report.path.trim_end_matches("index.html");
