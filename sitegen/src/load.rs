@@ -1,7 +1,7 @@
-//! Archive → memory: every benchmark with its metadata, figures, samples and what its logs say.
+//! Archive → memory: of every benchmark what pages about many show, in little space; of a few, everything.
 //!
-//! Reads only. What a benchmark's own page alone shows is read when that page is made: the ends of its logs, and request
-//! records, unless they are large, for what the summary does not have.
+//! Reads only. Samples, logs, histograms and texts of recipes are read when a page of the benchmark or of its execution is
+//! made; request records, unless they are large, for what the summary does not have.
 
 pub mod records;
 
@@ -13,9 +13,12 @@ use std::{
 
 use self::records::Records;
 use crate::repository::Repository;
-use analysis::logs::{LogReader, LogReport};
+use analysis::{
+    compare::repetition::Repetition,
+    logs::{LogReader, LogReport},
+};
 use anyhow::{Context, Result};
-use archive::{Archive, Benchmark, BenchmarkId, ResourceSample, Run, Summary};
+use archive::{Archive, Benchmark, BenchmarkId, ResourceSample, Run, Summary, Timeline};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -34,13 +37,17 @@ pub struct Contents {
     pub repository: Option<Repository>,
 }
 
-/// One benchmark of the archive.
+/// One benchmark of the archive. In [`Contents`] without what pages of single benchmarks and executions alone show:
+/// [`load_whole`] reads that.
 pub struct Loaded {
     pub id: BenchmarkId,
     /// sha256 of its manifest.
     pub digest: String,
     pub run: Run,
     pub summary: Option<Summary>,
+    /// Its figures with their own uncertainty, as comparisons take them.
+    pub figures: Option<Repetition>,
+    /// In [`Contents`] no more of them than tell what was sampled.
     pub resources: Vec<ResourceSample>,
     /// What all lines of its logs say.
     pub log_report: LogReport,
@@ -48,6 +55,8 @@ pub struct Loaded {
     pub requests_bytes: Option<u64>,
     /// The request records are kept outside git.
     pub requests_external: bool,
+    /// Nothing is left out. Whether limits are kept, and what limits, can be told of such a one only.
+    pub is_whole: bool,
 }
 
 /// What only its own page shows of a benchmark.
@@ -67,17 +76,28 @@ pub struct Log {
 
 /// Reads the whole archive in `results`, with all cores.
 pub fn load(results: &Path) -> Result<Contents> {
-    load_some(results, &Archive::new(results).ids()?)
+    let ids = Archive::new(results).ids()?;
+    let benchmarks = ids.par_iter().map(|id| Ok(read(results, *id, false)?.in_short())).collect::<Result<_>>()?;
+    contents(results, &ids, benchmarks)
 }
 
-/// The same of some benchmarks only.
+/// One benchmark with everything.
+pub fn load_whole(results: &Path, id: BenchmarkId) -> Result<Loaded> {
+    read(results, id, true)
+}
+
+/// Some benchmarks, each with everything.
 pub fn load_some(results: &Path, ids: &[BenchmarkId]) -> Result<Contents> {
-    let archive = Archive::new(results);
-    let read = |id: &BenchmarkId| {
-        let benchmark = archive.open(*id)?;
-        load_benchmark(&benchmark).with_context(|| unreadable(id))
-    };
-    let benchmarks: Vec<Loaded> = ids.par_iter().map(read).collect::<Result<_>>()?;
+    let benchmarks = ids.par_iter().map(|id| load_whole(results, *id)).collect::<Result<_>>()?;
+    contents(results, ids, benchmarks)
+}
+
+fn read(results: &Path, id: BenchmarkId, with_logs: bool) -> Result<Loaded> {
+    let benchmark = Archive::new(results).open(id)?;
+    load_benchmark(&benchmark, with_logs).with_context(|| unreadable(&id))
+}
+
+fn contents(results: &Path, ids: &[BenchmarkId], benchmarks: Vec<Loaded>) -> Result<Contents> {
     let mut digest = Sha256::new();
     for benchmark in &benchmarks {
         digest.update(format!("{} {}\n", benchmark.id, benchmark.digest));
@@ -104,27 +124,64 @@ pub fn load_own(results: &Path, loaded: &Loaded) -> Result<Own> {
     read().with_context(|| unreadable(&loaded.id))
 }
 
+impl Loaded {
+    /// Without what only pages about it show.
+    fn in_short(mut self) -> Self {
+        self.run.recipe.text = String::new();
+        self.run.recipe.recipe_text = None;
+        self.run.events = Vec::new();
+        if let Some(summary) = &mut self.summary {
+            let samples = [
+                &mut summary.service_time_s,
+                &mut summary.send_lag_s,
+                &mut summary.ttfb_s,
+                &mut summary.ttft_s,
+                &mut summary.ttft_first_chunk_s,
+                &mut summary.tpot_s,
+                &mut summary.itl_s,
+            ];
+            let samples = samples.into_iter().flatten().chain([&mut summary.latency_s]);
+            samples.for_each(|sample| sample.histogram = None);
+            summary.timeline = Timeline::default();
+            summary.operations.clear();
+            summary.steps_s.clear();
+            summary.server_s.clear();
+            summary.error_summary.clear();
+            summary.gates = Vec::new();
+        }
+        self.resources = crate::pages::monitoring::telling(&self.resources);
+        self.is_whole = false;
+        self
+    }
+}
+
 fn unreadable(id: &BenchmarkId) -> String {
     format!("cannot read {id}: `runner verify {id}` tells what is wrong")
 }
 
-fn load_benchmark(benchmark: &Benchmark) -> Result<Loaded> {
+fn load_benchmark(benchmark: &Benchmark, with_logs: bool) -> Result<Loaded> {
     let requests = benchmark.manifest.files.get("requests.jsonl.zst");
     let resources = match benchmark.resources()? {
         Some(reader) => reader.collect::<Result<_>>()?,
         None => Vec::new(),
     };
     let run = benchmark.run()?;
-    let log_report = read_issues(benchmark, run.started_at.unwrap_or(run.created_at))?;
+    let log_report = match with_logs {
+        true => read_issues(benchmark, run.started_at.unwrap_or(run.created_at))?,
+        false => LogReport::default(),
+    };
+    let summary = benchmark.summary()?;
     Ok(Loaded {
         id: benchmark.id,
         digest: benchmark.digest()?,
         run,
-        summary: benchmark.summary()?,
+        figures: summary.as_ref().map(|summary| Repetition::whole(benchmark.id, summary)),
+        summary,
         resources,
         log_report,
         requests_bytes: requests.map(|entry| entry.size_bytes),
         requests_external: requests.is_some_and(|entry| entry.external),
+        is_whole: true,
     })
 }
 

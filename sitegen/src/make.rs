@@ -1,6 +1,9 @@
 //! Archive → a version of the site: objects first, each kind with links to those before it; then what only this version
 //! holds.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 
 use anyhow::Result;
@@ -99,9 +102,7 @@ fn make_objects(model: &Model<'_>, results: &Path, out: &Path, renderer: &Render
     let store = Store::open(out, renderer)?;
     let executions: Vec<_> = model.executions().collect();
     // The fits of all sweeps, by all threads.
-    executions.par_iter().for_each(|(_, execution)| {
-        execution.sweep.series.par_iter().for_each(|series| _ = series.saturation());
-    });
+    executions.par_iter().try_for_each(|(_, execution)| fit(results, execution))?;
     let none = Places::new();
     let mut places = Places::new();
     let together = |made: Result<Vec<Places>>| made.map(|made| made.into_iter().flatten().collect::<Places>());
@@ -116,7 +117,7 @@ fn make_objects(model: &Model<'_>, results: &Path, out: &Path, renderer: &Render
         let base = model.diff_of(execution).map_or("", |diff| campaign.executions[diff.base].key());
         let mut facts = vec!["execution", base];
         facts.extend(execution.benchmarks.iter().map(|benchmark| benchmark.digest.as_str()));
-        store.object(&facts, &before, || Ok(execution_bundle(model, campaign, execution)))
+        store.object(&facts, &before, || execution_bundle(model, results, campaign, execution))
     };
     places.extend(together(executions.par_iter().map(of_execution).collect())?);
     let before = places.clone();
@@ -126,7 +127,7 @@ fn make_objects(model: &Model<'_>, results: &Path, out: &Path, renderer: &Render
         let [base, candidate] =
             [diff.base, diff.candidate].map(|at| place(execution_path(campaign, &campaign.executions[at])));
         let says = serde_json::to_string(&(&diff.comparison, &diff.differences, &diff.remarks))?;
-        store.object(&["diff", base, candidate, &says], &before, || Ok(diff_bundle(model, diff)))
+        store.object(&["diff", base, candidate, &says], &before, || diff_bundle(model, results, diff))
     };
     places.extend(together(model.diffs.par_iter().map(of_diff).collect())?);
     let before = places.clone();
@@ -138,7 +139,7 @@ fn make_objects(model: &Model<'_>, results: &Path, out: &Path, renderer: &Render
             facts.push(place(execution_path(campaign, execution)));
             facts.push(place(pages::diffs::path(campaign, execution)));
         }
-        store.object(&facts, &before, || Ok(campaign_bundle(model, campaign)))
+        store.object(&facts, &before, || campaign_bundle(model, results, campaign))
     };
     places.extend(together(model.campaigns.par_iter().map(of_campaign).collect())?);
     places.extend(store.object(&["docs"], &none, || {
@@ -169,7 +170,28 @@ fn digest_of(benchmarks: &[&Loaded]) -> String {
     archive::sha256_hex(lines.as_bytes())
 }
 
+/// Benchmarks with everything that pages about them show. One after the other: threads that wait for others to read would
+/// begin what needs memory too.
+fn whole<'l>(results: &Path, benchmarks: impl IntoIterator<Item = &'l Loaded>) -> Result<Vec<Loaded>> {
+    benchmarks.into_iter().map(|benchmark| load::load_whole(results, benchmark.id)).collect()
+}
+
+/// Finds what the sweep of an execution says. Whether limits are kept is told by whole samples, which are read for it.
+fn fit(results: &Path, execution: &Execution<'_>) -> Result<()> {
+    let series = &execution.sweep.series;
+    if execution.benchmarks.iter().any(|benchmark| !benchmark.run.campaign.slo.is_empty()) {
+        let whole = whole(results, execution.benchmarks.iter().copied())?;
+        for (series, read) in series.iter().zip(&execution.with(&whole).sweep.series) {
+            read.saturation();
+            series.take_saturation(read);
+        }
+    }
+    series.par_iter().for_each(|series| _ = series.saturation());
+    Ok(())
+}
+
 fn benchmark_bundle(results: &Path, benchmark: &Loaded) -> Result<Bundle> {
+    let benchmark = &load::load_whole(results, benchmark.id)?;
     let id = benchmark.id.to_string();
     let (report, mut files) = pages::reports::of_benchmark(benchmark);
     let folder = report.path.trim_end_matches("index.html");
@@ -189,7 +211,14 @@ fn benchmark_bundle(results: &Path, benchmark: &Loaded) -> Result<Bundle> {
     Ok(Bundle { name: id, source: benchmark.digest.clone(), layout, pages: vec![page, report], files })
 }
 
-fn execution_bundle(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>) -> Bundle {
+fn execution_bundle(
+    model: &Model<'_>,
+    results: &Path,
+    campaign: &Campaign<'_>,
+    execution: &Execution<'_>,
+) -> Result<Bundle> {
+    let whole = whole(results, execution.benchmarks.iter().copied())?;
+    let execution = &execution.with(&whole);
     let (report, mut files) = pages::reports::of_execution(campaign, execution);
     let page = pages::campaign::execution_page(model, campaign, execution);
     files.push(api::of_execution(model, campaign, execution));
@@ -203,10 +232,12 @@ fn execution_bundle(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Exec
         (format!("data/rows/campaigns-{name}-{key}-"), "rows-"),
     ]);
     let name = format!("{name}.{key}");
-    Bundle { name, source: digest_of(&execution.benchmarks), layout, pages: vec![page, report], files }
+    Ok(Bundle { name, source: digest_of(&execution.benchmarks), layout, pages: vec![page, report], files })
 }
 
-fn diff_bundle(model: &Model<'_>, diff: &Diff<'_>) -> Bundle {
+fn diff_bundle(model: &Model<'_>, results: &Path, diff: &Diff<'_>) -> Result<Bundle> {
+    let shown = diff.points.iter().flat_map(|point| point.base.iter().chain(&point.candidate)).copied();
+    let shown = whole(results, shown)?;
     let campaign = &model.campaigns[diff.campaign];
     let candidate = &campaign.executions[diff.candidate];
     let (name, key) = (&campaign.slug, &candidate.slug);
@@ -219,8 +250,8 @@ fn diff_bundle(model: &Model<'_>, diff: &Diff<'_>) -> Bundle {
         .iter()
         .flat_map(|place| campaign.executions[*place].benchmarks.iter().copied())
         .collect();
-    let pages = vec![pages::diffs::page(model, diff)];
-    Bundle { name: format!("{name}.{key}.diff"), source: digest_of(&both), layout, pages, files: Vec::new() }
+    let pages = vec![pages::diffs::page(model, &diff.with(&shown))];
+    Ok(Bundle { name: format!("{name}.{key}.diff"), source: digest_of(&both), layout, pages, files: Vec::new() })
 }
 
 fn of_all<'a>(campaign: &Campaign<'a>) -> Vec<&'a Loaded> {
@@ -228,9 +259,10 @@ fn of_all<'a>(campaign: &Campaign<'a>) -> Vec<&'a Loaded> {
 }
 
 /// The page of a campaign, which follows its newest execution, and its trends.
-fn campaign_bundle(model: &Model<'_>, campaign: &Campaign<'_>) -> Bundle {
+fn campaign_bundle(model: &Model<'_>, results: &Path, campaign: &Campaign<'_>) -> Result<Bundle> {
     let name = &campaign.slug;
-    let mut pages = vec![pages::campaign::page(model, campaign)];
+    let newest = whole(results, campaign.newest().benchmarks.iter().copied())?;
+    let mut pages = vec![pages::campaign::page(model, campaign, &campaign.newest().with(&newest))];
     pages.extend((campaign.executions.len() > 1).then(|| pages::trends::page(model, campaign, &trends(campaign))));
     let layout = layout([
         (campaign_path(campaign), "index.html"),
@@ -241,5 +273,11 @@ fn campaign_bundle(model: &Model<'_>, campaign: &Campaign<'_>) -> Bundle {
         (format!("data/rows/trends-{name}-"), "trend-rows-"),
         (format!("badges/{name}/"), "badge-"),
     ]);
-    Bundle { name: format!("{name}.campaign"), source: digest_of(&of_all(campaign)), layout, pages, files: Vec::new() }
+    Ok(Bundle {
+        name: format!("{name}.campaign"),
+        source: digest_of(&of_all(campaign)),
+        layout,
+        pages,
+        files: Vec::new(),
+    })
 }

@@ -143,6 +143,16 @@ impl<'a> Execution<'a> {
         &self.first().run.campaign.execution
     }
 
+    /// The same with these benchmarks, which are its own read anew, in place of them.
+    pub fn with<'b>(&self, benchmarks: &'b [Loaded]) -> Execution<'b> {
+        let benchmarks: Vec<&'b Loaded> = benchmarks.iter().collect();
+        let sweep = Sweep::new(&benchmarks);
+        for (series, known) in sweep.series.iter().zip(&self.sweep.series) {
+            series.take_saturation(known);
+        }
+        Execution { slug: self.slug.clone(), benchmarks, sweep }
+    }
+
     /// What its campaign was called when it ran.
     pub fn title(&self) -> &'a str {
         let facts = &self.first().run.campaign;

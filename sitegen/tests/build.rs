@@ -202,6 +202,26 @@ fn the_page_of_a_campaign_says_what_is_true() {
 }
 
 #[test]
+fn the_limits_of_a_campaign_stand_wherever_its_answer_does() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let root = folder.path();
+    for made in synthetic::made().iter().take(7) {
+        synthetic::write_benchmark(&root.join("results"), made, |_, _| {});
+    }
+    sitegen(root, &["build", "--version", "v"]).success();
+    let read = |path: &str| fs::read_to_string(place(&root.join("site"), "v", path)).expect("written");
+    // 8 slots of 50 ms, the first token after three tenths of it: both limits are reached beyond 8 clients.
+    for path in ["campaigns/quickstart/index.html", "campaigns/index.html", "index.html", "reports/index.html"] {
+        let page = read(path);
+        for limit in ["SLO p99 latency ≤ 300 ms holds to ", "SLO p95 TTFT ≤ 50.0 ms holds to "] {
+            let load = page.split(limit).nth(1).and_then(|rest| rest.split(' ').next());
+            let load: f64 = load.unwrap_or_else(|| panic!("{path}: no {limit}")).parse().expect("a number");
+            assert!((8.0..64.0).contains(&load), "{path}: {limit}{load}");
+        }
+    }
+}
+
+#[test]
 fn points_are_not_mixed_because_they_look_alike() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let root = folder.path();

@@ -60,6 +60,28 @@ pub enum State {
     Reversed(usize),
 }
 
+impl Diff<'_> {
+    /// The same with these benchmarks, which it was made of, in place of its own.
+    pub fn with<'b>(&self, benchmarks: &'b [Loaded]) -> Diff<'b> {
+        let by_id: HashMap<BenchmarkId, &'b Loaded> = benchmarks.iter().map(|one| (one.id, one)).collect();
+        let same = |side: &[&Loaded]| side.iter().filter_map(|one| by_id.get(&one.id).copied()).collect();
+        let point = |point: &DiffPoint<'_>| DiffPoint {
+            label: point.label.clone(),
+            base: same(&point.base),
+            candidate: same(&point.candidate),
+        };
+        Diff {
+            campaign: self.campaign,
+            base: self.base,
+            candidate: self.candidate,
+            points: self.points.iter().map(point).collect(),
+            comparison: self.comparison.clone(),
+            differences: self.differences.clone(),
+            remarks: self.remarks.clone(),
+        }
+    }
+}
+
 impl Change<'_, '_> {
     pub fn is_regression(&self) -> bool {
         self.metric.verdict == Verdict::Regressed
@@ -146,7 +168,7 @@ fn diff<'a>(
         loaded.filter(|benchmark| is_usable(benchmark)).collect()
     };
     let figures = |benchmarks: &[&Loaded]| -> Vec<Repetition> {
-        let one = |benchmark: &&Loaded| Some(Repetition::new(benchmark.id, benchmark.summary.as_ref()?, &thresholds));
+        let one = |benchmark: &&Loaded| Some(benchmark.figures.as_ref()?.with_thresholds(&thresholds));
         benchmarks.iter().filter_map(one).collect()
     };
     let mut pairs = Vec::new();

@@ -221,6 +221,13 @@ impl<'a> Series<'a> {
         })
     }
 
+    /// Spares asking again what the same series said, if it was asked.
+    pub fn take_saturation(&self, of: &Series<'_>) {
+        if let Some(known) = of.saturation.get() {
+            self.saturation.get_or_init(|| known.clone());
+        }
+    }
+
     /// What it says of its load; means something on an axis that is one.
     pub fn saturation(&self) -> &Saturation {
         self.saturation.get_or_init(|| self.saturation_under(&BTreeMap::new()))
@@ -228,6 +235,13 @@ impl<'a> Series<'a> {
 
     /// The same under limits in place of the campaign's, where there are any.
     pub fn saturation_under(&self, slo: &BTreeMap<String, f64>) -> Saturation {
+        debug_assert!(
+            self.points
+                .iter()
+                .flat_map(|point| &point.repetitions)
+                .all(|benchmark| { benchmark.is_whole || slo.is_empty() && benchmark.run.campaign.slo.is_empty() }),
+            "limits are asked of benchmarks without their samples"
+        );
         let benchmarks = self.points.iter().flat_map(|point| {
             point.repetitions.iter().map(|benchmark| Archived {
                 load: point.x,

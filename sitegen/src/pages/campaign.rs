@@ -146,9 +146,8 @@ fn capitalised(text: &str) -> String {
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
-/// The page of a campaign: its newest execution, and all executions.
-pub fn page(model: &Model<'_>, campaign: &Campaign<'_>) -> Page {
-    let execution = campaign.newest();
+/// The page of a campaign: its newest execution, read whole, and all executions.
+pub fn page(model: &Model<'_>, campaign: &Campaign<'_>, execution: &Execution<'_>) -> Page {
     let path = campaign_path(campaign);
     let to_version = to_version(&path);
     let all = campaign.executions.iter().map(|other| EarlierExecution {

@@ -1,5 +1,6 @@
 //! What was sampled beside the load, and where; what to watch a run with, to download.
 
+use archive::ResourceSample;
 use rust_embed::Embed;
 use serde::Serialize;
 
@@ -39,26 +40,39 @@ pub fn files() -> Vec<File> {
     FILES.iter().filter_map(|(name, _)| file(name)).collect()
 }
 
+/// Whether a sample has a quantity.
+type Has = fn(&ResourceSample) -> bool;
+
+/// What is sampled, and in what unit.
+const QUANTITIES: [(&str, &str, Has); 12] = [
+    ("CPU of the service and of the load generator", "% of a core", |s| s.process_cpu_percent.is_some()),
+    ("busiest core of the node", "%", |s| s.node_cpu_max_core_percent.is_some()),
+    ("resident memory", "bytes", |s| s.process_rss_bytes.is_some()),
+    ("memory of the node", "bytes", |s| s.node_memory_used_bytes.is_some()),
+    ("CPU pressure (PSI)", "%", |s| s.node_cpu_pressure_percent.is_some()),
+    ("memory pressure (PSI)", "%", |s| s.node_memory_pressure_percent.is_some()),
+    ("throttling by the control group", "%", |s| s.cgroup_cpu_throttled_percent.is_some()),
+    ("TCP retransmissions", "count", |s| s.tcp_retransmits.is_some()),
+    ("network interfaces", "bytes/s", |s| !s.interfaces.is_empty()),
+    ("disks", "bytes/s, % busy", |s| !s.disks.is_empty()),
+    ("GPUs: utilisation, memory, power, clock", "%, bytes, W, MHz", |s| !s.gpus.is_empty()),
+    ("what the service says of itself", "its own", |s| !s.service_figures.is_empty()),
+];
+
+/// Samples that tell what was sampled: of each quantity the first that has it.
+pub fn telling(samples: &[ResourceSample]) -> Vec<ResourceSample> {
+    let firsts = QUANTITIES.iter().filter_map(|(_, _, has)| samples.iter().position(has));
+    let mut places: Vec<usize> = firsts.chain((!samples.is_empty()).then_some(0)).collect();
+    places.sort_unstable();
+    places.dedup();
+    places.into_iter().map(|place| samples[place].clone()).collect()
+}
+
 /// One row a quantity that some benchmark has samples of.
 pub fn page(model: &Model<'_>) -> Page {
-    type Has = fn(&archive::ResourceSample) -> bool;
-    let quantities: [(&str, &str, Has); 12] = [
-        ("CPU of the service and of the load generator", "% of a core", |s| s.process_cpu_percent.is_some()),
-        ("busiest core of the node", "%", |s| s.node_cpu_max_core_percent.is_some()),
-        ("resident memory", "bytes", |s| s.process_rss_bytes.is_some()),
-        ("memory of the node", "bytes", |s| s.node_memory_used_bytes.is_some()),
-        ("CPU pressure (PSI)", "%", |s| s.node_cpu_pressure_percent.is_some()),
-        ("memory pressure (PSI)", "%", |s| s.node_memory_pressure_percent.is_some()),
-        ("throttling by the control group", "%", |s| s.cgroup_cpu_throttled_percent.is_some()),
-        ("TCP retransmissions", "count", |s| s.tcp_retransmits.is_some()),
-        ("network interfaces", "bytes/s", |s| !s.interfaces.is_empty()),
-        ("disks", "bytes/s, % busy", |s| !s.disks.is_empty()),
-        ("GPUs: utilisation, memory, power, clock", "%, bytes, W, MHz", |s| !s.gpus.is_empty()),
-        ("what the service says of itself", "its own", |s| !s.service_figures.is_empty()),
-    ];
     let benchmarks = &model.contents.benchmarks;
     let sampled = benchmarks.iter().filter(|benchmark| !benchmark.resources.is_empty()).count();
-    let rows = quantities.iter().map(|(name, unit, has)| {
+    let rows = QUANTITIES.iter().map(|(name, unit, has)| {
         let with = benchmarks.iter().filter(|benchmark| benchmark.resources.iter().any(has)).count();
         vec![Cell::text(name), Cell::text(unit), Cell::count(with as u64), Cell::text(&sampled.to_string())]
     });

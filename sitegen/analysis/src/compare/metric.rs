@@ -42,6 +42,12 @@ impl Metric {
         Some(Self::Time { sample: known(&SAMPLES, sample)?, figure: known(&FIGURES, figure)? })
     }
 
+    /// Every one that there is.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let times = SAMPLES.into_iter().flat_map(|sample| FIGURES.map(|figure| Self::Time { sample, figure }));
+        times.chain([Self::Throughput, Self::Tokens, Self::Goodput, Self::SuccessRate, Self::Failures])
+    }
+
     /// Every name that `parse` reads, in words.
     pub const EXPECTED: &str = "throughput, success_rate, errors, goodput, tokens_per_second, or avg, p50, p90, p95, \
                                 p99, p99.9 of latency, service_time, ttft, tpot or itl (`p99`, `ttft_p95`)";

@@ -29,10 +29,25 @@ pub struct Figure {
 impl Repetition {
     /// The figures that have a threshold, as far as the summary has them.
     pub fn new(id: BenchmarkId, summary: &Summary, thresholds: &Thresholds) -> Self {
-        let figure = |(metric, _): (Metric, f64)| Some((metric, figure(metric, summary)?));
+        Self::of(id, summary, thresholds.iter().map(|(metric, _)| metric))
+    }
+
+    /// Every figure that the summary has.
+    pub fn whole(id: BenchmarkId, summary: &Summary) -> Self {
+        Self::of(id, summary, Metric::all())
+    }
+
+    /// Without the figures that have no threshold.
+    pub fn with_thresholds(&self, thresholds: &Thresholds) -> Self {
+        let figure = |(metric, _): (Metric, f64)| Some((metric, *self.figures.get(&metric)?));
+        Self { figures: thresholds.iter().filter_map(figure).collect(), ..*self }
+    }
+
+    fn of(id: BenchmarkId, summary: &Summary, metrics: impl Iterator<Item = Metric>) -> Self {
+        let figure = |metric: Metric| Some((metric, figure(metric, summary)?));
         Self {
             id,
-            figures: thresholds.iter().filter_map(figure).collect(),
+            figures: metrics.filter_map(figure).collect(),
             attempts: summary.total_requests,
             failed: summary.failed_requests,
         }
@@ -145,6 +160,7 @@ mod tests {
         // Nine whole seconds with a standard deviation of 7.5.
         assert!((error("throughput") - 0.0075 / 3.0).abs() < 2e-4, "{}", error("throughput"));
         assert_eq!((repetition.attempts, repetition.failed), (10_100, 100));
+        assert_eq!(Repetition::whole(id, &summary()).with_thresholds(&thresholds), repetition);
         assert!(!repetition.figures.contains_key(&Metric::parse("p95").expect("a metric")), "the summary has none");
     }
 }
