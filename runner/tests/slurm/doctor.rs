@@ -23,7 +23,7 @@ fn a_cluster_that_has_everything_is_fine() {
     let of = |what: &str| checks.iter().find(|check| check.0 == what).unwrap_or_else(|| panic!("{what}: {checks:?}"));
     for (what, says) in [
         ("ssh", "bench@127.0.0.1"),
-        ("login", "slurm 2"),
+        ("login", "bench on mellogin01, slurm"),
         ("clock", "s from here"),
         ("partition", "`cpu` is UP, 3 nodes"),
         ("account", "`p200000` with QOS"),
