@@ -12,7 +12,7 @@ use std::{
 };
 
 use self::records::Records;
-use crate::repository::Repository;
+use crate::{index::Index, repository::Repository};
 use analysis::{
     compare::repetition::Repetition,
     logs::{LogReader, LogReport},
@@ -20,6 +20,7 @@ use analysis::{
 use anyhow::{Context, Result};
 use archive::{Archive, Benchmark, BenchmarkId, ResourceSample, Run, Summary, Timeline};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// What a page shows of a log at most: its end.
@@ -39,6 +40,7 @@ pub struct Contents {
 
 /// One benchmark of the archive. In [`Contents`] without what pages of single benchmarks and executions alone show:
 /// [`load_whole`] reads that.
+#[derive(Serialize, Deserialize)]
 pub struct Loaded {
     pub id: BenchmarkId,
     /// sha256 of its manifest.
@@ -50,12 +52,14 @@ pub struct Loaded {
     /// In [`Contents`] no more of them than tell what was sampled.
     pub resources: Vec<ResourceSample>,
     /// What all lines of its logs say.
+    #[serde(skip)]
     pub log_report: LogReport,
     /// Size of the request records; `None` when there are none.
     pub requests_bytes: Option<u64>,
     /// The request records are kept outside git.
     pub requests_external: bool,
     /// Nothing is left out. Whether limits are kept, and what limits, can be told of such a one only.
+    #[serde(skip)]
     pub is_whole: bool,
 }
 
@@ -74,10 +78,14 @@ pub struct Log {
     pub left_out: u64,
 }
 
-/// Reads the whole archive in `results`, with all cores.
-pub fn load(results: &Path) -> Result<Contents> {
+/// Reads the whole archive in `results`, with all cores; what `index` has of it, from there.
+pub fn load(results: &Path, index: &Index) -> Result<Contents> {
     let ids = Archive::new(results).ids()?;
-    let benchmarks = ids.par_iter().map(|id| Ok(read(results, *id, false)?.in_short())).collect::<Result<_>>()?;
+    let in_short = |id: &BenchmarkId| {
+        let manifest = results.join(id.to_string()).join("manifest.json");
+        index.benchmark(&manifest, *id, || Ok(read(results, *id, false)?.in_short()))
+    };
+    let benchmarks = ids.par_iter().map(in_short).collect::<Result<_>>()?;
     contents(results, &ids, benchmarks)
 }
 

@@ -6,6 +6,7 @@ mod check;
 mod cli;
 mod feeds;
 mod html;
+mod index;
 mod load;
 mod make;
 mod model;

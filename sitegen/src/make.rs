@@ -11,10 +11,12 @@ use rayon::prelude::*;
 
 use crate::{
     api, feeds,
+    index::Index,
     load::{self, Contents, Loaded},
     model::{
         Campaign, Execution, Model,
         diff::Diff,
+        sweep::Series,
         trend::{Trend, trends},
     },
     objects::{Bundle, Store},
@@ -31,6 +33,8 @@ use crate::{
 pub struct Order<'a> {
     /// Where the contents are from.
     pub results: &'a Path,
+    /// What earlier builds found there.
+    pub index: &'a Index,
     pub theme: Theme,
     pub version: &'a str,
     /// Where `out` will be published.
@@ -43,14 +47,14 @@ pub struct Order<'a> {
 
 /// Makes what is not there yet of one version of the site, and puts it in its place.
 pub fn write_version(contents: &Contents, order: Order<'_>) -> Result<Outcome> {
-    let Order { results, theme, version, base_url, out, replaces } = order;
+    let Order { results, index, theme, version, base_url, out, replaces } = order;
     let model = Model::new(contents);
     let mut site = Site::open(out)?;
     if !replaces {
         site.refuse_other(version, &contents.digest)?;
     }
     let renderer = Renderer::new(theme, version, base_url, contents)?;
-    let places = make_objects(&model, results, out, &renderer)?;
+    let places = make_objects(&model, results, index, out, &renderer)?;
 
     let staged = site.stage(version)?;
     let links = Links { places: &places, layout: None };
@@ -98,11 +102,11 @@ pub fn write_version(contents: &Contents, order: Order<'_>) -> Result<Outcome> {
 }
 
 /// All objects of the archive: where their pages are.
-fn make_objects(model: &Model<'_>, results: &Path, out: &Path, renderer: &Renderer) -> Result<Places> {
+fn make_objects(model: &Model<'_>, results: &Path, index: &Index, out: &Path, renderer: &Renderer) -> Result<Places> {
     let store = Store::open(out, renderer)?;
     let executions: Vec<_> = model.executions().collect();
     // The fits of all sweeps, by all threads.
-    executions.par_iter().try_for_each(|(_, execution)| fit(results, execution))?;
+    executions.par_iter().try_for_each(|(_, execution)| fit(results, index, execution))?;
     let none = Places::new();
     let mut places = Places::new();
     let together = |made: Result<Vec<Places>>| made.map(|made| made.into_iter().flatten().collect::<Places>());
@@ -177,16 +181,18 @@ fn whole<'l>(results: &Path, benchmarks: impl IntoIterator<Item = &'l Loaded>) -
 }
 
 /// Finds what the sweep of an execution says. Whether limits are kept is told by whole samples, which are read for it.
-fn fit(results: &Path, execution: &Execution<'_>) -> Result<()> {
-    let series = &execution.sweep.series;
-    if execution.benchmarks.iter().any(|benchmark| !benchmark.run.campaign.slo.is_empty()) {
-        let whole = whole(results, execution.benchmarks.iter().copied())?;
-        for (series, read) in series.iter().zip(&execution.with(&whole).sweep.series) {
-            read.saturation();
-            series.take_saturation(read);
+fn fit(results: &Path, index: &Index, execution: &Execution<'_>) -> Result<()> {
+    let mut facts = vec!["saturation"];
+    facts.extend(execution.benchmarks.iter().map(|benchmark| benchmark.digest.as_str()));
+    let asked = |series: &[Series<'_>]| series.par_iter().map(|series| series.saturation().clone()).collect::<Vec<_>>();
+    let answers = index.answer(&facts, || {
+        if execution.benchmarks.iter().all(|benchmark| benchmark.run.campaign.slo.is_empty()) {
+            return Ok(asked(&execution.sweep.series));
         }
-    }
-    series.par_iter().for_each(|series| _ = series.saturation());
+        let whole = whole(results, execution.benchmarks.iter().copied())?;
+        Ok(asked(&execution.with(&whole).sweep.series))
+    })?;
+    execution.sweep.series.iter().zip(answers).for_each(|(series, answer)| series.set_saturation(answer));
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -73,9 +73,7 @@ pub struct Store<'a> {
 
 impl<'a> Store<'a> {
     pub fn open(site: &Path, renderer: &'a Renderer) -> Result<Self> {
-        let program = std::env::current_exe().context("cannot tell which program this is")?;
-        let bytes = fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
-        let made_by = archive::sha256_hex(format!("{} {}", archive::sha256_hex(&bytes), renderer.digest()).as_bytes());
+        let made_by = archive::sha256_hex(format!("{} {}", program()?, renderer.digest()).as_bytes());
         let folder = site.join(FOLDER);
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let mut there = BTreeSet::new();
@@ -131,7 +129,7 @@ impl<'a> Store<'a> {
         }
         bundle.files.into_iter().try_for_each(&mut add)?;
         named.sort();
-        let name: String = bundle.name.chars().take(NAME_CHARS).collect();
+        let name = shortened(&bundle.name);
         let digests: Vec<(&str, String)> =
             files.iter().map(|(name, bytes)| (name.as_str(), archive::sha256_hex(bytes))).collect();
         let folder = named_after(&name, &digests);
@@ -152,6 +150,24 @@ impl<'a> Store<'a> {
         }
         Ok(Made { folder, places: named })
     }
+}
+
+/// sha256 of this program.
+pub fn program() -> Result<&'static str> {
+    static DIGEST: OnceLock<String> = OnceLock::new();
+    if DIGEST.get().is_none() {
+        let program = std::env::current_exe().context("cannot tell which program this is")?;
+        let bytes = fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
+        _ = DIGEST.set(archive::sha256_hex(&bytes));
+    }
+    DIGEST.get().map(String::as_str).context("cannot tell which program this is")
+}
+
+/// A name without its middle, where it is too long: the beginning says of what, the end says what it is.
+fn shortened(name: &str) -> String {
+    let letters = name.chars().count();
+    let left_out = NAME_CHARS / 2..NAME_CHARS / 2 + letters.saturating_sub(NAME_CHARS);
+    name.chars().enumerate().filter(|(place, _)| !left_out.contains(place)).map(|(_, letter)| letter).collect()
 }
 
 /// The name of an object with these files: name and sha256, in the order of the names.
@@ -175,4 +191,18 @@ pub fn is_as_named(folder: &Path) -> Result<bool> {
 /// The object's folder of a place in it.
 pub fn folder_of(place: &str) -> Option<&str> {
     place.strip_prefix(FOLDER)?.strip_prefix('/')?.split('/').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_keep_their_ends() {
+        let long = format!("{}.2026-03-01T0900-ab12.diff", "a".repeat(100));
+        let short = shortened(&long);
+        assert_eq!(short.chars().count(), NAME_CHARS);
+        assert!(short.starts_with("aaa") && short.ends_with(".2026-03-01T0900-ab12.diff"), "{short}");
+        assert_eq!(shortened("BM-20260301-001"), "BM-20260301-001");
+    }
 }

@@ -222,6 +222,53 @@ fn the_limits_of_a_campaign_stand_wherever_its_answer_does() {
 }
 
 #[test]
+fn adding_benchmarks_one_by_one_comes_to_the_same_site() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let root = folder.path();
+    let made = synthetic::made();
+    // Two loads with limits, run twice: a sweep grows, gets a second execution, a comparison and a trend.
+    let added = [0, 3, 1, 21, 24];
+    for (place, number) in added.into_iter().enumerate() {
+        synthetic::write_benchmark(&root.join("results"), &made[number], |_, _| {});
+        sitegen(root, &["build", "--version", &format!("v{place}")]).success();
+    }
+    sitegen(root, &["build", "--version", "v4", "--out", "cold"]).success();
+    let (grown, cold) = (tree(&root.join("site")), tree(&root.join("cold")));
+    for (path, bytes) in cold.iter().filter(|(path, _)| path.starts_with("v4") || path.starts_with("o")) {
+        assert!(grown.get(path) == Some(bytes), "{}", path.display());
+    }
+    assert_eq!(
+        grown.keys().filter(|path| path.starts_with("v4")).count(),
+        cold.keys().filter(|path| path.starts_with("v4")).count()
+    );
+
+    // Without the index, the same; and with it, what was sealed before is not read again.
+    let build = ["build", "--version", "v4"];
+    fs::remove_file(root.join("site/.cache/index.zst")).expect("removed");
+    sitegen(root, &build).success();
+    assert!(tree(&root.join("site")) == grown);
+    let sealed = root.join("results").join(made[0].id.to_string()).join("run.json");
+    let before = fs::read(&sealed).expect("read");
+    fs::remove_file(&sealed).expect("removed");
+    fs::write(&sealed, "{").expect("written");
+    sitegen(root, &build).success();
+    assert!(tree(&root.join("site")) == grown);
+    fs::remove_file(root.join("site/.cache/index.zst")).expect("removed");
+    let message = text(&sitegen(root, &build).code(2).get_output().stderr);
+    assert!(message.contains(&made[0].id.to_string()), "{message}");
+    fs::remove_file(&sealed).expect("removed");
+    fs::write(&sealed, before).expect("written");
+
+    // Sealed anew, it is read anew.
+    fs::remove_dir_all(sealed.parent().expect("a folder")).expect("removed");
+    sitegen(root, &["build", "--version", "without"]).success();
+    synthetic::write_benchmark(&root.join("results"), &made[0], |run, _| run.service.kind = "another".to_owned());
+    sitegen(root, &["build", "--version", "anew"]).success();
+    let page = fs::read_to_string(place(&root.join("site"), "anew", "benchmarks/index.html")).expect("written");
+    assert!(page.contains("<td>another</td>"), "{page}");
+}
+
+#[test]
 fn points_are_not_mixed_because_they_look_alike() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let root = folder.path();
@@ -265,7 +312,10 @@ fn the_page_of_a_benchmark_on_a_cluster_has_its_jobs() {
     synthetic::write_benchmark(&root.join("results"), &made[1], |_, _| {});
     sitegen(root, &["build", "--version", "v"]).success();
     sitegen(root, &["check"]).success();
-    let page = |id| fs::read_to_string(root.join(format!("site/v/benchmarks/{id}/index.html"))).expect("a page");
+    let page = |id| {
+        let path = format!("benchmarks/{id}/index.html");
+        fs::read_to_string(place(&root.join("site"), "v", &path)).expect("a page")
+    };
     let page_of_job = page(made[0].id);
     for text in [
         "4711",

@@ -14,6 +14,7 @@ mod histogram;
 mod interval;
 mod knee;
 pub mod logs;
+mod method;
 pub mod precision;
 mod proportions;
 mod random;

@@ -7,7 +7,7 @@ mod archived;
 mod band;
 mod limit;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use self::limit::grows_with_load;
 pub use self::{
@@ -19,6 +19,7 @@ use crate::{
     Answer, KNEE_METHOD, Quantity, USL_METHOD, Usl, UslFit, UslSupport,
     compare::distribution::f_above,
     knee::{knee, student},
+    method::Method,
     sweep::median,
     usl,
 };
@@ -32,7 +33,7 @@ const SEEN: f64 = 0.04;
 const NOT_BY_CHANCE: f64 = 0.01;
 
 /// One benchmark of a sweep. A figure is absent where nothing was measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
     pub load: f64,
     /// Successful requests per second.
@@ -44,7 +45,7 @@ pub struct Observation {
 }
 
 /// Everything that a sweep says.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Saturation {
     pub concurrency_range: Option<[f64; 2]>,
     pub throughput_range: Option<[f64; 2]>,
@@ -63,7 +64,7 @@ pub struct Saturation {
 }
 
 /// Whether there is an answer, and if not, why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     Found,
@@ -72,7 +73,7 @@ pub enum Verdict {
 }
 
 /// A load that was looked for.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Found {
     pub verdict: Verdict,
     pub load: Option<f64>,
@@ -81,11 +82,12 @@ pub struct Found {
     /// The fitted figure at that load: requests per second, or seconds.
     pub value: Option<f64>,
     pub reason: String,
-    pub method: &'static str,
+    #[serde(deserialize_with = "crate::method::read")]
+    pub method: Method,
 }
 
 /// The most that was reached.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Peak {
     pub load: f64,
     /// Median of the repetitions there, requests per second.
@@ -95,11 +97,12 @@ pub struct Peak {
     /// Smallest and largest load whose throughput the data do not tell from the peak.
     pub alike: [f64; 2],
     pub reason: String,
-    pub method: &'static str,
+    #[serde(deserialize_with = "crate::method::read")]
+    pub method: Method,
 }
 
 /// What each unit of load brings at one load.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Efficiency {
     pub load: f64,
     /// Median throughput over the load.
@@ -111,7 +114,7 @@ pub struct Efficiency {
 }
 
 /// The USL fit within its bounds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UslAnswer {
     pub lambda: f64,
     pub lambda_se: Option<f64>,
@@ -131,11 +134,12 @@ pub struct UslAnswer {
     /// Whether the data carry the model; else these figures describe nothing.
     pub supported: bool,
     pub reason: String,
-    pub method: &'static str,
+    #[serde(deserialize_with = "crate::method::read")]
+    pub method: Method,
 }
 
 /// The load to run at.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recommendation {
     pub load: Option<f64>,
     /// 95 %, of the answer that it rests on.
@@ -143,10 +147,11 @@ pub struct Recommendation {
     pub basis: Basis,
     pub reason: String,
     /// That answer's; `None` without one.
-    pub method: Option<&'static str>,
+    #[serde(deserialize_with = "crate::method::read_some")]
+    pub method: Option<Method>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
     SloLimit,

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::{
+    index::Index,
     load::{self, Contents},
     make::{Order, write_version},
     objects, pages,
@@ -42,7 +43,8 @@ pub struct Build {
 
 impl Build {
     pub fn execute(self) -> Result<ExitCode> {
-        let mut contents = load::load(&self.results)?;
+        let index = Index::open(&self.out, objects::program()?)?;
+        let mut contents = load::load(&self.results, &index)?;
         if let Some(url) = self.repository {
             contents.repository = Some(Repository::new(address(url)?, &self.results));
         }
@@ -59,6 +61,7 @@ impl Build {
             &contents,
             Order {
                 results: &self.results,
+                index: &index,
                 theme,
                 version: &version,
                 base_url: base_url.as_deref(),
@@ -66,6 +69,7 @@ impl Build {
                 replaces: false,
             },
         )?;
+        index.keep()?;
         let words = match outcome {
             Outcome::Written => "written",
             Outcome::Unchanged => "unchanged",

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::{
+    index::Index,
     load,
     make::{Order, write_version},
     objects,
@@ -51,7 +52,8 @@ impl Rebuild {
         let _removed = Removed(&work);
         let results = work.join("results");
         checked_out(&self.results, &commit, &results)?;
-        let mut contents = load::load(&results)?;
+        let index = Index::none()?;
+        let mut contents = load::load(&results, &index)?;
         // The copy stands outside git.
         contents.commit = Some(commit.clone());
         contents.repository = entry.repository.clone();
@@ -61,7 +63,15 @@ impl Rebuild {
         let theme = Theme::load(self.theme.as_deref())?;
         let again = work.join("site");
         let base_url = entry.base_url.as_deref();
-        let order = Order { results: &results, theme, version: &self.version, base_url, out: &again, replaces: false };
+        let order = Order {
+            results: &results,
+            index: &index,
+            theme,
+            version: &self.version,
+            base_url,
+            out: &again,
+            replaces: false,
+        };
         write_version(&contents, order)?;
         let made = again.join(&self.version);
         let digest = digest_of(&made)?;

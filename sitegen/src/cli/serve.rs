@@ -23,8 +23,10 @@ use signal_hook::{
 };
 
 use crate::{
+    index::Index,
     load,
     make::{Order, write_version},
+    objects,
     theme::Theme,
 };
 
@@ -105,12 +107,16 @@ impl Serve {
     }
 
     fn build(&self, out: &Path) -> Result<()> {
-        let contents = load::load(&self.results)?;
+        let index = Index::open(out, objects::program()?)?;
+        let contents = load::load(&self.results, &index)?;
         let theme = Theme::load(self.theme.as_deref())?;
         let (results, version) = (self.results.as_path(), PREVIEW);
         // What was made before stays, also when this build fails.
-        write_version(&contents, Order { results, theme, version, base_url: None, out, replaces: true })?;
-        Ok(())
+        write_version(
+            &contents,
+            Order { results, index: &index, theme, version, base_url: None, out, replaces: true },
+        )?;
+        index.keep()
     }
 
     fn watch(&self, out: &Path, builds: &AtomicU64) {

@@ -9,6 +9,7 @@ use archive::Archive;
 
 use super::{Order, write_version};
 use crate::{
+    index::Index,
     load::{self, Contents},
     theme::{Theme, files_below},
 };
@@ -16,7 +17,8 @@ use crate::{
 /// Every file of a site with one version of these contents, by its path.
 fn site_of(contents: &Contents, results: &Path, out: &Path) -> BTreeMap<String, Vec<u8>> {
     let theme = Theme::load(None).expect("the theme");
-    let order = Order { results, theme, version: "v", base_url: None, out, replaces: false };
+    let index = Index::none().expect("empty");
+    let order = Order { results, index: &index, theme, version: "v", base_url: None, out, replaces: false };
     write_version(contents, order).expect("written");
     let files = files_below(out).expect("listed").into_iter().filter(|(name, _)| !name.starts_with(".cache/"));
     files.map(|(name, path)| (name, fs::read(path).expect("read"))).collect()
@@ -33,7 +35,7 @@ fn pages_are_the_same_as_from_everything_at_once() {
     for made in synthetic::history().iter().filter(|made| made.repetition < 3) {
         synthetic::write_benchmark(&results, made, |run, _| synthetic::versioned(made, run));
     }
-    let short = load::load(&results).expect("read");
+    let short = load::load(&results, &Index::none().expect("empty")).expect("read");
     let whole = load::load_some(&results, &Archive::new(&results).ids().expect("ids")).expect("read");
     let latency = |contents: &Contents| contents.benchmarks[0].summary.as_ref().expect("a summary").latency_s.clone();
     assert!(latency(&short).histogram.is_none() && latency(&whole).histogram.is_some());

@@ -223,9 +223,12 @@ impl<'a> Series<'a> {
 
     /// Spares asking again what the same series said, if it was asked.
     pub fn take_saturation(&self, of: &Series<'_>) {
-        if let Some(known) = of.saturation.get() {
-            self.saturation.get_or_init(|| known.clone());
-        }
+        of.saturation.get().cloned().into_iter().for_each(|known| self.set_saturation(known));
+    }
+
+    /// The same, where it is known from before.
+    pub fn set_saturation(&self, known: Saturation) {
+        self.saturation.get_or_init(|| known);
     }
 
     /// What it says of its load; means something on an axis that is one.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use archive::{BenchmarkId, Summary};
+use serde::{Deserialize, Serialize};
 
 use super::metric::{Metric, Thresholds};
 use crate::histogram;
 
 /// The figures of one benchmark.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Repetition {
     pub id: BenchmarkId,
     pub figures: BTreeMap<Metric, Figure>,
@@ -17,7 +18,7 @@ pub struct Repetition {
     pub failed: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
     pub value: f64,
     /// Variance of the value's logarithm that comes of the finite number of requests; 0 where it cannot be told.

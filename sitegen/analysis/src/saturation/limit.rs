@@ -3,10 +3,10 @@
 //! The interval holds the loads at which the interpolated figure, with its error, cannot be told from the limit. A limit
 //! on a rate is one that little load cannot reach: it holds from the first load on that does.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Groups, median_error};
-use crate::{Limit, knee::student, sweep::median};
+use crate::{Limit, knee::student, method::Method, sweep::median};
 
 /// Name and version of the method.
 pub const LIMIT_METHOD: &str = "contiguous compliance, linear between medians, version 3";
@@ -25,7 +25,7 @@ pub struct LimitCurve {
     pub points: Vec<(f64, Option<f64>)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LimitVerdict {
     /// Holds up to `load`, and no further.
@@ -41,7 +41,7 @@ pub enum LimitVerdict {
 }
 
 /// How far a limit holds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SloLimit {
     pub metric: String,
     pub limit: f64,
@@ -60,7 +60,8 @@ pub struct SloLimit {
     /// The smallest load that breaks the limit.
     pub broken_at: Option<f64>,
     pub reason: String,
-    pub method: &'static str,
+    #[serde(deserialize_with = "crate::method::read")]
+    pub method: Method,
 }
 
 impl SloLimit {
