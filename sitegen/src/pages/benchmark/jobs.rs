@@ -32,7 +32,8 @@ pub fn jobs(benchmark: &Loaded) -> Option<Table> {
         };
         let time = |key: &str| job[key].as_i64();
         let between = |from: Option<i64>, to: Option<i64>| match (from, to) {
-            (Some(from), Some(to)) => Cell::number((to - from) as f64),
+            // Whole seconds, as Slurm has them.
+            (Some(from), Some(to)) => u64::try_from(to - from).map_or_else(|_| Cell::none(), Cell::count),
             _ => Cell::none(),
         };
         let [submitted, started, ended] = ["submitted_unix_s", "started_unix_s", "ended_unix_s"].map(time);
