@@ -607,20 +607,22 @@
   function placeOf(version, path, done) {
     var toSite = control().dataset.toSite, own = null, list = null;
     if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(version)) return done("");
-    window.sitePages = function (data) { pagesOf[version] = data; };
     loadData(toSite + version + "/data/pages.js", function () {
       own = pagesOf[version];
       if (!own) return done("");
       if (own.pages.indexOf(path) >= 0) return done(version + "/" + path);
       list = own.places[hash(path) % own.places.length];
-      window.sitePlaces = function (entries) { placesOf[list] = entries; };
       loadData(toSite + "assets/" + list, function () {
         var found = (placesOf[list] || []).filter(function (entry) { return entry[0] === path; })[0];
         done(found ? found[1] : "");
       });
     });
   }
+  // Several may be on their way at once: each says by its address which it is.
   var pagesOf = {}, placesOf = {};
+  function fromEnd(n) { return decodeURIComponent(document.currentScript.src.split(/[?#]/)[0].split("/").slice(-n)[0]); }
+  window.sitePages = function (data) { pagesOf[fromEnd(3)] = data; };
+  window.sitePlaces = function (entries) { placesOf[fromEnd(1)] = entries; };
   // The same page and state of another version; where it does not have the page, its dashboard.
   function go(version, path, stateText) {
     if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(version)) return;
