@@ -120,7 +120,7 @@ fn a_steady_service_is_reproduced_and_a_slowed_one_is_not() {
     // Later, from the archive alone.
     let told = project.runner(&["rerun", "--verdict", "latest", "--results", "slowed"]);
     told.code(1);
-    assert!(told.stdout().contains("NOT REPRODUCED") && told.stdout().contains("version 1"), "{}", told.stdout());
+    assert!(told.stdout().contains("NOT REPRODUCED") && told.stdout().contains("version 2"), "{}", told.stdout());
     let none = project.runner(&["rerun", "--verdict", "-001"]);
     assert!(none.code(2).stderr().contains("is no rerun"), "{}", none.stderr());
     project.wait_for_silence();

@@ -282,6 +282,13 @@ fn run(made: &Made) -> Run {
         swept.insert((*path).to_owned(), value.clone());
     }
     let kind = if made.tokens { "simulator" } else { "redis" };
+    let mut resolved = json!({
+        "benchmarks": { "num_clients": made.clients }, "service": { "type": kind }, "title": made.campaign,
+    });
+    if let Some((path, value)) = &made.other {
+        path.split('.').fold(&mut resolved, |place, name| &mut place[name]).clone_from(value);
+    }
+    resolved.sort_all_objects();
     let slo = if made.tokens {
         vec![("latency_p99_s", 0.3), ("success_rate", 99.0), ("ttft_p95_s", 0.05)]
     } else {
@@ -327,7 +334,7 @@ fn run(made: &Made) -> Run {
             other: Map::new(),
         },
         git_commit: Some("0123456789abcdef0123456789abcdef01234567".into()),
-        recipe_hash: archive::sha256_hex(format!("{} {} {:?}", made.campaign, made.clients, made.other).as_bytes()),
+        recipe_hash: archive::sha256_hex(resolved.to_string().as_bytes()),
         recipe: RecipeFacts {
             file: format!("campaigns/{}.yaml", made.campaign),
             text: format!(
@@ -338,7 +345,7 @@ fn run(made: &Made) -> Run {
             overrides: Vec::new(),
             git_commit: None,
             changes_sha256: None,
-            resolved: json!({ "service": { "type": kind }, "benchmarks": { "num_clients": made.clients } }),
+            resolved,
         },
         service: ServiceFacts {
             name: kind.into(),
